@@ -1,0 +1,1 @@
+"""Reports on a trained classifier: metrics, plots, and the files that carry them. Nothing here needs a display."""

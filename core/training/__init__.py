@@ -1,0 +1,1 @@
+"""Training: the helper around a visible loop, checkpoints, and the search for good settings."""

@@ -1,0 +1,82 @@
+"""The NumPy/CuPy switch: where an array lives, how it gets there, and why a GPU cannot be used.
+
+Everything else in `core` asks `array_module(x)` and calls what NumPy and CuPy have in common.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from core.errors import UserError
+
+Array: TypeAlias = NDArray[Any]
+Device: TypeAlias = Literal["cpu", "gpu"]
+DeviceChoice: TypeAlias = Literal["auto", "cpu", "gpu"]
+
+
+def array_module(x: Any) -> Any:
+    """The module that computes with `x`: numpy, or cupy for an array on a GPU."""
+    if isinstance(x, np.ndarray | np.generic):
+        return np
+    return _cupy()
+
+
+def device_of(x: Any) -> Device:
+    """Where `x` lives."""
+    return "cpu" if isinstance(x, np.ndarray | np.generic) else "gpu"
+
+
+def why_no_gpu() -> str:
+    """The reason why no GPU can be used, in a few words; empty when one can."""
+    try:
+        cupy = _cupy()
+    except ImportError:
+        return 'CuPy is not installed (pip install "barenets[gpu-cuda12]" or "barenets[gpu-cuda13]")'
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"CuPy found no usable GPU ({error})"
+    return "" if count > 0 else "CuPy found no GPU"
+
+
+def has_gpu() -> bool:
+    """Whether arrays can be put on a GPU."""
+    return why_no_gpu() == ""
+
+
+def select_device(choice: DeviceChoice) -> Device:
+    """Turn the setting `--device auto|cpu|gpu` into a device.
+
+    Raises UserError with the reason when a GPU is asked for and there is none; "auto" then takes the CPU.
+    """
+    if choice == "cpu":
+        return "cpu"
+    reason = why_no_gpu()
+    if choice == "gpu" and reason:
+        raise UserError(f"--device gpu: {reason}; use --device cpu or auto")
+    return "cpu" if reason else "gpu"
+
+
+def to_cpu(x: Any) -> Array:
+    """`x` as a NumPy array: itself if it is one already, else a copy from the GPU."""
+    if device_of(x) == "cpu":
+        return np.asarray(x)
+    host: Array = _cupy().asnumpy(x)
+    return host
+
+
+def to_device(x: Any, device: Device, dtype: DTypeLike = None) -> Array:
+    """`x` as an array on `device`, copied only where device or dtype differ."""
+    if device == "cpu":
+        return np.asarray(to_cpu(x), dtype=dtype)
+    array: Array = _cupy().asarray(x, dtype=dtype)
+    return array
+
+
+def _cupy() -> ModuleType:
+    return importlib.import_module("cupy")

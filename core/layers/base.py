@@ -1,0 +1,158 @@
+"""What every layer is: two verbs, some parameters, and workspaces that it reuses from step to step."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from core.backend import Array, Device, array_module, to_cpu, to_device
+from core.params import Parameter, SharedParameter
+
+
+class Layer:
+    """A differentiable function of one array.
+
+    `forward(x, train=False) -> y` computes; with `train=True` it also remembers what `backward` will need.
+    `backward(dy) -> dx` takes the gradient of the loss with respect to `y`, adds to each parameter's `.grad`, and
+    returns the gradient with respect to `x`. It consumes what forward remembered: a second backward raises.
+
+    The arrays that both return may live in workspaces that the next call overwrites: copy what you keep
+    (`core.predict` does). Arrays are channels last: (N, D), (N, T, D) or (N, H, W, C).
+    """
+
+    input_grad = True  # False: backward returns None and spends nothing on dx, as the first layer of a network may
+    buffer_names: ClassVar[tuple[str, ...]] = ()  # arrays that belong to the state but are not trained
+
+    def __init__(self) -> None:
+        self._workspaces: dict[str, Array] = {}
+        self._remembered: tuple[Any, ...] | None = None
+
+    def forward(self, x: Array, train: bool = False) -> Array:
+        """The layer's output for `x`; `train=True` prepares for a backward."""
+        raise NotImplementedError
+
+    def backward(self, dy: Array) -> Array | None:
+        """Add to the parameters' gradients and return dx (None where `input_grad` is False)."""
+        raise NotImplementedError
+
+    # -- what backward needs ------------------------------------------------------------------------------------
+
+    def remember(self, train: bool, *values: Any) -> None:
+        """Keep `values` for backward after a training forward; any other forward makes the layer forget."""
+        self._remembered = values if train else None
+
+    def recall(self) -> Any:
+        """What the training forward remembered, once: the value itself if it is one, else the tuple."""
+        if self._remembered is None:
+            raise RuntimeError(
+                f"{type(self).__name__}.backward needs a forward(x, train=True) first; each backward consumes one"
+            )
+        values, self._remembered = self._remembered, None
+        return values[0] if len(values) == 1 else values
+
+    def workspace(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike = None) -> Array:
+        """An uninitialised C-contiguous array that this layer reuses under `name`, on the device of `like`."""
+        wanted = np.dtype(like.dtype if dtype is None else dtype)
+        size = 1
+        for length in shape:
+            size *= length
+        memory = self._workspaces.get(name)
+        if memory is None or memory.size < size or memory.dtype != wanted:
+            memory = self._workspaces[name] = array_module(like).empty(size, wanted)
+        return memory[:size].reshape(shape)
+
+    # -- the tree of layers -------------------------------------------------------------------------------------
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        """The layers directly inside this one, with their names."""
+        for name, value in vars(self).items():
+            if isinstance(value, Layer):
+                yield name, value
+
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+        """This layer and all layers below it, with dotted names; this one's name is `prefix`."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.walk(f"{prefix}.{name}" if prefix else name)
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter with its dotted name, such as "features.0.weight"."""
+        for prefix, layer in self.walk():
+            for name, value in vars(layer).items():
+                if isinstance(value, Parameter):
+                    yield f"{prefix}.{name}" if prefix else name, value
+
+    def parameters(self) -> list[Parameter]:
+        """Every parameter of this layer and of those below it."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def skip_input_grad(self) -> Layer:
+        """Let backward spend nothing on the gradient of the network's input; returns self."""
+        self.input_grad = False
+        return self
+
+    # -- state --------------------------------------------------------------------------------------------------
+
+    def named_state(self) -> Iterator[tuple[str, Array]]:
+        """Every array of the state by name, the layer's own memory: parameters, then buffers."""
+        for name, parameter in self.named_parameters():
+            yield name, parameter.data
+        for prefix, layer in self.walk():
+            for name in layer.buffer_names:
+                yield f"{prefix}.{name}" if prefix else name, getattr(layer, name)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all parameters and buffers, as NumPy arrays."""
+        return {name: np.array(to_cpu(array), copy=True) for name, array in self.named_state()}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Overwrite all parameters and buffers.
+
+        Raises ValueError, before anything is changed, if names or shapes differ from this layer's.
+        """
+        own = dict(self.named_state())
+        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if missing or unknown:
+            raise ValueError(f"the state does not fit this network: missing {missing}, unknown {unknown}")
+        for name, array in own.items():
+            if state[name].shape != array.shape:
+                raise ValueError(f"{name} expected shape {array.shape}, got {state[name].shape}")
+        for name, array in own.items():
+            array[...] = array_module(array).asarray(state[name])
+
+    def to(self, device: Device | None = None, dtype: DTypeLike = None) -> Layer:
+        """Move parameters and buffers to a device or a dtype; returns self. Call it before an optimizer packs them."""
+
+        def moved(array: Array) -> Array:
+            return to_device(array, device, dtype) if device else array.astype(dtype or array.dtype)
+
+        for _, layer in self.walk():
+            for name, value in list(vars(layer).items()):
+                if isinstance(value, Parameter):
+                    setattr(layer, name, Parameter(moved(value.data), value.decay))
+                elif name in layer.buffer_names:
+                    setattr(layer, name, moved(value))
+        return self
+
+    def replica(self) -> Layer:
+        """A worker's copy: the same weights and buffers, with workspaces and gradients of its own."""
+        shared: dict[int, Any] = {}
+        for _, layer in self.walk():
+            shared[id(layer._workspaces)] = {}
+            shared[id(layer._remembered)] = None
+            for name, value in vars(layer).items():
+                if isinstance(value, Parameter):
+                    shared[id(value)] = SharedParameter(value)
+                elif name in layer.buffer_names:
+                    shared[id(value)] = value
+        return copy.deepcopy(self, shared)
+
+
+def expect_last_axis(layer: Layer, x: Array, size: int) -> None:
+    """Raise ValueError unless `x` has at least two axes and the last one is `size` long."""
+    if x.ndim < 2 or x.shape[-1] != size:
+        raise ValueError(f"{type(layer).__name__} expected (N, ..., {size}), got {x.shape}")

@@ -1,0 +1,44 @@
+"""The layer that forgets on purpose."""
+
+from __future__ import annotations
+
+from core import ops
+from core.backend import Array, array_module
+from core.layers.base import Layer
+from core.random import Stream
+
+
+class Dropout(Layer):
+    """Zeroes each element with probability `rate` in training and scales the rest by 1 / (1 - rate).
+
+    Which elements go depends on (seed, epoch, batch, layer, sample) alone, through `stream`; so a resumed run, and a
+    batch split among workers, drop the same ones. The rate is exact to 1 / 65,536. Srivastava et al. 2014.
+    """
+
+    def __init__(self, rate: float, *, stream: Stream) -> None:
+        super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f"Dropout expected a rate from 0 up to but not including 1, got {rate}")
+        self.rate = rate
+        self.stream = stream
+        self.salt = stream.new_salt()
+
+    def forward(self, x: Array, train: bool = False) -> Array:
+        if not train or self.rate == 0:
+            self.remember(train, None)
+            return x
+        rows = x.reshape(len(x), -1)  # (N, D)
+        mask = self.workspace("mask", rows.shape, like=x)
+        y = self.workspace("y", x.shape, like=x)
+        draws = array_module(x).asarray(self.stream.uint16(self.salt, *rows.shape))
+        ops.of(x).dropout_forward(rows, draws, self.rate, mask, y.reshape(rows.shape))
+        self.remember(train, mask)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        mask: Array | None = self.recall()
+        if mask is None:
+            return dy
+        dx = self.workspace("dx", dy.shape, like=dy)
+        ops.of(dy).dropout_backward(dy, mask, dx)
+        return dx

@@ -1,0 +1,63 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from core.backend import Array, array_module
+from core.initializers import Initializer, he_normal
+from core.layers.base import Layer, expect_last_axis
+from core.params import Parameter
+
+
+class Linear(Layer):
+    """y = x W + b on the last axis: (..., in_features) -> (..., out_features).
+
+    `weight` is (in_features, out_features) and starts from `init`; `bias` is (out_features,), starts at zero and takes
+    no weight decay. `rng` is the generator of the initial weights, drawn with NumPy whatever the device.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        rng: np.random.Generator,
+        bias: bool = True,
+        init: Initializer = he_normal,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        super().__init__()
+        if in_features < 1 or out_features < 1:
+            raise ValueError(f"Linear expected positive sizes, got {in_features} and {out_features}")
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = Parameter(init(rng, (in_features, out_features), in_features, out_features, dtype))
+        self.bias = Parameter(np.zeros(out_features, dtype), decay=False) if bias else None
+
+    def forward(self, x: Array, train: bool = False) -> Array:
+        expect_last_axis(self, x, self.in_features)
+        xp = array_module(x)
+        rows = x.reshape(-1, self.in_features)  # (M, D)
+        y = self.workspace("y", (*x.shape[:-1], self.out_features), like=x)
+        flat = y.reshape(-1, self.out_features)  # (M, K)
+        xp.matmul(rows, self.weight.data, out=flat)
+        if self.bias is not None:
+            flat += self.bias.data
+        self.remember(train, x)
+        return y
+
+    def backward(self, dy: Array) -> Array | None:
+        x: Array = self.recall()
+        xp = array_module(x)
+        rows = x.reshape(-1, self.in_features)  # (M, D)
+        drows = dy.reshape(-1, self.out_features)  # (M, K)
+        self.weight.accumulate(xp.matmul, rows.T, drows)
+        if self.bias is not None:
+            # A product with ones runs in BLAS, four times faster than drows.sum(axis=0).
+            self.bias.accumulate(xp.matmul, xp.ones(len(drows), drows.dtype), drows)
+        if not self.input_grad:
+            return None
+        dx = self.workspace("dx", x.shape, like=x)
+        xp.matmul(drows, self.weight.data.T, out=dx.reshape(-1, self.in_features))
+        return dx

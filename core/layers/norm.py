@@ -1,0 +1,117 @@
+"""Layers that give their input mean 0 and variance 1: over the batch, or within each sample."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from core import ops
+from core.backend import Array, array_module
+from core.layers.base import Layer, expect_last_axis
+from core.params import Parameter
+from core.workers import Member
+
+
+class BatchNorm(Layer):
+    """Normalises each channel over all other axes, of an input of any rank (..., C); Ioffe and Szegedy 2015.
+
+    In training with the statistics of the batch, of the whole batch also when it is split among workers; otherwise with
+    `running_mean` and `running_var`, which follow them as running = (1 - momentum) * running + momentum * batch
+    (`running_var` takes the unbiased variance, as PyTorch does).
+    """
+
+    buffer_names: ClassVar[tuple[str, ...]] = ("running_mean", "running_var")
+
+    def __init__(self, size: int, *, momentum: float = 0.1, eps: float = 1e-5, dtype: DTypeLike = np.float32) -> None:
+        super().__init__()
+        if size < 1:
+            raise ValueError(f"BatchNorm expected a positive size, got {size}")
+        self.size, self.momentum, self.eps = size, momentum, eps
+        self.weight = Parameter(np.ones(size, dtype), decay=False)
+        self.bias = Parameter(np.zeros(size, dtype), decay=False)
+        self.running_mean = np.zeros(size, dtype)
+        self.running_var = np.ones(size, dtype)
+        self.member: Member | None = None  # the other workers, where the batch is split
+        self.updates_running = True  # one worker alone does
+
+    def forward(self, x: Array, train: bool = False) -> Array:
+        expect_last_axis(self, x, self.size)
+        op = ops.of(x)
+        rows = x.reshape(-1, self.size)  # (M, C)
+        y = self.workspace("y", x.shape, like=x)
+        flat = y.reshape(rows.shape)  # (M, C)
+        if not train:
+            scale = self.weight.data / array_module(x).sqrt(self.running_var + self.eps)
+            op.scale_shift(rows, scale, self.bias.data - self.running_mean * scale, flat)
+            self.remember(train)
+            return y
+        x_hat = self.workspace("x_hat", rows.shape, like=x)
+        count = self._over_batch(array_module(x).array([len(rows)], x.dtype))
+        mean = self._over_batch(op.column_sums(rows)) / count  # (C,)
+        op.subtract_row(rows, mean, x_hat)
+        var = self._over_batch(op.column_square_sums(x_hat)) / count  # (C,)
+        inverse_deviation = 1 / array_module(x).sqrt(var + self.eps)  # (C,)
+        x_hat *= inverse_deviation
+        op.scale_shift(x_hat, self.weight.data, self.bias.data, flat)
+        if self.updates_running:
+            self._follow(mean, var * (count / array_module(x).maximum(count - 1, 1)))
+        self.remember(train, x_hat, inverse_deviation, count)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        x_hat, inverse_deviation, count = self.recall()
+        op = ops.of(dy)
+        rows = dy.reshape(-1, self.size)  # (M, C)
+        dbias = op.column_sums(rows)  # (C,)
+        dweight = op.column_products(rows, x_hat)  # (C,)
+        self.bias.accumulate(array_module(dy).add, dbias, 0)
+        self.weight.accumulate(array_module(dy).add, dweight, 0)
+        dx = self.workspace("dx", dy.shape, like=dy)
+        scale = self.weight.data * inverse_deviation
+        mean_dy, mean_dy_x_hat = self._over_batch(dbias) / count, self._over_batch(dweight) / count
+        op.normalize_backward(rows, x_hat, scale, mean_dy, mean_dy_x_hat, dx.reshape(rows.shape))
+        return dx
+
+    def _over_batch(self, part: Array) -> Array:
+        """The sum over the whole batch of what this worker has summed over its shard."""
+        return part if self.member is None else self.member.sum(part)
+
+    def _follow(self, mean: Array, var: Array) -> None:
+        for running, latest in ((self.running_mean, mean), (self.running_var, var)):
+            running *= 1 - self.momentum
+            running += self.momentum * latest
+
+
+class LayerNorm(Layer):
+    """Normalises the last axis within each sample, of an input of any rank (..., C); Ba et al. 2016."""
+
+    def __init__(self, size: int, *, eps: float = 1e-5, dtype: DTypeLike = np.float32) -> None:
+        super().__init__()
+        if size < 1:
+            raise ValueError(f"LayerNorm expected a positive size, got {size}")
+        self.size, self.eps = size, eps
+        self.weight = Parameter(np.ones(size, dtype), decay=False)
+        self.bias = Parameter(np.zeros(size, dtype), decay=False)
+
+    def forward(self, x: Array, train: bool = False) -> Array:
+        expect_last_axis(self, x, self.size)
+        rows = x.reshape(-1, self.size)  # (M, C)
+        x_hat = self.workspace("x_hat", rows.shape, like=x)
+        y = self.workspace("y", x.shape, like=x)
+        inverse_deviation = ops.of(x).layer_norm_forward(
+            rows, self.weight.data, self.bias.data, self.eps, x_hat, y.reshape(rows.shape)
+        )
+        self.remember(train, x_hat, inverse_deviation)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        x_hat, inverse_deviation = self.recall()
+        op = ops.of(dy)
+        rows = dy.reshape(-1, self.size)  # (M, C)
+        self.bias.accumulate(array_module(dy).add, op.column_sums(rows), 0)
+        self.weight.accumulate(array_module(dy).add, op.column_products(rows, x_hat), 0)
+        dx = self.workspace("dx", dy.shape, like=dy)
+        op.layer_norm_backward(rows, x_hat, self.weight.data, inverse_deviation, dx.reshape(rows.shape))
+        return dx

@@ -1,0 +1,118 @@
+"""The same network on several workers, each with a part of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from core.backend import Array, array_module, device_of
+from core.layers.base import Layer
+from core.params import decayed_first, flatten_gradients, pack, settle
+from core.random import Stream
+from core.workers import Group, Member, Workers, workers
+
+ROWS_WORTH_SHARING = 16  # inference on fewer rows than this a worker is done sooner by one alone
+
+
+class Parallel(Layer):
+    """Splits a batch by rows among the workers and adds up their gradients.
+
+    Each worker has a replica: the same weights, but activations and gradients of its own. The first one is the network
+    itself. The result does not depend on the number of workers beyond rounding: batch statistics are those of the whole
+    batch, and dropout is drawn per sample. On a GPU, which needs no help, everything passes straight through.
+
+    The state is that of the network inside: checkpoints know nothing of workers.
+    """
+
+    def __init__(self, network: Layer, pool: Workers | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.workers = pool or workers()
+        self.flat = pack(network.parameters())
+        self.count = self.workers.count if device_of(self.flat.data) == "cpu" else 1
+        self.replicas = [network, *(network.replica() for _ in range(self.count - 1))]
+        self.gradients = [self.flat.grad]
+        self.gradients += [flatten_gradients(decayed_first(replica.parameters())) for replica in self.replicas[1:]]
+        self.streams = [_streams(replica) for replica in self.replicas]
+        if self.count > 1:
+            group = Group(self.workers)
+            for rank, replica in enumerate(self.replicas):
+                _join(replica, Member(group, rank), rank)
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        return self.network.children()
+
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+        return self.network.walk(prefix)
+
+    def skip_input_grad(self) -> Layer:
+        """See `Layer.skip_input_grad`; for every replica."""
+        for replica in self.replicas:
+            replica.skip_input_grad()
+        return super().skip_input_grad()
+
+    def forward(self, x: Array, train: bool = False) -> Array:
+        shards = self._shards(len(x), train)
+        self.remember(train, shards)
+        if len(shards) == 1:
+            return self.network.forward(x, train)
+        outputs: list[Array] = [x] * len(shards)
+
+        def run(rank: int) -> None:
+            if rank < len(shards):
+                for stream, original in zip(self.streams[rank], self.streams[0], strict=True):
+                    stream.follow(original, first_row=shards[rank].start)
+                outputs[rank] = self.replicas[rank].forward(x[shards[rank]], train)
+
+        self.workers.run(run)
+        y = self.workspace("y", (len(x), *outputs[0].shape[1:]), like=outputs[0])
+        array_module(x).concatenate(outputs, out=y)
+        return y
+
+    def backward(self, dy: Array) -> Array | None:
+        shards: list[slice] = self.recall()
+        if len(shards) == 1:
+            return self.network.backward(dy)
+        inputs: list[Array | None] = [None] * len(shards)
+
+        def run(rank: int) -> None:
+            replica = self.replicas[rank]
+            if rank > 0:  # what it gave last time has been added; rank 0 may be collecting several batches
+                for parameter in replica.parameters():
+                    parameter.zero_grad()
+            inputs[rank] = replica.backward(dy[shards[rank]])
+            settle(replica.parameters())
+            self.workers.barrier.wait()
+            self._add_gradients(rank)
+
+        self.workers.run(run)
+        if inputs[0] is None:
+            return None
+        dx = self.workspace("dx", (len(dy), *inputs[0].shape[1:]), like=inputs[0])
+        array_module(dy).concatenate(inputs, out=dx)
+        return dx
+
+    def _shards(self, rows: int, train: bool) -> list[slice]:
+        """Contiguous parts of the batch, one a worker; in training always all of them, since they meet at barriers."""
+        count = self.count if train else max(1, min(self.count, rows // ROWS_WORTH_SHARING))
+        return [slice(rank * rows // count, (rank + 1) * rows // count) for rank in range(count)]
+
+    def _add_gradients(self, rank: int) -> None:
+        """Add the replicas' gradients to the network's, in the order of the ranks; each worker does a part."""
+        size, count = self.flat.grad.size, self.workers.count
+        part = slice(rank * size // count, (rank + 1) * size // count)
+        total = self.gradients[0][part]
+        for gradient in self.gradients[1:]:
+            total += gradient[part]
+
+
+def _join(replica: Layer, member: Member, rank: int) -> None:
+    """Let layers that couple the samples of a batch meet those of the other replicas."""
+    for _, layer in replica.walk():
+        if hasattr(layer, "member"):
+            layer.member = member
+            layer.updates_running = rank == 0
+
+
+def _streams(replica: Layer) -> list[Stream]:
+    """The sources of randomness of a replica, in an order that is the same for all."""
+    return [layer.stream for _, layer in replica.walk() if hasattr(layer, "stream")]

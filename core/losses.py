@@ -1,0 +1,86 @@
+"""Losses: each returns its value and the gradient with respect to its first argument, in one call.
+
+The value is the mean over the batch, as a scalar on the device of the inputs; nothing is copied to the host.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.backend import Array, array_module
+
+
+def softmax(logits: Array, temperature: float = 1.0) -> Array:
+    """Probabilities exp(z / T) / sum exp(z / T) along the last axis; logits (..., C) -> (..., C)."""
+    xp = array_module(logits)
+    scaled = logits / temperature if temperature != 1 else logits
+    shifted = xp.exp(scaled - scaled.max(axis=-1, keepdims=True))  # a shift changes nothing and avoids overflow
+    shifted /= shifted.sum(axis=-1, keepdims=True)
+    return shifted  # type: ignore[no-any-return]
+
+
+def softmax_cross_entropy(
+    logits: Array, labels: Array, label_smoothing: float = 0.0, temperature: float = 1.0
+) -> tuple[Any, Array]:
+    """Mean of -sum_c q_c log softmax(z / T)_c, and its gradient (softmax - q) / (N T).
+
+    logits: float (N, C); labels: integers (N,) from 0 to C - 1. The target q is 1 at the label; with label smoothing s
+    it is 1 - s there plus s / C everywhere (Szegedy et al. 2016, section 7). Through log-sum-exp, so nothing overflows.
+    """
+    _check_classes(logits, labels)
+    xp = array_module(logits)
+    N, C = logits.shape
+    rows = xp.arange(N)
+    shifted = logits / temperature if temperature != 1 else logits.copy()
+    shifted -= shifted.max(axis=1, keepdims=True)
+    at_label = shifted[rows, labels]  # (N,)
+    mean_log = shifted.mean(axis=1) if label_smoothing else 0.0
+    dlogits = xp.exp(shifted, out=shifted)  # (N, C)
+    total = dlogits.sum(axis=1, keepdims=True)  # (N, 1)
+    loss = xp.log(total).mean() - ((1 - label_smoothing) * at_label + label_smoothing * mean_log).mean()
+    dlogits /= total * (N * temperature)
+    if label_smoothing:
+        dlogits -= label_smoothing / (C * N * temperature)
+    dlogits[rows, labels] -= (1 - label_smoothing) / (N * temperature)
+    return loss, dlogits
+
+
+def mean_squared_error(prediction: Array, target: Array) -> tuple[Any, Array]:
+    """Mean over all elements of (prediction - target)^2, and its gradient; two arrays of one shape."""
+    if prediction.shape != target.shape:
+        raise ValueError(f"mean_squared_error expected equal shapes, got {prediction.shape} and {target.shape}")
+    difference = prediction - target
+    loss = (difference * difference).mean()
+    difference *= 2 / difference.size
+    return loss, difference
+
+
+def focal_loss(logits: Array, labels: Array, gamma: float = 2.0) -> tuple[Any, Array]:
+    """Mean of -(1 - p)^gamma log p for the label's probability p, and its gradient; Lin et al. 2017, eq. 4.
+
+    logits: float (N, C); labels: integers (N,). With gamma 0 it is the cross-entropy; a larger gamma cares less about
+    samples that are right already. Gradient: dp/dz = p (onehot - softmax), times the derivative with respect to p.
+    """
+    _check_classes(logits, labels)
+    xp = array_module(logits)
+    N = len(logits)
+    rows = xp.arange(N)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))  # (N, C)
+    at_label = log_p[rows, labels]  # (N,)
+    p = xp.exp(at_label)  # (N,)
+    rest = -xp.expm1(at_label)  # (N,) 1 - p, exact also where p is close to 1
+    loss = -(rest**gamma * at_label).mean()
+    slope = -(rest**gamma)  # (N,) p times the derivative of the loss with respect to p
+    if gamma:
+        slope += gamma * p * at_label * rest ** (gamma - 1)
+    dlogits = xp.exp(log_p) * (-slope / N)[:, None]  # (N, C)
+    dlogits[rows, labels] += slope / N
+    return loss, dlogits
+
+
+def _check_classes(logits: Array, labels: Array) -> None:
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError(f"expected logits (N, C) and labels (N,), got {logits.shape} and {labels.shape}")
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"expected integer labels, got {labels.dtype}")

@@ -1,0 +1,5 @@
+"""The hot operations in NumPy."""
+
+from core.ops.cpu.activation import *
+from core.ops.cpu.dropout import *
+from core.ops.cpu.norm import *

@@ -1,0 +1,250 @@
+"""Activation functions: every forward with its derivative right under it.
+
+All work element by element on arrays of any shape. A forward fills `y` from `x`; a backward fills `dx` from `dy` and
+from whichever of `x` and `y` makes the derivative cheapest. `dx` may be `dy` itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+from numpy.polynomial import chebyshev
+
+from core.backend import Array, array_module
+from core.ops.cpu.blocks import blocks
+
+__all__ = [
+    "gelu_backward",
+    "gelu_forward",
+    "gelu_tanh_backward",
+    "gelu_tanh_forward",
+    "leaky_relu_backward",
+    "leaky_relu_forward",
+    "relu_backward",
+    "relu_forward",
+    "selu_backward",
+    "selu_forward",
+    "sigmoid_backward",
+    "sigmoid_forward",
+    "softplus_backward",
+    "softplus_forward",
+    "tanh_backward",
+    "tanh_forward",
+]
+
+# Klambauer et al. 2017, arXiv:1706.02515, eq. 2: the fixed point of the map of means and variances.
+SELU_ALPHA = 1.6732632423543772
+SELU_SCALE = 1.0507009873554805
+
+SQRT_HALF = math.sqrt(0.5)
+SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
+GELU_CUBIC = 0.044715  # Hendrycks and Gimpel 2016, arXiv:1606.08415
+
+
+def relu_forward(x: Array, y: Array) -> None:
+    """y = max(x, 0)."""
+    xp = array_module(x)
+    xp.maximum(x, x.dtype.type(0), out=y)
+
+
+def relu_backward(dy: Array, y: Array, dx: Array) -> None:
+    """dx = dy where y > 0, else 0."""
+    xp = array_module(y)
+    for dy_part, y_part, dx_part in blocks(dy, y, dx):
+        xp.multiply(dy_part, y_part > 0, out=dx_part)
+
+
+def leaky_relu_forward(x: Array, y: Array, slope: float) -> None:
+    """y = x where x > 0, else slope * x; for 0 <= slope <= 1."""
+    xp = array_module(x)
+    for x_part, y_part in blocks(x, y):
+        xp.multiply(x_part, slope, out=y_part)
+        xp.maximum(x_part, y_part, out=y_part)
+
+
+def leaky_relu_backward(dy: Array, x: Array, dx: Array, slope: float) -> None:
+    """dx = dy where x > 0, else slope * dy."""
+    xp = array_module(x)
+    for dy_part, x_part, dx_part in blocks(dy, x, dx):
+        factor = (x_part > 0) * x.dtype.type(1 - slope)
+        factor += slope
+        xp.multiply(dy_part, factor, out=dx_part)
+
+
+def sigmoid_forward(x: Array, y: Array) -> None:
+    """y = 1 / (1 + exp(-x)) = (1 + tanh(x / 2)) / 2, which cannot overflow."""
+    xp = array_module(x)
+    for x_part, y_part in blocks(x, y):
+        xp.multiply(x_part, 0.5, out=y_part)
+        xp.tanh(y_part, out=y_part)
+        y_part += 1
+        y_part *= 0.5
+
+
+def sigmoid_backward(dy: Array, y: Array, dx: Array) -> None:
+    """dx = dy * y * (1 - y)."""
+    xp = array_module(y)
+    for dy_part, y_part, dx_part in blocks(dy, y, dx):
+        slope = 1 - y_part
+        slope *= y_part
+        xp.multiply(dy_part, slope, out=dx_part)
+
+
+def tanh_forward(x: Array, y: Array) -> None:
+    """y = tanh(x)."""
+    array_module(x).tanh(x, out=y)
+
+
+def tanh_backward(dy: Array, y: Array, dx: Array) -> None:
+    """dx = dy * (1 - y^2)."""
+    xp = array_module(y)
+    for dy_part, y_part, dx_part in blocks(dy, y, dx):
+        slope = y_part * y_part
+        xp.subtract(1, slope, out=slope)
+        xp.multiply(dy_part, slope, out=dx_part)
+
+
+def softplus_forward(x: Array, y: Array, beta: float, threshold: float) -> None:
+    """y = log(1 + exp(beta x)) / beta, and simply x where beta x > threshold."""
+    xp = array_module(x)
+    for x_part, y_part in blocks(x, y):
+        z = x_part * beta
+        xp.logaddexp(z, z.dtype.type(0), out=y_part)
+        y_part /= beta
+        xp.copyto(y_part, x_part, where=z > threshold)
+
+
+def softplus_backward(dy: Array, x: Array, dx: Array, beta: float, threshold: float) -> None:
+    """dx = dy * sigmoid(beta x), and dy where beta x > threshold."""
+    xp = array_module(x)
+    for dy_part, x_part, dx_part in blocks(dy, x, dx):
+        z = x_part * beta
+        linear = z > threshold
+        sigmoid_forward(z, z)
+        z[linear] = 1
+        xp.multiply(dy_part, z, out=dx_part)
+
+
+def selu_forward(x: Array, y: Array) -> None:
+    """y = scale * (x where x > 0, else alpha * (exp(x) - 1))."""
+    xp = array_module(x)
+    for x_part, y_part in blocks(x, y):
+        negative = xp.minimum(x_part, 0)
+        xp.expm1(negative, out=negative)
+        negative *= SELU_ALPHA * SELU_SCALE
+        xp.maximum(x_part, 0, out=y_part)
+        y_part *= SELU_SCALE
+        y_part += negative
+
+
+def selu_backward(dy: Array, y: Array, dx: Array) -> None:
+    """dx = dy * scale where y > 0, else dy * (y + scale * alpha), because the derivative of exp is exp."""
+    xp = array_module(y)
+    for dy_part, y_part, dx_part in blocks(dy, y, dx):
+        slope = xp.minimum(y_part, 0)
+        slope += SELU_SCALE * SELU_ALPHA
+        slope[y_part > 0] = SELU_SCALE
+        xp.multiply(dy_part, slope, out=dx_part)
+
+
+def gelu_forward(x: Array, y: Array) -> None:
+    """y = x * Phi(x) with the normal distribution function Phi(x) = (1 + erf(x / sqrt 2)) / 2."""
+    xp = array_module(x)
+    for x_part, y_part in blocks(x, y):
+        xp.multiply(x_part, normal_cdf(x_part), out=y_part)
+
+
+def gelu_backward(dy: Array, x: Array, dx: Array) -> None:
+    """dx = dy * (Phi(x) + x * phi(x)) with the normal density phi(x) = exp(-x^2 / 2) / sqrt(2 pi)."""
+    xp = array_module(x)
+    for dy_part, x_part, dx_part in blocks(dy, x, dx):
+        slope = xp.exp(-0.5 * x_part * x_part)
+        slope *= x_part
+        slope *= 1 / math.sqrt(2 * math.pi)
+        slope += normal_cdf(x_part)
+        xp.multiply(dy_part, slope, out=dx_part)
+
+
+def gelu_tanh_forward(x: Array, y: Array) -> None:
+    """y = x (1 + tanh u) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3)."""
+    xp = array_module(x)
+    for x_part, y_part in blocks(x, y):
+        half = _gelu_tanh(x_part)
+        half += 1
+        half *= 0.5
+        xp.multiply(x_part, half, out=y_part)
+
+
+def gelu_tanh_backward(dy: Array, x: Array, dx: Array) -> None:
+    """dx = dy ((1 + t) / 2 + x (1 - t^2) u' / 2) with t = tanh u and u' = sqrt(2 / pi) (1 + 3 * 0.044715 x^2)."""
+    xp = array_module(x)
+    for dy_part, x_part, dx_part in blocks(dy, x, dx):
+        t = _gelu_tanh(x_part)
+        slope = x_part * x_part
+        slope *= 3 * GELU_CUBIC
+        slope += 1
+        slope *= SQRT_2_OVER_PI
+        slope *= x_part
+        slope *= 1 - t * t
+        slope += t
+        slope += 1
+        slope *= 0.5
+        xp.multiply(dy_part, slope, out=dx_part)
+
+
+def _gelu_tanh(x: Array) -> Any:
+    u = x * x
+    u *= GELU_CUBIC
+    u += 1
+    u *= x
+    u *= SQRT_2_OVER_PI
+    return array_module(x).tanh(u, out=u)
+
+
+def normal_cdf(x: Array) -> Any:
+    """Phi(x), to the precision of the dtype.
+
+    Phi(-t) = exp(-t^2 / 2) g(t) / 2 for t >= 0, where g(t) = exp(t^2 / 2) erfc(t / sqrt 2) is so smooth that a short
+    Chebyshev series in u = (t - 4) / (t + 4) gives it on the whole half-line (Shepherd and Laframboise 1981).
+    """
+    xp = array_module(x)
+    t = xp.abs(x)
+    tail = _chebyshev_sum(_tail_series(x.dtype == np.float64), (t - 4) / (t + 4))
+    t *= t
+    t *= -0.5
+    tail *= xp.exp(t, out=t)
+    tail *= 0.5
+    positive = x > 0
+    tail[positive] = 1 - tail[positive]
+    return tail
+
+
+@functools.cache
+def _tail_series(double: bool) -> list[float]:
+    """The Chebyshev coefficients of g: 30 for float64, 11 for float32."""
+
+    def scaled_tail(u: Array) -> Array:
+        return np.array([_scaled_erfc(4 * (1 + v) / (1 - v) * SQRT_HALF) for v in u])
+
+    coefficients: list[float] = chebyshev.chebinterpolate(scaled_tail, 29 if double else 10).tolist()
+    return coefficients
+
+
+def _scaled_erfc(z: float) -> float:
+    """exp(z^2) erfc(z); beyond z = 25, where erfc underflows, its asymptotic series."""
+    if z < 25:
+        return math.exp(z * z) * math.erfc(z)
+    square = 2 * z * z
+    return (1 - 1 / square + 3 / square**2 - 15 / square**3) / (z * math.sqrt(math.pi))
+
+
+def _chebyshev_sum(coefficients: list[float], u: Any) -> Any:
+    """Clenshaw's recurrence for sum_k c_k T_k(u)."""
+    double_u = 2 * u
+    later, latest = 0 * u, 0 * u
+    for coefficient in reversed(coefficients[1:]):
+        later, latest = latest, double_u * latest - later + coefficient
+    return u * latest - later + coefficients[0]

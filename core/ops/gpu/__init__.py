@@ -1,0 +1,8 @@
+"""The hot operations on a GPU.
+
+The compositions below are written for NumPy and CuPy alike, so CuPy runs the very code of `core.ops.cpu`.
+"""
+
+from core.ops.cpu.activation import *
+from core.ops.cpu.dropout import *
+from core.ops.cpu.norm import *

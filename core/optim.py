@@ -1,0 +1,250 @@
+"""Optimizers: one update of all weights from all gradients, in the flat buffers, in pieces that stay in the cache.
+
+Every optimizer follows PyTorch's definition of its name, to rounding. A step consumes the gradients: it uses their memory
+as scratch, and the next backward starts from zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from core.backend import Array, array_module, device_of, to_cpu
+from core.ops.cpu.blocks import BLOCK
+from core.params import FlatParameters, Parameter, pack
+from core.workers import workers
+
+
+class Optimizer:
+    """The frame of every optimizer: flat buffers, a step counter, and pieces shared among the workers.
+
+    A subclass names its buffers in `slots`, one value a weight, and writes `update` for one piece.
+    """
+
+    slots: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, parameters: Iterable[Parameter], weight_decay: float = 0.0) -> None:
+        if weight_decay < 0:
+            raise ValueError(f"{type(self).__name__} expected weight_decay of at least 0, got {weight_decay}")
+        self.flat: FlatParameters = pack(parameters)
+        self.weight_decay = weight_decay
+        self.steps = 0
+        zeros_like = array_module(self.flat.data).zeros_like
+        self.state: dict[str, Array] = {name: zeros_like(self.flat.data) for name in self.slots}
+        self._pieces: list[list[Piece]] = []  # for each worker
+
+    def step(self, lr: float) -> None:
+        """Update all weights with learning rate `lr`, and let the next backward start from zero."""
+        if not self._pieces or (device_of(self.flat.data) == "cpu" and len(self._pieces) != workers().count):
+            self._pieces = self._cut()
+        self.steps += 1
+        self.flat.settle()
+        self.begin_step(lr)
+
+        def run(rank: int) -> None:
+            for piece in self._pieces[rank]:
+                self.update(piece, lr)
+
+        if len(self._pieces) == 1:
+            run(0)
+        else:
+            workers().run(run)
+        self.flat.zero_grad()
+
+    def begin_step(self, lr: float) -> None:
+        """Compute what all pieces of this step have in common."""
+
+    def update(self, piece: Piece, lr: float) -> None:
+        """Update one piece; `piece.grad` may be overwritten."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of the buffers and the number of steps, as NumPy arrays."""
+        state = {name: np.array(to_cpu(slot), copy=True) for name, slot in self.state.items()}
+        return state | {"steps": np.array(self.steps, dtype=np.int64)}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Continue from `state_dict()`; raises ValueError if it belongs to another optimizer or network."""
+        if set(state) != {*self.slots, "steps"}:
+            raise ValueError(f"{type(self).__name__} expected {sorted(self.slots)} and steps, got {sorted(state)}")
+        for name, slot in self.state.items():
+            if state[name].shape != slot.shape:
+                raise ValueError(f"{name} expected shape {slot.shape}, got {state[name].shape}")
+        for name, slot in self.state.items():
+            slot[...] = array_module(slot).asarray(state[name])
+        self.steps = int(state["steps"])
+
+    def _cut(self) -> list[list[Piece]]:
+        """All pieces, for each worker; a piece lies wholly inside or outside the part that takes weight decay."""
+        size, decayed = self.flat.data.size, self.flat.decayed
+        if device_of(self.flat.data) == "gpu":
+            count, length = 1, size
+        else:
+            count, length = workers().count, BLOCK
+        pieces: list[list[Piece]] = [[] for _ in range(count)]
+        for first, last, decays in ((0, decayed, True), (decayed, size, False)):
+            starts = list(range(first, last, length))
+            for place, start in enumerate(starts):
+                piece = Piece(self, slice(start, min(start + length, last)), decays)
+                pieces[place * count // len(starts)].append(piece)
+        return pieces
+
+
+class Piece:
+    """Views of one stretch of the flat buffers, made once."""
+
+    def __init__(self, optimizer: Optimizer, part: slice, decays: bool) -> None:
+        self.data = optimizer.flat.data[part]
+        self.grad = optimizer.flat.grad[part]
+        self.slots = [slot[part] for slot in optimizer.state.values()]
+        self.decay = optimizer.weight_decay if decays else 0.0
+        self.xp: Any = array_module(self.data)
+
+    def add_l2(self) -> None:
+        """grad += decay * data, the gradient of an L2 penalty of decay / 2 * |data|^2."""
+        if self.decay:
+            self.grad += self.data * self.decay
+
+    def shrink(self, lr: float) -> None:
+        """data *= 1 - lr * decay: weight decay apart from the gradient."""
+        if self.decay:
+            self.data *= 1 - lr * self.decay
+
+
+class SGD(Optimizer):
+    """Gradient descent: w -= lr * v with velocity v = momentum * v + grad.
+
+    Nesterov's form steps by grad + momentum * v instead. Weight decay is an L2 penalty. Sutskever et al. 2013, with the
+    learning rate outside the velocity as in PyTorch.
+    """
+
+    slots = ("velocity",)
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        if not 0 <= momentum < 1:
+            raise ValueError(f"SGD expected a momentum from 0 up to but not including 1, got {momentum}")
+        if nesterov and momentum == 0:
+            raise ValueError("SGD expected a momentum above 0 for nesterov=True")
+        super().__init__(parameters, weight_decay)
+        self.momentum, self.nesterov = momentum, nesterov
+
+    def update(self, piece: Piece, lr: float) -> None:
+        piece.add_l2()
+        grad = piece.grad
+        if self.momentum:
+            (velocity,) = piece.slots
+            velocity *= self.momentum
+            velocity += grad
+            if self.nesterov:
+                grad += self.momentum * velocity
+            else:
+                grad[...] = velocity
+        grad *= lr
+        piece.data -= grad
+
+
+class Adam(Optimizer):
+    """w -= lr * m^ / (sqrt(v^) + eps) with running means m of the gradient and v of its square; Kingma and Ba 2015.
+
+    m^ and v^ are the means without their bias towards the initial zero. Weight decay is an L2 penalty.
+
+    The buffers hold m / (1 - beta1) and v / (1 - beta2), which saves two passes; the factors go into lr and eps.
+    """
+
+    slots = ("first_moment", "second_moment")
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"{type(self).__name__} expected betas from 0 up to but not including 1, got {betas}")
+        super().__init__(parameters, weight_decay)
+        self.betas, self.eps = betas, eps
+
+    def begin_step(self, lr: float) -> None:
+        beta1, beta2 = self.betas
+        m_factor = (1 - beta1) / (1 - beta1**self.steps)  # m^ = m_factor * first_moment
+        v_factor = (1 - beta2) / (1 - beta2**self.steps)  # v^ = v_factor * second_moment
+        self._scaled_lr = lr * m_factor / v_factor**0.5
+        self._scaled_eps = self.eps / v_factor**0.5
+
+    def update(self, piece: Piece, lr: float) -> None:
+        piece.add_l2()
+        self._move(piece)
+
+    def _move(self, piece: Piece) -> None:
+        m, v = piece.slots[:2]
+        xp, grad = piece.xp, piece.grad
+        beta1, beta2 = self.betas
+        m *= beta1
+        m += grad
+        xp.multiply(grad, grad, out=grad)
+        v *= beta2
+        v += grad
+        xp.sqrt(self._denominator(piece), out=grad)
+        grad += self._scaled_eps
+        xp.divide(m, grad, out=grad)
+        grad *= self._scaled_lr
+        piece.data -= grad
+
+    def _denominator(self, piece: Piece) -> Array:
+        """What stands under the root: v."""
+        return piece.slots[1]
+
+
+class AMSGrad(Adam):
+    """Adam that divides by the root of the largest v so far, so that no step grows again; Reddi et al. 2018."""
+
+    slots = ("first_moment", "second_moment", "largest_second_moment")
+
+    def _denominator(self, piece: Piece) -> Array:
+        _, v, largest = piece.slots
+        piece.xp.maximum(largest, v, out=largest)
+        return largest
+
+
+class AdamW(Adam):
+    """Adam with weight decay apart from the gradient, w *= 1 - lr * decay; Loshchilov and Hutter 2019."""
+
+    def update(self, piece: Piece, lr: float) -> None:
+        piece.shrink(lr)
+        self._move(piece)
+
+
+def clip_by_value(flat: FlatParameters, limit: float) -> None:
+    """Force every element of the gradient into [-limit, limit]."""
+    _check_limit(limit)
+    flat.settle()
+    array_module(flat.grad).clip(flat.grad, -limit, limit, out=flat.grad)
+
+
+def clip_by_norm(flat: FlatParameters, limit: float) -> Any:
+    """Scale the whole gradient so that its norm is at most `limit`; returns the norm before (Pascanu et al. 2013)."""
+    _check_limit(limit)
+    norm = gradient_norm(flat)
+    flat.grad *= array_module(flat.grad).minimum(limit / (norm + 1e-6), 1)
+    return norm
+
+
+def gradient_norm(flat: FlatParameters) -> Any:
+    """The Euclidean norm of the whole gradient, as a scalar on its device."""
+    flat.settle()
+    xp = array_module(flat.grad)
+    return xp.sqrt(xp.dot(flat.grad, flat.grad))
+
+
+def _check_limit(limit: float) -> None:
+    if limit <= 0:
+        raise ValueError(f"expected a positive limit for clipping, got {limit}")

@@ -1,0 +1,136 @@
+"""Parameters, and the flat buffers that hold all of them side by side.
+
+One buffer for all weights and one for all gradients make the optimizer's update, the gradient's norm and the sum over
+workers a single pass each. The layers keep views into the buffers, so they must write `parameter.data[...] = value`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from core.backend import Array, array_module
+
+
+class Parameter:
+    """A trainable array and its gradient; `decay` says whether weight decay applies to it.
+
+    The gradient is logically zero after an optimizer's step. It is not filled with zeros then: the next backward
+    overwrites it, which saves a pass over the memory, and further ones add to it.
+    """
+
+    flat: FlatParameters | None = None  # the buffers that hold this parameter, once it is packed
+
+    def __init__(self, data: Array, decay: bool = True) -> None:
+        self.data = data
+        self.decay = decay
+        self._grad = array_module(data).zeros_like(data)
+        self._is_zero = True
+
+    @property
+    def grad(self) -> Array:
+        """The gradient summed up since the last optimizer step, same shape as `data`."""
+        if self._is_zero:
+            self._grad.fill(0)
+            self._is_zero = False
+        return self._grad
+
+    def accumulate(self, operation: Callable[..., Any], *operands: Array) -> None:
+        """Add `operation(*operands)` to the gradient; `operation` takes `out=` as NumPy's functions do."""
+        if self._is_zero:
+            operation(*operands, out=self._grad)
+            self._is_zero = False
+        else:
+            self._grad += operation(*operands)
+
+    def zero_grad(self) -> None:
+        """Let the next backward start from a gradient of zero."""
+        self._is_zero = True
+
+    def move_data(self, memory: Array) -> None:
+        """Keep the data in the given memory of the same shape from now on."""
+        memory[...] = self.data
+        self.data = memory
+
+    def move_grad(self, memory: Array) -> None:
+        """Keep the gradient in the given memory of the same shape from now on."""
+        memory[...] = self.grad
+        self._grad = memory
+
+
+class SharedParameter(Parameter):
+    """Another worker's view of a parameter: the same data, a gradient of its own."""
+
+    def __init__(self, original: Parameter) -> None:
+        self._original = original
+        self.decay = original.decay
+        self._grad = array_module(original.data).zeros_like(original.data)
+        self._is_zero = True
+
+    @property
+    def data(self) -> Array:  # type: ignore[override]
+        return self._original.data
+
+
+class FlatParameters:
+    """All parameters in one buffer, those with weight decay first, and all gradients in another.
+
+    `data` and `grad` are 1-D (size,); elements `[:decayed]` take weight decay.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter]) -> None:
+        if not parameters:
+            raise ValueError("FlatParameters expected at least one parameter")
+        self.parameters = decayed_first(parameters)
+        self.decayed = sum(parameter.data.size for parameter in self.parameters if parameter.decay)
+        self.grad = flatten_gradients(self.parameters)  # (size,)
+        self.data = array_module(self.grad).empty_like(self.grad)  # (size,)
+        for parameter, part in _places(self.parameters):
+            parameter.move_data(self.data[part].reshape(parameter.data.shape))
+            parameter.flat = self
+
+    def settle(self) -> None:
+        """Write the zeros of gradients that nobody has computed, so that `grad` can be read as a whole."""
+        settle(self.parameters)
+
+    def zero_grad(self) -> None:
+        """Let the next backward start from gradients of zero."""
+        for parameter in self.parameters:
+            parameter.zero_grad()
+
+
+def pack(parameters: Iterable[Parameter]) -> FlatParameters:
+    """The flat buffers of these parameters: the present ones if they are packed together already, else new ones."""
+    wanted = list(parameters)
+    flat = wanted[0].flat if wanted else None
+    if flat is not None and {id(p) for p in flat.parameters} == {id(p) for p in wanted}:
+        return flat
+    return FlatParameters(wanted)
+
+
+def flatten_gradients(parameters: Sequence[Parameter]) -> Array:
+    """Move the gradients into one buffer, in the given order; returns it, (total size,)."""
+    first = parameters[0].data
+    flat = array_module(first).empty(sum(parameter.data.size for parameter in parameters), first.dtype)
+    for parameter, part in _places(parameters):
+        parameter.move_grad(flat[part].reshape(parameter.data.shape))
+    return flat  # type: ignore[no-any-return]
+
+
+def settle(parameters: Iterable[Parameter]) -> None:
+    """Write out the gradients that are zero only logically."""
+    for parameter in parameters:
+        parameter.grad  # noqa: B018 - reading fills in the zeros
+
+
+def decayed_first(parameters: Iterable[Parameter]) -> list[Parameter]:
+    """The order in the flat buffers: those with weight decay first, otherwise as given."""
+    return sorted(parameters, key=lambda parameter: not parameter.decay)
+
+
+def _places(parameters: Iterable[Parameter]) -> Iterator[tuple[Parameter, slice]]:
+    start = 0
+    for parameter in parameters:
+        stop = start + parameter.data.size
+        yield parameter, slice(start, stop)
+        start = stop

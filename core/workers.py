@@ -1,0 +1,146 @@
+"""A pool of Python threads that run the same task on every rank, one BLAS thread each.
+
+NumPy drops the interpreter lock in copies, ufuncs and matrix products, so plain threads keep all cores busy. They beat
+the threads inside OpenBLAS twice: element-wise work runs in parallel too, and nothing spins when the machine is busy.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+from core.backend import Array
+
+Task = Callable[[int], None]
+
+
+class Workers:
+    """`count` workers: the calling thread is rank 0, helper threads are the others.
+
+    `barrier` lets the ranks of one `run` wait for each other; it breaks, and so frees everyone, when a rank fails.
+    """
+
+    def __init__(self, count: int) -> None:
+        if count < 1:
+            raise ValueError(f"Workers expected a count of at least 1, got {count}")
+        self.count = count
+        self.barrier = threading.Barrier(count)
+        self._task: Task | None = None
+        self._errors: list[BaseException] = []
+        # Two raw locks a helper are the fastest hand-over that Python has (about 10 microseconds a round trip).
+        self._start = [threading.Lock() for _ in range(count - 1)]
+        self._done = [threading.Lock() for _ in range(count - 1)]
+        for rank in range(1, count):
+            self._start[rank - 1].acquire()
+            self._done[rank - 1].acquire()
+            threading.Thread(target=self._serve, args=(rank,), daemon=True, name=f"worker {rank}").start()
+        limit_blas_threads()
+
+    def run(self, task: Task) -> None:
+        """Call `task(rank)` on every rank and wait for all; an error of any rank is raised here."""
+        if self.count == 1:
+            task(0)
+            return
+        self._task = task
+        for start in self._start:
+            start.release()
+        self._attempt(0)
+        for done in self._done:
+            done.acquire()
+        self._task = None
+        if self._errors:
+            self._raise_first_error()
+
+    def _serve(self, rank: int) -> None:
+        start, done = self._start[rank - 1], self._done[rank - 1]
+        while True:
+            start.acquire()
+            self._attempt(rank)
+            done.release()
+
+    def _attempt(self, rank: int) -> None:
+        assert self._task is not None
+        try:
+            self._task(rank)
+        except threading.BrokenBarrierError:
+            pass  # another rank failed, and its error is the one to raise
+        except BaseException as error:
+            self._errors.append(error)
+            self.barrier.abort()
+
+    def _raise_first_error(self) -> None:
+        error = self._errors[0]
+        self._errors = []
+        self.barrier.reset()
+        raise error
+
+
+class Member:
+    """One rank's view of the group of workers: sums over all ranks, for statistics that couple the samples of a batch."""
+
+    def __init__(self, group: Group, rank: int) -> None:
+        self._group = group
+        self._rank = rank
+
+    def sum(self, array: Array) -> Array:
+        """The sum of every rank's `array`, added in the order of the ranks; each rank gets its own copy."""
+        return self._group.sum(self._rank, array)
+
+
+class Group:
+    """The meeting place of the ranks. All of them must call `sum` equally often and in the same order."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        # Two sets of slots in turn: nobody can write the next sum's slot while another still reads this one's.
+        self._slots: list[list[Array | None]] = [[None] * workers.count for _ in range(2)]
+        self._turns = [0] * workers.count
+
+    def sum(self, rank: int, array: Array) -> Array:
+        slots = self._slots[self._turns[rank]]
+        self._turns[rank] ^= 1
+        slots[rank] = array
+        self._workers.barrier.wait()
+        total: Array = sum(slots[1:], start=slots[0].copy())  # type: ignore[arg-type,union-attr]
+        return total
+
+
+_pool: Workers | None = None
+_pool_process = 0
+
+
+def usable_cores() -> int:
+    """How many cores this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows
+        return os.cpu_count() or 1
+
+
+def set_threads(count: int = 0) -> int:
+    """Use `count` worker threads from now on, 0 for one a core; returns the number."""
+    global _pool, _pool_process
+    if count < 0:
+        raise ValueError(f"set_threads expected 0 or more, got {count}")
+    count = count or usable_cores()
+    if _pool is None or _pool.count != count or _pool_process != os.getpid():
+        _pool, _pool_process = Workers(count), os.getpid()  # threads do not survive a fork
+    return count
+
+
+def workers() -> Workers:
+    """The process's pool of workers, started at its first use."""
+    if _pool is None or _pool_process != os.getpid():
+        set_threads()
+    assert _pool is not None
+    return _pool
+
+
+def limit_blas_threads() -> None:
+    """One BLAS thread for each thread that calls it: the workers are the parallelism."""
+    from threadpoolctl import ThreadpoolController
+
+    for library in ThreadpoolController().lib_controllers:
+        if library.user_api == "blas" and library.internal_api != "mkl":  # PyTorch's own, where a benchmark loads it
+            library.set_num_threads(1)

@@ -1,0 +1,231 @@
+"""An environment with the project in it, made and kept up to date by the standard library alone.
+
+`prepare` is what `quickstart.py` and `run_tests.py` call first: the active environment, or `.venv` in the clone, with
+the project installed editable at the versions of `constraints.txt`. Nothing is installed again while nothing changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CONSTRAINTS = ROOT / "constraints.txt"
+STAMP_NAME = "barenets-install.json"
+LOG_NAME = "barenets-install.log"
+
+# What installers say when they fail, most telling first, and what a person can do about it.
+DIAGNOSES = (
+    (
+        r"externally-managed-environment",
+        "this Python belongs to the operating system and takes no packages: run this again without --here",
+    ),
+    (r"No space left on device|Disk quota exceeded", "the disk is full: free about 1 GB and run this again"),
+    (
+        r"editable mode currently requires|unknown option.*--editable",
+        "this pip is too old: run 'python -m pip install --upgrade pip' with the same Python, then this again",
+    ),
+    (
+        r"NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|ProxyError|SSLError|ConnectionError"
+        r"|Connection (?:refused|reset|aborted)|Network is unreachable|[Nn]ame resolution|dns error|sending request",
+        "no package index could be reached: connect to the internet, or name a mirror (PIP_INDEX_URL=...) or a folder "
+        "of wheels (PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER), then run this again",
+    ),
+    (
+        r"No matching distribution|No solution found|from versions:",
+        "the package index has no fitting build for this Python: use CPython 3.10 to 3.13, the tested ones",
+    ),
+    (r"Permission denied|EnvironmentError|Read-only file system", "the environment's folder cannot be written to"),
+)
+
+# As environment variables, because an old pip ignores those that it does not know; the user's own go before them.
+PIP_SETTINGS = {
+    "PIP_RETRIES": "2",
+    "PIP_NO_INPUT": "1",
+    "PIP_PROGRESS_BAR": "off",
+    "PIP_ROOT_USER_ACTION": "ignore",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+}
+
+# Runs in the target interpreter: exit code 0 if every requirement of the project, with these extras, is installed.
+PROBE = """
+import importlib.metadata as metadata, re, sys
+extras = set(sys.argv[1:])
+for line in metadata.requires("barenets"):
+    name, extra = re.match(r"[\\w.-]+", line)[0], re.search(r"extra == ['\\"]([\\w-]+)", line)
+    if extra is None or extra[1] in extras:
+        metadata.version(name)
+import core
+"""
+
+
+class SetupError(Exception):
+    """Something the user can mend, said in one line."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A Python environment: its folder, and the interpreter in it."""
+
+    folder: Path
+    python: Path
+
+    def works(self) -> bool:
+        """Whether the interpreter starts and is new enough (its base Python may have been removed since)."""
+        code = "import sys; sys.exit(sys.version_info < (3, 10))"
+        try:
+            return subprocess.run([self.python, "-c", code], capture_output=True).returncode == 0
+        except OSError:
+            return False
+
+
+def prepare(extras: Iterable[str] = (), here: bool = False) -> Environment:
+    """Find or make the environment, install the project with `extras` unless that is done; raises SetupError."""
+    environment = find(here)
+    if not environment.works():
+        make(environment.folder)
+    wanted = set(extras)
+    if not is_installed(environment, wanted):
+        install(environment, wanted)
+    return environment
+
+
+def find(here: bool = False) -> Environment:
+    """The environment of the running interpreter if one is active (or `here` says so), else `.venv` in the clone."""
+    if here or sys.prefix != sys.base_prefix or (Path(sys.prefix) / "conda-meta").is_dir():
+        return Environment(Path(sys.prefix), Path(sys.executable))
+    folder = ROOT / ".venv"
+    return Environment(folder, folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+
+
+def make(folder: Path) -> None:
+    """Make, or make anew, the virtual environment `folder`; a folder that is something else is left alone."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
+        raise SetupError(f"{folder} is in the way: it is not a virtual environment; move it away and run this again")
+    command = [sys.executable, "-m", "venv", "--clear", str(folder)]
+    if importlib.util.find_spec("ensurepip") is None:  # Debian and Ubuntu split it off
+        command.insert(3, "--without-pip")
+    say(f"making {_short(folder)} with Python {sys.version.split()[0]}")
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode != 0:
+        raise SetupError(f"could not make {folder}: {_last_line(made.stderr + made.stdout)}")
+
+
+def is_installed(environment: Environment, extras: set[str]) -> bool:
+    """Whether this very clone is installed with at least `extras`, and nothing of it has gone since."""
+    try:
+        stamp = json.loads((environment.folder / STAMP_NAME).read_text(encoding="utf-8"))
+        fits = stamp["fingerprint"] == _fingerprint() and extras <= set(stamp["extras"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    probe = [str(environment.python), "-c", PROBE, *sorted(extras)]
+    return fits and subprocess.run(probe, capture_output=True, cwd=environment.folder).returncode == 0
+
+
+def install(environment: Environment, extras: set[str]) -> None:
+    """Install the project editable, at the tested versions; raises SetupError with one line that says what to do."""
+    what = "." + (f"[{','.join(sorted(extras))}]" if extras else "")
+    say(f"installing the project and what it needs into {_short(environment.folder)} (the first time takes a minute)")
+    command = [*_installer(environment.python), "--constraint", CONSTRAINTS.name, "--editable", what]
+    code, lines = _run_with_progress(command)
+    if code != 0:
+        raise SetupError(explain(lines, _save_log(environment, lines)))
+    stamp = {"fingerprint": _fingerprint(), "extras": sorted(extras)}
+    (environment.folder / STAMP_NAME).write_text(json.dumps(stamp), encoding="utf-8")
+
+
+def explain(lines: Sequence[str], log: str) -> str:
+    """Turn an installer's output into one line: a known cause with its cure, or its own last error."""
+    text = "\n".join(lines)
+    for pattern, advice in DIAGNOSES:
+        if re.search(pattern, text):
+            return f"the installation failed: {advice}{log}"
+    errors = [line for line in lines if line.lower().startswith("error")] or list(lines)
+    return f"the installation failed: {_last_line(chr(10).join(errors))}{log}"
+
+
+def guarded(main: Callable[[], int]) -> int:
+    """Run a command's `main`; what the user can mend ends with one line and exit code 2, Ctrl-C with 130."""
+    try:
+        return main()
+    except SetupError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted: run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _installer(python: Path) -> list[str]:
+    """The first installer at hand: the environment's own pip, uv, or the running Python's pip from outside."""
+    if subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode == 0:
+        return [str(python), "-m", "pip", "install"]
+    if shutil.which("uv"):
+        return ["uv", "pip", "install", "--python", str(python)]
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip", "--python", str(python), "install"]
+    raise SetupError(
+        "this Python has neither pip nor ensurepip: install them (Debian, Ubuntu: apt install python3-venv), "
+        "or install uv, then run this again"
+    )
+
+
+def _run_with_progress(command: Sequence[str]) -> tuple[int, list[str]]:
+    """Run an installer in the clone, its newest line on the terminal's last line; returns exit code and all lines."""
+    lines: list[str] = []
+    live = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns - 4
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**PIP_SETTINGS, **os.environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            if live:
+                print(f"\r\033[K  {line.strip()[:width]}", end="", flush=True)
+    if live:
+        print("\r\033[K", end="", flush=True)
+    return process.returncode, lines
+
+
+def _save_log(environment: Environment, lines: Sequence[str]) -> str:
+    """Keep an installer's full output; returns the words that point to it, empty where it could not be written."""
+    path = environment.folder / LOG_NAME
+    try:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    except OSError:
+        return ""
+    return f" (all it said: {_short(path)})"
+
+
+def _fingerprint() -> str:
+    """Changes whenever an installation would: with the clone's place, the requirements and the pinned versions."""
+    parts = (str(ROOT).encode(), (ROOT / "pyproject.toml").read_bytes(), CONSTRAINTS.read_bytes())
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it gave no reason")

@@ -1,0 +1,30 @@
+#!/usr/bin/env python3
+"""Install what the tests need, and run them.
+
+    python3 scripts/run_tests.py                          # everything; no network and no GPU needed
+    python3 scripts/run_tests.py tests/test_gradcheck.py -v
+    python3 scripts/run_tests.py -k checkpoint
+
+Uses the active environment, or makes .venv in the clone. All other arguments go to pytest; paths count from the
+repository's root. The exit code is pytest's, or 2 with one line of reason where the environment could not be made.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from scripts import environment
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--here", action="store_true", help="use the running Python, even if it is no environment")
+    own, for_pytest = parser.parse_known_args()
+    python = environment.prepare(extras=["test"], here=own.here).python
+    return subprocess.run([python, "-m", "pytest", *for_pytest], cwd=environment.ROOT).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(environment.guarded(main))

@@ -70,7 +70,7 @@ def to_cpu(x: Any) -> Array:
     return host
 
 
-def to_device(x: Any, device: Device, dtype: DTypeLike = None) -> Array:
+def to_device(x: Any, device: Device, dtype: DTypeLike | None = None) -> Array:
     """`x` as an array on `device`, copied only where device or dtype differ."""
     if device == "cpu":
         return np.asarray(to_cpu(x), dtype=dtype)

@@ -1,7 +1,7 @@
 """Optimizers: one update of all weights from all gradients, in the flat buffers, in pieces that stay in the cache.
 
-Every optimizer follows PyTorch's definition of its name, to rounding. A step consumes the gradients: it uses their memory
-as scratch, and the next backward starts from zero.
+Every optimizer follows PyTorch's definition of its name, to rounding. A step consumes the gradients: it uses their
+memory as scratch, and the next backward starts from zero.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class Adam(Optimizer):
     The buffers hold m / (1 - beta1) and v / (1 - beta2), which saves two passes; the factors go into lr and eps.
     """
 
-    slots = ("first_moment", "second_moment")
+    slots: ClassVar[tuple[str, ...]] = ("first_moment", "second_moment")
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ class Parameter:
     def __init__(self, data: Array, decay: bool = True) -> None:
         self.data = data
         self.decay = decay
-        self._grad = array_module(data).zeros_like(data)
+        self._grad: Array = array_module(data).zeros_like(data)
         self._is_zero = True
 
     @property
@@ -42,6 +42,14 @@ class Parameter:
             self._is_zero = False
         else:
             self._grad += operation(*operands)
+
+    def add_grad(self, part: Array) -> None:
+        """Add `part`, of the same shape, to the gradient."""
+        if self._is_zero:
+            self._grad[...] = part
+            self._is_zero = False
+        else:
+            self._grad += part
 
     def zero_grad(self) -> None:
         """Let the next backward start from a gradient of zero."""
@@ -64,7 +72,7 @@ class SharedParameter(Parameter):
     def __init__(self, original: Parameter) -> None:
         self._original = original
         self.decay = original.decay
-        self._grad = array_module(original.data).zeros_like(original.data)
+        self._grad: Array = array_module(original.data).zeros_like(original.data)
         self._is_zero = True
 
     @property

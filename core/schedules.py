@@ -1,4 +1,4 @@
-"""Learning rates over time: a schedule is called with the step, counted from 0, and returns that step's learning rate."""
+"""Learning rates over time: a schedule takes the step, counted from 0, and returns the learning rate of that step."""
 
 from __future__ import annotations
 

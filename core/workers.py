@@ -77,7 +77,7 @@ class Workers:
 
 
 class Member:
-    """One rank's view of the group of workers: sums over all ranks, for statistics that couple the samples of a batch."""
+    """One rank's view of the group: sums over all ranks, for statistics that couple the samples of a batch."""
 
     def __init__(self, group: Group, rank: int) -> None:
         self._group = group
@@ -94,15 +94,22 @@ class Group:
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
         # Two sets of slots in turn: nobody can write the next sum's slot while another still reads this one's.
-        self._slots: list[list[Array | None]] = [[None] * workers.count for _ in range(2)]
+        self._slots: list[dict[int, Array]] = [{}, {}]
         self._turns = [0] * workers.count
 
+    def open(self) -> None:
+        """Start a new series of sums, also after one that an error cut short; called before the ranks run."""
+        self._turns = [0] * self._workers.count
+
     def sum(self, rank: int, array: Array) -> Array:
+        """The sum over the ranks of their `array`, for the given rank."""
         slots = self._slots[self._turns[rank]]
         self._turns[rank] ^= 1
         slots[rank] = array
         self._workers.barrier.wait()
-        total: Array = sum(slots[1:], start=slots[0].copy())  # type: ignore[arg-type,union-attr]
+        total: Array = slots[0].copy()
+        for other in range(1, self._workers.count):
+            total += slots[other]
         return total
 
 
@@ -139,7 +146,7 @@ def workers() -> Workers:
 
 def limit_blas_threads() -> None:
     """One BLAS thread for each thread that calls it: the workers are the parallelism."""
-    from threadpoolctl import ThreadpoolController
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # it ships no types
 
     for library in ThreadpoolController().lib_controllers:
         if library.user_api == "blas" and library.internal_api != "mkl":  # PyTorch's own, where a benchmark loads it

@@ -54,7 +54,7 @@ class Layer:
         values, self._remembered = self._remembered, None
         return values[0] if len(values) == 1 else values
 
-    def workspace(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike = None) -> Array:
+    def workspace(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike | None = None) -> Array:
         """An uninitialised C-contiguous array that this layer reuses under `name`, on the device of `like`."""
         wanted = np.dtype(like.dtype if dtype is None else dtype)
         size = 1
@@ -124,7 +124,7 @@ class Layer:
         for name, array in own.items():
             array[...] = array_module(array).asarray(state[name])
 
-    def to(self, device: Device | None = None, dtype: DTypeLike = None) -> Layer:
+    def to(self, device: Device | None = None, dtype: DTypeLike | None = None) -> Layer:
         """Move parameters and buffers to a device or a dtype; returns self. Call it before an optimizer packs them."""
 
         def moved(array: Array) -> Array:

@@ -66,8 +66,8 @@ class BatchNorm(Layer):
         rows = dy.reshape(-1, self.size)  # (M, C)
         dbias = op.column_sums(rows)  # (C,)
         dweight = op.column_products(rows, x_hat)  # (C,)
-        self.bias.accumulate(array_module(dy).add, dbias, 0)
-        self.weight.accumulate(array_module(dy).add, dweight, 0)
+        self.bias.add_grad(dbias)
+        self.weight.add_grad(dweight)
         dx = self.workspace("dx", dy.shape, like=dy)
         scale = self.weight.data * inverse_deviation
         mean_dy, mean_dy_x_hat = self._over_batch(dbias) / count, self._over_batch(dweight) / count
@@ -110,8 +110,8 @@ class LayerNorm(Layer):
         x_hat, inverse_deviation = self.recall()
         op = ops.of(dy)
         rows = dy.reshape(-1, self.size)  # (M, C)
-        self.bias.accumulate(array_module(dy).add, op.column_sums(rows), 0)
-        self.weight.accumulate(array_module(dy).add, op.column_products(rows, x_hat), 0)
+        self.bias.add_grad(op.column_sums(rows))
+        self.weight.add_grad(op.column_products(rows, x_hat))
         dx = self.workspace("dx", dy.shape, like=dy)
         op.layer_norm_backward(rows, x_hat, self.weight.data, inverse_deviation, dx.reshape(rows.shape))
         return dx

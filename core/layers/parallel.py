@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from core.backend import Array, array_module, device_of
 from core.layers.base import Layer
+from core.layers.norm import BatchNorm
 from core.params import decayed_first, flatten_gradients, pack, settle
 from core.random import Stream
 from core.workers import Group, Member, Workers, workers
@@ -33,10 +34,10 @@ class Parallel(Layer):
         self.gradients = [self.flat.grad]
         self.gradients += [flatten_gradients(decayed_first(replica.parameters())) for replica in self.replicas[1:]]
         self.streams = [_streams(replica) for replica in self.replicas]
+        self.group = Group(self.workers)
         if self.count > 1:
-            group = Group(self.workers)
             for rank, replica in enumerate(self.replicas):
-                _join(replica, Member(group, rank), rank)
+                _join(replica, Member(self.group, rank), rank)
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return self.network.children()
@@ -56,6 +57,7 @@ class Parallel(Layer):
         if len(shards) == 1:
             return self.network.forward(x, train)
         outputs: list[Array] = [x] * len(shards)
+        self.group.open()
 
         def run(rank: int) -> None:
             if rank < len(shards):
@@ -73,6 +75,7 @@ class Parallel(Layer):
         if len(shards) == 1:
             return self.network.backward(dy)
         inputs: list[Array | None] = [None] * len(shards)
+        self.group.open()
 
         def run(rank: int) -> None:
             replica = self.replicas[rank]
@@ -108,7 +111,7 @@ class Parallel(Layer):
 def _join(replica: Layer, member: Member, rank: int) -> None:
     """Let layers that couple the samples of a batch meet those of the other replicas."""
     for _, layer in replica.walk():
-        if hasattr(layer, "member"):
+        if isinstance(layer, BatchNorm):
             layer.member = member
             layer.updates_running = rank == 0
 

@@ -226,10 +226,10 @@ def normal_cdf(x: Array) -> Any:
 def _tail_series(double: bool) -> list[float]:
     """The Chebyshev coefficients of g: 30 for float64, 11 for float32."""
 
-    def scaled_tail(u: Array) -> Array:
-        return np.array([_scaled_erfc(4 * (1 + v) / (1 - v) * SQRT_HALF) for v in u])
-
-    coefficients: list[float] = chebyshev.chebinterpolate(scaled_tail, 29 if double else 10).tolist()
+    degree = 29 if double else 10
+    u = chebyshev.chebpts1(degree + 1)
+    g = [_scaled_erfc(4 * (1 + v) / (1 - v) * SQRT_HALF) for v in u.tolist()]
+    coefficients: list[float] = chebyshev.chebfit(u, g, degree).tolist()
     return coefficients
 
 

@@ -1,0 +1,138 @@
+"""Is a hand-derived backward right? Compare it with central differences.
+
+    python -m core.gradcheck
+
+prints a table of all layers and losses. In your own code, `gradcheck(layer, x, rng)` returns a layer's worst error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from core import layers, losses
+from core.backend import Array
+from core.layers import Layer
+from core.random import Stream
+
+STEP = 1e-5  # the error of a central difference, step^2 + rounding / step, is smallest near here in float64
+TOLERANCE = 1e-6
+SMALLEST = 1e-4  # gradients below count as this large: that of a bias before a BatchNorm is zero but for rounding
+SAMPLES = 24  # entries of each array that are perturbed
+
+
+def gradcheck(layer: Layer, x: Array, rng: np.random.Generator, samples: int = SAMPLES) -> float:
+    """The worst relative error of the gradients of a layer, with respect to its input and to every parameter.
+
+    The loss is a random linear function of the output, so that no symmetry can hide a mistake. `x` must be float64,
+    like the layer (`layer.to(dtype=np.float64)`), and away from kinks such as 0 for a ReLU. Of each array up to
+    `samples` entries are checked. Layers that keep running statistics change them, as in training.
+    """
+    if x.dtype != np.float64:
+        raise TypeError(f"gradcheck expected a float64 input, got {x.dtype}")
+    y = layer.forward(x, train=True)
+    weights = rng.standard_normal(y.shape)
+    for parameter in layer.parameters():
+        parameter.zero_grad()
+    dx = layer.backward(weights)
+    checked = [] if dx is None else [(x, np.array(dx))]
+    checked += [(parameter.data, parameter.grad.copy()) for parameter in layer.parameters()]
+
+    def loss() -> float:
+        return float((layer.forward(x, train=True) * weights).sum())
+
+    return max(relative_error(gradient, array, loss, rng, samples) for array, gradient in checked)
+
+
+def gradcheck_loss(loss: Callable[[Array], tuple[Any, Array]], x: Array, rng: np.random.Generator) -> float:
+    """The worst relative error of the gradient that `loss(x) -> (value, gradient)` returns."""
+    _, gradient = loss(x)
+    return relative_error(gradient.copy(), x, lambda: float(loss(x)[0]), rng, SAMPLES)
+
+
+def relative_error(
+    gradient: Array, array: Array, loss: Callable[[], float], rng: np.random.Generator, samples: int = SAMPLES
+) -> float:
+    """|analytic - numeric| / (|analytic| + |numeric|), over sampled entries of `array`, which is perturbed in place."""
+    flat, analytic = array.reshape(-1), gradient.reshape(-1)
+    if not np.shares_memory(flat, array):
+        raise ValueError("gradcheck expected a C-contiguous array, since it perturbs the entries in place")
+    places = rng.choice(flat.size, size=min(samples, flat.size), replace=False)
+    numeric = np.array([_slope(flat, place, loss) for place in places])
+    scale = np.linalg.norm(analytic[places]) + np.linalg.norm(numeric)
+    return float(np.linalg.norm(analytic[places] - numeric) / max(scale, SMALLEST))
+
+
+def _slope(flat: Array, place: int, loss: Callable[[], float]) -> float:
+    original = flat[place]
+    flat[place] = original + STEP
+    above = loss()
+    flat[place] = original - STEP
+    below = loss()
+    flat[place] = original
+    return (above - below) / (2 * STEP)
+
+
+def away_from_zero(x: Array, distance: float = 0.05) -> Array:
+    """`x` with every element at least `distance` from 0, where ReLU and its kin have a kink."""
+    return np.where(np.abs(x) < distance, np.copysign(distance, x) + x, x)
+
+
+def layer_cases(rng: np.random.Generator) -> Iterator[tuple[str, Layer, Array]]:
+    """A case for every layer: its name, a float64 layer, and an input."""
+    rows, images = away_from_zero(rng.standard_normal((6, 5))), away_from_zero(rng.standard_normal((3, 4, 4, 5)))
+
+    def linear(inputs: int, outputs: int, bias: bool = True) -> layers.Linear:
+        return layers.Linear(inputs, outputs, rng=rng, bias=bias, dtype=np.float64)
+
+    yield "Linear", linear(5, 4), rows
+    yield "Linear, no bias", linear(5, 4, bias=False), images
+    yield "ReLU", layers.ReLU(), rows
+    yield "LeakyReLU", layers.LeakyReLU(0.01), rows
+    yield "GELU", layers.GELU(), rows
+    yield "GELU, tanh", layers.GELU("tanh"), rows
+    yield "SELU", layers.SELU(), rows
+    yield "Softplus", layers.Softplus(), rows
+    yield "Softplus, beta 2, threshold 1", layers.Softplus(2.0, 1.0), away_from_zero(rows - 0.5) + 0.5
+    yield "Sigmoid", layers.Sigmoid(), rows
+    yield "Tanh", layers.Tanh(), rows
+    yield "Dropout", layers.Dropout(0.4, stream=Stream(3)), rows
+    yield "BatchNorm, rows", layers.BatchNorm(5, dtype=np.float64), rows
+    yield "BatchNorm, images", layers.BatchNorm(5, dtype=np.float64), images
+    yield "LayerNorm", layers.LayerNorm(5, dtype=np.float64), images
+    yield "Flatten", layers.Flatten(), images
+    yield "Residual", layers.Residual(layers.Sequential(linear(5, 7), layers.Tanh(), linear(7, 5))), rows
+    yield "Residual, shortcut", layers.Residual(linear(5, 3), linear(5, 3)), rows
+    norm = layers.BatchNorm(6, dtype=np.float64)
+    network = layers.Sequential(layers.Flatten(), linear(80, 6, bias=False), norm, layers.GELU(), linear(6, 3))
+    yield "a whole network", network, images
+
+
+def loss_cases(rng: np.random.Generator) -> Iterator[tuple[str, Callable[[Array], tuple[Any, Array]], Array]]:
+    """A case for every loss: its name, the loss as a function of its first argument, and that argument."""
+    logits, labels = rng.standard_normal((6, 4)), rng.integers(0, 4, 6)
+    yield "softmax cross-entropy", lambda z: losses.softmax_cross_entropy(z, labels), logits
+    smoothed = "softmax cross-entropy, smoothing 0.1, temperature 2"
+    yield smoothed, lambda z: losses.softmax_cross_entropy(z, labels, 0.1, 2.0), logits
+    yield "mean squared error", lambda z: losses.mean_squared_error(z, np.eye(4)[labels]), logits
+    yield "focal, gamma 2", lambda z: losses.focal_loss(z, labels, 2.0), logits
+    yield "focal, gamma 0.5", lambda z: losses.focal_loss(z, labels, 0.5), logits
+
+
+def main() -> int:
+    """Print the table; 0 if every error is below the tolerance, else 1."""
+    rng = np.random.default_rng(0)
+    errors = [(name, gradcheck(layer, x, rng)) for name, layer, x in layer_cases(rng)]
+    errors += [(name, gradcheck_loss(loss, x, rng)) for name, loss, x in loss_cases(rng)]
+    print(f"{'float64, central differences':<52}{'relative error':>16}")
+    for name, error in errors:
+        print(f"{name:<52}{error:>16.1e}{'' if error < TOLERANCE else '   WRONG'}")
+    worst = max(error for _, error in errors)
+    print(f"{'worst':<52}{worst:>16.1e}")
+    return int(worst >= TOLERANCE)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
-from core.training.files import write_atomically
+from core.files import replacing
 
 # Okabe and Ito's palette (2008), told apart by all common kinds of colour vision.
 BLUE, ORANGE, GREEN, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#56B4E9", "#6E6E6E"
@@ -93,9 +93,10 @@ def add_grid(axes: Axes, axis: str = "both") -> None:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG in the house style, whole or not at all."""
+    """Write a figure as PNG in the house style, whole or not at all; OSError when the disk refuses."""
     picture = io.BytesIO()
     with _house_style():
         figure.savefig(picture, format="png")
-    write_atomically(path, picture.getvalue())
+    with replacing(path) as file:
+        file.write(picture.getvalue())
     return path

@@ -19,14 +19,11 @@ from core.data.workspace import Workspace
 
 SIZE, BOX = 28, 20  # as in MNIST: the character fits a box of 20 pixels and its centre of mass is the image's centre
 FONT_SIZE = 160
-STROKE_WIDTHS = (0, 3, 6)  # pixels added all round, in a font of FONT_SIZE
+STROKE_WIDTHS = (0, 3, 5)  # pixels added all round, in a font of FONT_SIZE
 LARGEST_ENLARGEMENT = 1.6  # of a small character such as "-" relative to a digit, lest it fill the box
 CHUNK = 256
 
-HANDWRITING = Warp(
-    [Affine(rotate=12, scale=0.08, stretch=0.15, shear=15)],
-    Elastic(alpha=32, sigma=4),
-)
+HANDWRITING = Warp([Affine(rotate=12, scale=0.08, stretch=0.15, shear=15), Elastic(alpha=32, sigma=4)])
 
 
 def characters(chars: Sequence[str], n: int, seed: int) -> tuple[Array, Array]:

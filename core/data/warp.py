@@ -16,6 +16,7 @@ and a batch costs a few batched matrix products instead of one smoothing of a no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,7 +38,8 @@ class Affine:
     r; the height is multiplied and the width divided by 1 + r. shear: degrees by which a vertical line leans.
     shift: pixels, along each axis. border and fill: what lies outside the image, see `sample_bilinear`.
 
-    In this order on the content: scale and stretch, shear, rotate, shift; a point p goes to R S Z p + t.
+    In this order on the content: scale and stretch, shear, rotate, shift; a point p goes to R S Z p + t. Raises
+    ValueError for a scale or stretch outside 0 ... 1, at which an image would vanish or turn over.
     """
 
     rotate: float = 0.0
@@ -47,6 +49,10 @@ class Affine:
     shift: float = 0.0
     border: Border = "constant"
     fill: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.scale < 1 and 0 <= self.stretch < 1):
+            raise ValueError(f"Affine expected 0 <= scale, stretch < 1, got {self}")
 
     def columns(self, shape: tuple[int, int, int]) -> int:
         """How many numbers an image of `shape` (H, W, C) draws."""
@@ -75,12 +81,17 @@ class Elastic:
     After Simard, Steinkraus and Platt, "Best Practices for Convolutional Neural Networks" (2003), section 2, where
     alpha = 34 and sigma = 4 on 29x29 digits. The noise is drawn on a mesh as coarse as sigma (rounded down), which
     leaves the covariance of the field the same to a part in a thousand, and does not end at the border of the image.
+    Raises ValueError for a sigma that is not positive.
     """
 
     alpha: float
     sigma: float = 4.0
     border: Border = "constant"
     fill: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.sigma > 0:
+            raise ValueError(f"Elastic expected a positive sigma, got {self.sigma}")
 
     @property
     def spacing(self) -> int:
@@ -101,8 +112,13 @@ class Elastic:
 
 
 def count_nodes(size: int, sigma: float, spacing: int) -> int:
-    """Nodes along an axis of `size` pixels: enough to lie beyond the reach of a Gaussian on both sides."""
-    return int(np.ceil((size - 1 + 2 * REACH * sigma) / spacing)) + 1
+    """Nodes along an axis of `size` pixels: from the first pixel on, and the reach of a Gaussian beyond both ends."""
+    return nodes_before(sigma, spacing) * 2 + math.ceil((size - 1) / spacing) + 1
+
+
+def nodes_before(sigma: float, spacing: int) -> int:
+    """Nodes on one side of an axis, outside the image."""
+    return math.ceil(REACH * sigma / spacing)
 
 
 @lru_cache(maxsize=64)
@@ -115,20 +131,25 @@ def axis_basis(size: int, sigma: float, spacing: int) -> Array:
     basis = [np.ones(size), q]
     if sigma > 0:
         K = count_nodes(size, sigma, spacing)
-        centres = (np.arange(K) - (K - 1) / 2) * spacing
+        centres = q[0] + (np.arange(K) - nodes_before(sigma, spacing)) * spacing
         bumps = np.exp(-((q[:, None] - centres) ** 2) / (2 * sigma**2)) / (sigma * np.sqrt(2 * np.pi))  # (size, K)
         basis = [*bumps.T, *basis]
     return np.stack(basis, axis=1).astype(np.float32)
 
 
 class Warp:
-    """Affine transforms, then at most one Elastic, all carried out by a single interpolation."""
+    """Affine transforms, and possibly an Elastic after them, all carried out by a single interpolation.
 
-    def __init__(self, affines: Sequence[Affine], elastic: Elastic | None = None) -> None:
-        self.affines = tuple(affines)
-        self.elastic = elastic
-        self.parts: tuple[Affine | Elastic, ...] = (*self.affines, *([elastic] if elastic else []))
-        if len({(part.border, part.fill) for part in self.parts}) != 1:
+    Raises ValueError where an Elastic is not the last one, or borders differ.
+    """
+
+    def __init__(self, parts: Sequence[Affine | Elastic]) -> None:
+        self.parts = tuple(parts)
+        self.affines = [part for part in parts if isinstance(part, Affine)]
+        self.elastic = parts[-1] if isinstance(parts[-1], Elastic) else None
+        if len(self.affines) < len(parts) - (self.elastic is not None):
+            raise ValueError(f"Warp expected an Elastic only in the last place, got {self.parts}")
+        if len({(part.border, part.fill) for part in parts}) != 1:
             raise ValueError(f"Warp expected transforms with one border and one fill, got {self.parts}")
         self._work = Workspace()
 
@@ -143,7 +164,8 @@ class Warp:
         sigma, spacing = (self.elastic.sigma, self.elastic.spacing) if self.elastic else (0.0, 1)
         Y, X = axis_basis(H, sigma, spacing), axis_basis(W, sigma, spacing)
         half = self._work.array("half", (2, *coefficients.shape[1:3], W))
-        np.matmul(coefficients.reshape(-1, X.shape[1]), X.T, out=half.reshape(-1, W))
+        # One product per image, not one for all: so the rounding does not depend on how a batch is split.
+        np.matmul(coefficients, X.T, out=half)
         source = np.matmul(Y, half, out=self._work.array("source", (2, n, H, W)))
         part = self.parts[0]
         sample_bilinear(images, source[0], source[1], out, self._work, part.border, part.fill)

@@ -1,0 +1,78 @@
+"""Which parts of the input speak for the answer, and which against it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.backend import Array, array_module
+from core.layers import BatchNorm, Dropout, Layer, Sequential
+
+
+class Saliency:
+    """Explains the answers of a network that maps (N, ...) to logits (N, K), as it answers at test time.
+
+    The score of the answer is its logit minus the mean of the others. Its gradient with respect to the input, times
+    the input, says how much each element contributes: exactly so for a network of ReLU layers without biases (Shrikumar
+    et al., "Not just a black box", 2016), and to first order for others.
+
+    The network that was given is not touched: a copy with the same weights does the work, in which dropout drops
+    nothing and BatchNorm uses its running statistics.
+    """
+
+    def __init__(self, model: Layer) -> None:
+        self.model = _as_at_test_time(model.replica())
+
+    def __call__(self, x: Array) -> Array:
+        """The contribution of each element of `x` (N, ...) to its own answer, an array of the same shape."""
+        logits = self.model.forward(x, train=True)  # (N, K)
+        xp = array_module(logits)
+        others = logits.shape[1] - 1
+        dlogits = xp.full_like(logits, -1 / max(others, 1))
+        dlogits[xp.arange(len(logits)), logits.argmax(axis=1)] = 1
+        dx = self.model.backward(dlogits)
+        for parameter in self.model.parameters():
+            parameter.zero_grad()
+        assert dx is not None
+        return dx * x
+
+
+class _FrozenBatchNorm(Layer):
+    """BatchNorm at test time, with the backward that it lacks there: a scale and a shift for each channel."""
+
+    def __init__(self, norm: BatchNorm) -> None:
+        super().__init__()
+        self.scale = norm.weight.data / array_module(norm.running_var).sqrt(norm.running_var + norm.eps)
+        self.shift = norm.bias.data - norm.running_mean * self.scale
+
+    def forward(self, x: Array, train: bool = False) -> Array:
+        y: Array = x * self.scale + self.shift
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        dx: Array = dy * self.scale
+        return dx
+
+
+def _as_at_test_time(layer: Layer) -> Layer:
+    """Freeze what behaves differently in training, in place; returns the layer, or what stands in for it."""
+    if isinstance(layer, BatchNorm):
+        return _FrozenBatchNorm(layer)
+    if isinstance(layer, Dropout):
+        layer.rate = 0.0
+    layer.input_grad = True
+    children = layer.layers if isinstance(layer, Sequential) else vars(layer)
+    for name, child in list(layer.children()):
+        children[name] = _as_at_test_time(child)
+    return layer
+
+
+def as_overlay(image: np.ndarray, contribution: np.ndarray) -> np.ndarray:
+    """Paint contributions (H, W) over a dimmed grey picture, uint8 (H, W): uint8 (H, W, 3), blue for, orange against.
+
+    The strongest contribution gets the full colour; blue and orange are told apart by all common colour vision.
+    """
+    strength = contribution / max(float(np.abs(contribution).max()), 1e-12)  # (H, W), -1 to 1
+    colours = np.where(strength[..., None] > 0, (86, 180, 233), (213, 94, 0))  # (H, W, 3)
+    alpha = np.sqrt(np.abs(strength))[..., None]  # the root lets weaker contributions show too
+    grey = np.repeat(0.45 * image[..., None].astype(np.float64), 3, axis=-1)
+    return (alpha * colours + (1 - alpha) * grey).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Getting data in: downloads, readers, prepared archives, splits, batches, augmentation and synthetic sets."""

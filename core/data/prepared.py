@@ -1,0 +1,193 @@
+"""Prepared data: a folder of `.npy` files that `info.json` describes, written whole or not at all.
+
+A new folder is built beside the old one, flushed to disk, and swapped in by two renames. A kill between the two leaves
+the old data under a hidden name, from which the next reader or writer brings it back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import UserError
+from core.files import flush_to_disk, fsync_folder, locked
+
+INFO = "info.json"
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+PLAIN_KINDS = "biufU"  # numbers and text; objects would need pickle
+REQUIRED = ("dataset", "origin", "complete", "notice", "command")
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Arrays by name, and where they come from; a non-empty `info["notice"]` must be shown with every result."""
+
+    arrays: Arrays
+    info: dict[str, Any]
+
+
+def save_prepared(folder: Path, arrays: Mapping[str, NDArray[Any]], info: Mapping[str, Any]) -> None:
+    """Write `arrays` and `info` as the folder `folder`, in place of the prepared data that it may hold.
+
+    info: dataset, origin, complete, notice and command at least; only complete data may go without a notice. What the
+    arrays are (shape, dtype, sha256 of their bytes in C order) and the time are added. Whatever goes wrong, the data
+    that was there stays. Raises UserError where the disk is full or the folder holds something else.
+    """
+    _check(arrays, info)
+    try:
+        with locked(folder):
+            _bring_back(folder)
+            _refuse_foreign(folder)
+            new = _sibling(folder, "new")
+            try:
+                _write(new, arrays, info)
+                _swap(folder, new)
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
+                _bring_back(folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write {folder}: {reason}; what was there before is untouched") from error
+
+
+def _check(arrays: Mapping[str, NDArray[Any]], info: Mapping[str, Any]) -> None:
+    missing = [key for key in REQUIRED if key not in info]
+    if missing:
+        raise ValueError(f"info of prepared data needs {', '.join(missing)}")
+    if not info["complete"] and not info["notice"]:
+        raise ValueError("data that is not complete needs a notice that says so")
+    for name, array in arrays.items():
+        if not NAME.fullmatch(name) or array.dtype.kind not in PLAIN_KINDS:
+            raise ValueError(f"prepared arrays are plain, with lower-case names; got {name!r} of {array.dtype}")
+
+
+def _sibling(folder: Path, role: str) -> Path:
+    return folder.with_name(f".{folder.name}.{role}")
+
+
+def _bring_back(folder: Path) -> None:
+    """Undo the first of the two renames where a kill came before the second. The caller holds the lock."""
+    old = _sibling(folder, "old")
+    if old.exists() and not folder.exists():
+        os.rename(old, folder)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Nothing but prepared data may be replaced: a folder given by mistake must keep what it holds."""
+    if not folder.exists():
+        return
+    foreign = [p.name for p in folder.iterdir() if p.suffix != ".npy" and p.name != INFO] if folder.is_dir() else ["it"]
+    if foreign:
+        raise UserError(f"{folder} is not a folder of prepared data ({foreign[0]} is something else); choose another")
+
+
+def _write(new: Path, arrays: Mapping[str, NDArray[Any]], info: Mapping[str, Any]) -> None:
+    shutil.rmtree(new, ignore_errors=True)  # left by a kill
+    new.mkdir(parents=True)
+    described = {}
+    for name, array in arrays.items():
+        array = np.ascontiguousarray(array).reshape(array.shape)
+        with open(new / f"{name}.npy", "wb") as handle:
+            np.save(handle, array, allow_pickle=False)
+            flush_to_disk(handle)
+        described[name] = {"shape": list(array.shape), "dtype": array.dtype.str, "sha256": _sha256(array)}
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    whole = {"created": now} | dict(info) | {"arrays": described}
+    with open(new / INFO, "wb") as handle:
+        handle.write(json.dumps(whole, indent=2, ensure_ascii=False).encode())
+        flush_to_disk(handle)
+    fsync_folder(new)
+
+
+def _swap(folder: Path, new: Path) -> None:
+    old = _sibling(folder, "old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(new, folder)
+    fsync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sha256(array: NDArray[Any]) -> str:
+    return hashlib.sha256(array.data).hexdigest()
+
+
+def load_prepared(
+    folder: Path, names: Sequence[str] | None = None, *, verify: bool = False, mmap: bool = True
+) -> Prepared:
+    """Read the named arrays (all of them by default) and the info of a prepared folder.
+
+    The arrays are read-only and memory-mapped, so that only what is used is read; mmap=False gives own copies in
+    memory. Shape, dtype and size are always checked, every byte with verify=True. Raises UserError for a missing or
+    damaged folder, with the command that prepares it.
+    """
+    info = _read_info(folder)
+    wanted = list(info["arrays"]) if names is None else list(names)
+    absent = [name for name in wanted if name not in info["arrays"]]
+    if absent:
+        held = ", ".join(info["arrays"])
+        raise UserError(f"{folder} holds {held}, but not {', '.join(absent)}: is it the right folder?")
+    arrays = {name: _read_array(folder, name, info, verify) for name in wanted}
+    return Prepared(arrays if mmap else {name: array.copy() for name, array in arrays.items()}, info)
+
+
+def _read_info(folder: Path) -> dict[str, Any]:
+    path = folder / INFO
+    if not path.exists() and _sibling(folder, "old").exists():
+        with locked(folder):
+            _bring_back(folder)
+    if not path.exists():
+        raise UserError(f"no prepared data in {folder}: run `{_command(folder, {})}` first")
+    try:
+        info = json.loads(path.read_bytes())
+        described = info["arrays"].items()
+        sound = isinstance(info["notice"], str) and all(
+            NAME.fullmatch(name) and isinstance(array["sha256"], str) and np.dtype(array["dtype"]).kind in PLAIN_KINDS
+            for name, array in described
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise _damaged(folder, INFO, {}) from None
+    if not sound:
+        raise _damaged(folder, INFO, {})
+    return dict(info)
+
+
+def _read_array(folder: Path, name: str, info: dict[str, Any], verify: bool) -> NDArray[Any]:
+    path = folder / f"{name}.npy"
+    expected = info["arrays"][name]
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        whole = path.stat().st_size == mapped.offset + mapped.nbytes
+    except (OSError, ValueError, TypeError, EOFError, AttributeError, OverflowError):
+        raise _damaged(folder, path.name, info) from None
+    if not whole or list(mapped.shape) != expected["shape"] or mapped.dtype.str != expected["dtype"]:
+        raise _damaged(folder, path.name, info)
+    array: NDArray[Any] = np.asarray(mapped)  # the memmap type itself would spread to every result
+    if verify and _sha256(array) != expected["sha256"]:
+        raise _damaged(folder, path.name, info)
+    return array
+
+
+def _damaged(folder: Path, what: str, info: dict[str, Any]) -> UserError:
+    return UserError(f"{folder / what} is damaged: run `{_command(folder, info)}` to prepare the data again")
+
+
+def _command(folder: Path, info: dict[str, Any]) -> str:
+    """The command that prepared the folder, or the likely one: archives lie in `<project>/archive/<data set>`."""
+    project = folder.resolve().parent.parent
+    known = (project / "setup_data.py").exists()
+    return str(info.get("command", f"python {project.name}/setup_data.py" if known else "the project's setup_data.py"))

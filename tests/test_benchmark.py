@@ -1,0 +1,63 @@
+"""The benchmark compares what is equal, in turns, and says how quiet the machine was. No test asserts a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scripts import bench_timing, benchmark
+from scripts.bench_timing import Round, Turn
+
+
+def test_contenders_take_turns(monkeypatch):
+    monkeypatch.setattr(bench_timing, "_warm_up", lambda action: 1)
+    calls: list[str] = []
+    result = bench_timing.compare({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 4, seconds=60)
+    assert calls == ["a", "a", "b", "b"] * 4  # one call to warm the caches, one that is timed
+    assert result.rounds == 4
+    assert set(result.timings) == {"a", "b"}
+
+
+def test_a_time_limit_still_leaves_three_rounds():
+    assert bench_timing.compare({"a": lambda: None}, rounds=1000, seconds=0).rounds == 3
+
+
+def rounds(others: list[float | None]) -> list[Round]:
+    """Rounds in which the only contender needs one second more each time."""
+    return [Round({"a": Turn(float(number), 1.0)}, share) for number, share in enumerate(others)]
+
+
+@pytest.mark.parametrize(
+    ("others", "median", "quiet"),
+    [
+        ([0.0, 0.0, 0.0, 0.9, 0.9], 1e3, 3),  # over the three quiet ones
+        ([0.9, 0.9, 0.9, 0.9, 0.0], 2e3, 1),  # too few were quiet: over all
+        ([None] * 5, 2e3, 5),  # a system that hides it
+    ],
+)
+def test_the_median_is_over_the_quiet_rounds_where_they_suffice(others, median, quiet, monkeypatch):
+    prepared = iter(rounds(others))
+    monkeypatch.setattr(bench_timing, "_round", lambda contenders, repeats: next(prepared))
+    result = bench_timing.compare({"a": lambda: None}, rounds=len(others), seconds=60)
+    assert result.timings["a"].median == median
+    assert result.quiet == quiet
+
+
+def test_contenders_that_disagree_are_not_timed():
+    benchmark._check_agreement({"ours": lambda: 1.0, "theirs": lambda: 1.0 + 1e-5}, calls=2)
+    with pytest.raises(AssertionError, match="theirs against ours"):
+        benchmark._check_agreement({"ours": lambda: 1.0, "theirs": lambda: 1.1}, calls=2)
+
+
+def test_the_same_networks_are_compared():
+    pytest.importorskip("torch")
+    from scripts import bench_models
+
+    for case in bench_models.CASES:
+        training = case.training(16)
+        assert len(training) >= 3  # ours, and PyTorch's default and fused optimizers
+        benchmark._check_agreement(training, calls=5)
+        benchmark._check_agreement(case.inference(4), calls=1)
+        first, *_, last = (float(training[bench_models.OURS]()) for _ in range(20))
+        assert np.isfinite(last)
+        assert last < first  # it trains

@@ -1,0 +1,210 @@
+"""The scripts start anywhere, on a bare Python too, and tell in one line what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts import doctor, environment, machine
+from scripts.environment import Environment, SetupError
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ("quickstart", "run_tests", "doctor", "benchmark")
+PROJECTS = [path.parent.name for path in sorted(ROOT.glob("*/training.py"))]
+PROJECT_SCRIPTS = [f"{project}.{name}" for project in PROJECTS for name in ("setup_data", "training", "test_model")]
+MODULES = [f"scripts.{name}" for name in SCRIPTS] + PROJECT_SCRIPTS
+BARE = (sys.executable, "-I", "-S")  # no installed packages, no environment variables, no current folder
+
+
+def run(*command: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **variables})
+
+
+def file_of(module: str) -> Path:
+    return ROOT / (module.replace(".", "/") + ".py")
+
+
+def only_line(text: str) -> str:
+    (line,) = text.strip().splitlines()
+    return line
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_help_as_a_file_from_any_folder(module, tmp_path):
+    done = run(sys.executable, file_of(module), "--help", cwd=tmp_path, PYTHONPATH="")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "usage" in done.stdout.lower()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_help_as_a_module_from_any_folder(module, tmp_path):
+    done = run(sys.executable, "-m", module, "--help", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "usage" in done.stdout.lower()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_on_a_bare_python(name, tmp_path):
+    done = run(*BARE, file_of(f"scripts.{name}"), "--help", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_an_old_python_is_told_so_in_one_line(name, tmp_path):
+    path = str(file_of(f"scripts.{name}"))
+    code = f"import runpy, sys; sys.version_info = (3, 9, 2); runpy.run_path({path!r}, run_name='__main__')"
+    done = run(sys.executable, "-c", code, cwd=tmp_path)
+    assert done.returncode == 2
+    assert only_line(done.stderr).startswith("error: Python 3.10 or newer is needed")
+
+
+@pytest.mark.parametrize("module", [*PROJECT_SCRIPTS, "scripts.benchmark"])
+def test_missing_packages_are_told_in_one_line(module, tmp_path):
+    done = run(*BARE, file_of(module), cwd=tmp_path)
+    assert done.returncode == 2
+    line = only_line(done.stderr)
+    assert line.startswith("error: ")
+    assert "install" in line
+
+
+def test_the_doctor_finds_this_environment_usable(tmp_path):
+    done = run(sys.executable, file_of("scripts.doctor"), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    for heading in ("Python", "Packages", "BLAS", "Machine", "GPU", "Data and runs"):
+        assert f"\n{heading}" in done.stdout
+
+
+def test_the_doctor_works_on_a_bare_python_and_says_what_is_missing(tmp_path):
+    done = run(*BARE, file_of("scripts.doctor"), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "missing: numpy" in done.stdout
+    assert "quickstart.py" in done.stdout
+
+
+def test_the_doctor_reads_what_is_needed_from_pyproject():
+    needed = dict(doctor._requirements())
+    assert needed["numpy"] == "2.2"
+    assert "gradio" not in needed
+
+
+def test_the_doctor_shows_the_notice_of_prepared_data(tmp_path, monkeypatch, capsys):
+    project = tmp_path / "mlp_mnist"
+    (project / "archive" / "mnist").mkdir(parents=True)
+    (project / "archive" / "mnist" / "info.json").write_text(json.dumps({"notice": "SYNTHETIC data"}))
+    (project / "archive" / "broken").mkdir()
+    (project / "archive" / "broken" / "info.json").write_text("{")
+    (project / "training.py").touch()
+    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    doctor.check_data(doctor.Report())
+    assert "mnist is prepared - SYNTHETIC data" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({}, None),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2.0),
+    ],
+)
+def test_the_limit_of_a_container_is_understood(files, quota, monkeypatch):
+    monkeypatch.setattr(machine, "_read", lambda path: files.get(path.removeprefix("/sys/fs/cgroup/"), ""))
+    assert machine.cpu_quota() == quota
+
+
+PIP_WITHOUT_NETWORK = """\
+WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('Failed to establish')': /simple/x/
+ERROR: Could not find a version that satisfies the requirement setuptools>=77 (from versions: none)
+ERROR: No matching distribution found for setuptools>=77
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "advice"),
+    [
+        (PIP_WITHOUT_NETWORK, "no package index could be reached"),
+        ("ERROR: Could not find a version that satisfies numpy (from versions: 1.0)", "no fitting build"),
+        ("error: externally-managed-environment\n\n× This environment is externally managed", "without --here"),
+        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "disk is full"),
+        ("Collecting numpy\nERROR: something nobody has seen\nhint: none", "ERROR: something nobody has seen"),
+        ("", "it gave no reason"),
+    ],
+)
+def test_a_failed_installation_is_explained_in_one_line(output, advice):
+    line = environment.explain(output.splitlines(), " (log)")
+    assert advice in line
+    assert line.endswith("(log)")
+    assert "\n" not in line
+
+
+def fake_installer(tmp_path, monkeypatch, output: str, code: int) -> list[str]:
+    script = tmp_path / "installer.py"
+    script.write_text(f"import sys\nprint({output!r})\nsys.exit({code})\n")
+    monkeypatch.setattr(environment, "_installer", lambda python: [sys.executable, str(script)])
+    monkeypatch.setattr(environment, "PROBE", "")
+
+
+def test_an_installation_that_fails_leaves_a_log_and_no_stamp(tmp_path, monkeypatch):
+    fake_installer(tmp_path, monkeypatch, PIP_WITHOUT_NETWORK, 1)
+    place = Environment(tmp_path, Path(sys.executable))
+    with pytest.raises(SetupError, match="no package index could be reached"):
+        environment.install(place, set())
+    assert "Retrying" in (tmp_path / environment.LOG_NAME).read_text()
+    assert not environment.is_installed(place, set())
+
+
+def test_nothing_is_installed_again_until_something_changes(tmp_path, monkeypatch):
+    fake_installer(tmp_path, monkeypatch, "", 0)
+    place = Environment(tmp_path, Path(sys.executable))
+    assert not environment.is_installed(place, set())
+    environment.install(place, {"test"})
+    assert environment.is_installed(place, {"test"})
+    assert environment.is_installed(place, set())
+    assert not environment.is_installed(place, {"demo"})
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("numpy==0.1\n")
+    monkeypatch.setattr(environment, "CONSTRAINTS", constraints)
+    assert not environment.is_installed(place, {"test"})
+
+
+def test_a_package_that_went_missing_is_noticed(tmp_path, monkeypatch):
+    fake_installer(tmp_path, monkeypatch, "", 0)
+    place = Environment(tmp_path, Path(sys.executable))
+    environment.install(place, set())
+    monkeypatch.setattr(environment, "PROBE", "import a_package_that_is_gone")
+    assert not environment.is_installed(place, set())
+
+
+def test_an_environment_is_made_and_a_broken_one_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)  # no ensurepip, as on Debian
+    folder = tmp_path / "environment"
+    folder.mkdir()
+    place = Environment(folder, folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    assert not place.works()
+    environment.make(folder)
+    assert place.works()
+    place.python.unlink()
+    environment.make(folder)
+    assert place.works()
+
+
+def test_a_folder_that_is_no_environment_is_left_alone(tmp_path):
+    (tmp_path / "diary.txt").write_text("mine")
+    with pytest.raises(SetupError, match="not a virtual environment"):
+        environment.make(tmp_path)
+    assert (tmp_path / "diary.txt").read_text() == "mine"
+
+
+def test_a_mistake_of_the_user_ends_with_one_line_and_exit_code_2(capsys):
+    def fail() -> int:
+        raise SetupError("the reason")
+
+    assert environment.guarded(fail) == 2
+    assert capsys.readouterr().err == "error: the reason\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -57,9 +58,7 @@ class Layer:
     def workspace(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike | None = None) -> Array:
         """An uninitialised C-contiguous array that this layer reuses under `name`, on the device of `like`."""
         wanted = np.dtype(like.dtype if dtype is None else dtype)
-        size = 1
-        for length in shape:
-            size *= length
+        size = math.prod(shape)
         memory = self._workspaces.get(name)
         if memory is None or memory.size < size or memory.dtype != wanted:
             memory = self._workspaces[name] = array_module(like).empty(size, wanted)

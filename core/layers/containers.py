@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from core.backend import Array, array_module
@@ -80,7 +81,7 @@ class Flatten(Layer):
 
     def forward(self, x: Array, train: bool = False) -> Array:
         self.remember(train, x.shape)
-        return x.reshape(len(x), -1)
+        return x.reshape(len(x), math.prod(x.shape[1:]))
 
     def backward(self, dy: Array) -> Array:
         shape: tuple[int, ...] = self.recall()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from core import ops
 from core.backend import Array, array_module
 from core.layers.base import Layer
@@ -27,7 +29,7 @@ class Dropout(Layer):
         if not train or self.rate == 0:
             self.remember(train, None)
             return x
-        rows = x.reshape(len(x), -1)  # (N, D)
+        rows = x.reshape(len(x), math.prod(x.shape[1:]))  # (N, D)
         mask = self.workspace("mask", rows.shape, like=x)
         y = self.workspace("y", x.shape, like=x)
         draws = array_module(x).asarray(self.stream.uint16(self.salt, *rows.shape))

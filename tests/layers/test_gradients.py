@@ -1,0 +1,123 @@
+"""Every layer's hand-derived backward against central differences, and the contract of the two verbs."""
+
+import numpy as np
+import pytest
+
+from core.gradcheck import TOLERANCE, away_from_zero, gradcheck, layer_cases
+from core.layers import Dropout, Linear, ReLU, Sequential
+from core.random import Stream
+
+CASES = {name: (layer, x) for name, layer, x in layer_cases(np.random.default_rng(0))}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_are_right(name):
+    layer, x = CASES[name]
+    assert gradcheck(layer, x.copy(), np.random.default_rng(1)) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_second_backward_raises(name):
+    layer, x = CASES[name]
+    dy = np.ones_like(layer.forward(x, train=True))
+    layer.backward(dy)
+    with pytest.raises(RuntimeError, match="forward"):
+        layer.backward(dy)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_inference_forward_leaves_nothing_for_backward(name):
+    layer, x = CASES[name]
+    layer.forward(x, train=True)
+    dy = np.ones_like(layer.forward(x))
+    with pytest.raises(RuntimeError, match="forward"):
+        layer.backward(dy)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_neither_verb_changes_its_input(name):
+    layer, x = CASES[name]
+    given = x.copy()
+    y = layer.forward(given, train=True)
+    dy = np.random.default_rng(2).standard_normal(y.shape)
+    dy_given = dy.copy()
+    layer.backward(dy_given)
+    np.testing.assert_array_equal(given, x)
+    np.testing.assert_array_equal(dy_given, dy)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_float32_stays_float32(name):
+    layer, x = CASES[name]
+    single = layer.replica().to(dtype=np.float32)
+    y = single.forward(x.astype(np.float32), train=True)
+    dx = single.backward(np.ones_like(y))
+    assert y.dtype == dx.dtype == np.float32
+    assert {parameter.grad.dtype for parameter in single.parameters()} <= {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_empty_batch_passes(name):
+    layer, x = CASES[name]
+    if "BatchNorm" in name or "whole" in name:
+        pytest.skip("no batch statistics without a batch")
+    y = layer.forward(x[:0], train=True)
+    assert len(y) == 0
+    assert layer.backward(y).shape == x[:0].shape
+
+
+def test_gradients_add_up_until_they_are_zeroed():
+    rng = np.random.default_rng(0)
+    layer, x, dy = Linear(3, 2, rng=rng), rng.standard_normal((4, 3), np.float32), np.ones((4, 2), np.float32)
+    for _ in range(2):
+        layer.forward(x, train=True)
+        layer.backward(dy)
+    twice = layer.weight.grad.copy()
+    layer.weight.zero_grad()
+    assert not layer.weight.grad.any()
+    layer.forward(x, train=True)
+    layer.backward(dy)
+    np.testing.assert_allclose(2 * layer.weight.grad, twice, rtol=1e-6)
+
+
+def test_the_first_layer_may_skip_its_input_gradient():
+    rng = np.random.default_rng(0)
+    network = Sequential(Dropout(0.5, stream=Stream(0)), Linear(5, 4, rng=rng), ReLU(), Linear(4, 3, rng=rng))
+    x, dy = rng.standard_normal((6, 5), np.float32), rng.standard_normal((6, 3), np.float32)
+    network.forward(x, train=True)
+    assert network.backward(dy).shape == x.shape
+    expected = [parameter.grad.copy() for parameter in network.parameters()]
+    network.skip_input_grad()
+    for parameter in network.parameters():
+        parameter.zero_grad()
+    network.forward(x, train=True)
+    assert network.backward(dy) is None
+    for parameter, gradient in zip(network.parameters(), expected, strict=True):
+        np.testing.assert_array_equal(parameter.grad, gradient)
+
+
+def test_gradcheck_notices_a_wrong_backward():
+    class WrongReLU(ReLU):
+        def backward(self, dy):
+            return 1.001 * super().backward(dy)
+
+    x = away_from_zero(np.random.default_rng(0).standard_normal((4, 5)))
+    assert gradcheck(ReLU(), x, np.random.default_rng(1)) < TOLERANCE
+    assert gradcheck(WrongReLU(), x, np.random.default_rng(1)) > 100 * TOLERANCE
+
+
+def test_gradcheck_notices_a_wrong_parameter_gradient():
+    class ForgetsTheBias(Linear):
+        def backward(self, dy):
+            dx = super().backward(dy)
+            self.bias.grad[0] = 0
+            return dx
+
+    rng = np.random.default_rng(0)
+    layer = ForgetsTheBias(5, 3, rng=rng, dtype=np.float64)
+    assert gradcheck(layer, rng.standard_normal((4, 5)), rng) > 100 * TOLERANCE
+
+
+def test_gradcheck_wants_float64():
+    with pytest.raises(TypeError, match="float64"):
+        gradcheck(ReLU(), np.ones((2, 2), np.float32), np.random.default_rng(0))

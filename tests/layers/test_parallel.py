@@ -1,0 +1,136 @@
+"""A batch split among workers gives what one worker gives, whatever couples or tells apart its samples."""
+
+import numpy as np
+import pytest
+
+from core.layers import BatchNorm, Dropout, Layer, Linear, Parallel, ReLU, Sequential
+from core.losses import softmax_cross_entropy
+from core.optim import Adam
+from core.predict import predict
+from core.random import Stream
+from core.workers import Workers
+
+
+def network(seed=0):
+    rng, stream = np.random.default_rng(seed), Stream(seed)
+    return Sequential(
+        Linear(12, 16, rng=rng, bias=False),  # a bias before BatchNorm has a gradient of pure rounding noise
+        BatchNorm(16),
+        ReLU(),
+        Dropout(0.3, stream=stream),
+        Linear(16, 5, rng=rng),
+    ), stream
+
+
+def train(model, stream, steps=10, rows=37, dtype=np.float32):
+    rng = np.random.default_rng(1)
+    optimizer = Adam(model.parameters())
+    losses = []
+    for step in range(steps):
+        stream.seek(0, step)
+        x, labels = rng.standard_normal((rows, 12), dtype), rng.integers(0, 5, rows)
+        loss, dlogits = softmax_cross_entropy(model.forward(x, train=True), labels)
+        model.backward(dlogits)
+        optimizer.step(0.01)
+        losses.append(float(loss))
+    return losses, model.state_dict()
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_the_result_does_not_depend_on_the_number_of_workers(count):
+    alone, stream = network()
+    expected_losses, expected = train(alone.to(dtype=np.float64), stream, dtype=np.float64)
+    inner, stream = network()
+    losses, state = train(Parallel(inner.to(dtype=np.float64), Workers(count)), stream, dtype=np.float64)
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-12)
+    assert state.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_allclose(state[name], expected[name], rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_the_same_number_of_workers_gives_the_same_bits():
+    runs = []
+    for _ in range(2):
+        inner, stream = network()
+        runs.append(train(Parallel(inner, Workers(2)), stream))
+    assert runs[0][0] == runs[1][0]
+    for name, array in runs[0][1].items():
+        np.testing.assert_array_equal(array, runs[1][1][name])
+
+
+def test_the_input_gradient_is_put_together():
+    inner, _ = network()
+    alone, _ = network()
+    rng = np.random.default_rng(2)
+    x, dy = rng.standard_normal((9, 12), np.float32), rng.standard_normal((9, 5), np.float32)
+    parallel = Parallel(inner, Workers(2))
+    np.testing.assert_allclose(parallel.forward(x, train=True), alone.forward(x, train=True), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(parallel.backward(dy), alone.backward(dy), rtol=1e-4, atol=1e-5)
+    assert parallel.skip_input_grad() is parallel
+    parallel.forward(x, train=True)
+    assert parallel.backward(dy) is None
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 31, 32, 200])
+def test_inference_of_any_number_of_rows(rows):
+    inner, _ = network()
+    alone, _ = network()
+    x = np.random.default_rng(3).standard_normal((rows, 12), np.float32)
+    np.testing.assert_allclose(Parallel(inner, Workers(3)).forward(x), alone.forward(x), rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_of_several_batches_add_up():
+    inner, _ = network()
+    parallel = Parallel(inner, Workers(2))
+    rng = np.random.default_rng(4)
+    x, dy = rng.standard_normal((8, 12), np.float32), rng.standard_normal((8, 5), np.float32)
+    parallel.forward(x, train=True)
+    parallel.backward(dy)
+    once = parallel.flat.grad.copy()
+    parallel.forward(x, train=True)
+    parallel.backward(dy)
+    np.testing.assert_allclose(parallel.flat.grad, 2 * once, rtol=1e-5, atol=1e-6)
+
+
+def test_the_weights_stay_views_of_the_flat_buffer_and_are_shared():
+    inner, stream = network()
+    parallel = Parallel(inner, Workers(2))
+    train(parallel, stream)
+    for replica in parallel.replicas:
+        for parameter in replica.parameters():
+            assert np.shares_memory(parameter.data, parallel.flat.data)
+        assert replica.layers["1"].running_mean is inner.layers["1"].running_mean
+
+
+def test_an_error_in_one_worker_reaches_the_caller_and_the_next_call_works():
+    class Fails(Layer):
+        fail = False
+
+        def forward(self, x, train=False):
+            if Fails.fail and x[0, 0] > 0:
+                raise ValueError("this shard cannot be computed")
+            return x
+
+    inner = Sequential(Linear(2, 2, rng=np.random.default_rng(0)), BatchNorm(2))
+    inner.layers["0"].weight.data[...] = np.eye(2)
+    model = Parallel(Sequential(Fails(), inner), Workers(2))
+    x = np.array([[-1.0, 0], [-1, 1], [1, 2], [1, 3]], np.float32)
+    expected = model.forward(x, train=True).copy()
+    Fails.fail = True
+    with pytest.raises(ValueError, match="this shard"):
+        model.forward(x, train=True)
+    Fails.fail = False
+    np.testing.assert_array_equal(model.forward(x, train=True), expected)
+
+
+def test_predict_returns_a_copy_of_the_callers_own():
+    inner, _ = network()
+    model = Parallel(inner, Workers(2))
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((70, 12), np.float32)
+    first = predict(model, x, batch_size=32)
+    kept = first.copy()
+    predict(model, x[::-1], batch_size=32)
+    np.testing.assert_array_equal(first, kept)
+    assert first.shape == (70, 5)
+    assert predict(model, x[:0]).shape == (0, 5)

@@ -1,0 +1,101 @@
+"""The small parts of core: devices, command line, initial weights, the gradcheck table."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from core import backend, cli, gradcheck, initializers
+from core.errors import UserError
+
+
+@dataclass
+class Settings:
+    hidden: tuple[int, ...] = (256, 128)
+    """Sizes of the hidden layers."""
+    activation: Literal["relu", "tanh"] = "relu"
+    """Which function."""
+
+
+def test_settings_come_from_the_command_line():
+    assert cli.parse(Settings, ["--hidden", "3", "4", "--activation", "tanh"]) == Settings((3, 4), "tanh")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--activation", "swish"], "swish.*activation.*relu"),
+        (["--hiden", "3"], "hiden"),
+        (["--hidden", "many"], "hidden.*many"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_and_exit_code_2(arguments, message, capsys):
+    with pytest.raises(UserError, match=message) as caught:
+        cli.parse(Settings, arguments)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(lambda settings: None, Settings, arguments)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_help_is_not_an_error(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(lambda settings: None, Settings, ["--help"])
+    assert stop.value.code == 0
+    assert "Sizes of the hidden layers" in capsys.readouterr().out
+
+
+def test_main_exits_with_what_the_function_returns():
+    for returned, code in ((None, 0), (130, 130)):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(lambda settings, returned=returned: returned, Settings, [])
+        assert stop.value.code == code
+
+
+def test_arrays_say_where_they_live():
+    x = np.zeros(3)
+    assert backend.array_module(x) is np
+    assert backend.device_of(x) == "cpu"
+    assert backend.to_cpu(x) is x
+    assert backend.to_device(x, "cpu") is x
+    assert backend.to_device(x, "cpu", np.float32).dtype == np.float32
+
+
+def test_asking_for_a_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(backend, "why_no_gpu", lambda: "CuPy is not installed")
+    assert backend.select_device("auto") == "cpu"
+    assert backend.select_device("cpu") == "cpu"
+    assert not backend.has_gpu()
+    with pytest.raises(UserError, match="--device gpu: CuPy is not installed"):
+        backend.select_device("gpu")
+
+
+@pytest.mark.parametrize("name", ["he_normal", "he_uniform", "glorot_normal", "glorot_uniform"])
+def test_initial_weights_have_the_promised_variance(name):
+    weights = getattr(initializers, name)(np.random.default_rng(0), (400, 200), 400, 200, np.float32)
+    variance = 2 / 400 if name.startswith("he") else 2 / 600
+    assert weights.dtype == np.float32
+    assert weights.var() == pytest.approx(variance, rel=0.02)
+    assert abs(weights.mean()) < 0.001
+    if name.endswith("uniform"):
+        assert np.abs(weights).max() <= np.sqrt(3 * variance)
+
+
+def test_gradcheck_prints_a_table_and_fails_when_a_gradient_is_wrong(capsys, monkeypatch):
+    assert gradcheck.main() == 0
+    table = capsys.readouterr().out
+    assert "BatchNorm, images" in table
+    assert "WRONG" not in table
+    monkeypatch.setattr(gradcheck, "TOLERANCE", 0.0)
+    assert gradcheck.main() == 1
+    assert "WRONG" in capsys.readouterr().out
+
+
+def test_gradcheck_runs_as_a_module():
+    result = subprocess.run([sys.executable, "-m", "core.gradcheck"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "softmax cross-entropy" in result.stdout

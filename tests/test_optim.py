@@ -1,0 +1,115 @@
+"""What optimizers promise beyond PyTorch's figures, which tests/layers compares."""
+
+import numpy as np
+import pytest
+
+from core.layers import Linear
+from core.ops.cpu.blocks import BLOCK
+from core.optim import SGD, Adam, AdamW, AMSGrad, clip_by_norm, clip_by_value, gradient_norm
+from core.params import Parameter, pack
+from core.workers import set_threads, workers
+
+MAKERS = {
+    "sgd": lambda p: SGD(p, momentum=0.9, weight_decay=0.01),
+    "adam": lambda p: Adam(p, weight_decay=0.01),
+    "amsgrad": AMSGrad,
+    "adamw": lambda p: AdamW(p, weight_decay=0.01),
+}
+
+
+def parameters(seed=0):
+    """Two parameters that are cut into several pieces, with and without decay."""
+    rng = np.random.default_rng(seed)
+    return [
+        Parameter(rng.standard_normal(BLOCK * 3 + 17, dtype=np.float32)),
+        Parameter(rng.standard_normal(BLOCK + 5, dtype=np.float32), decay=False),
+    ]
+
+
+def steps(optimizer, count, seed=1):
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        for parameter in optimizer.flat.parameters:
+            parameter.add_grad(rng.standard_normal(parameter.data.shape, dtype=np.float32))
+        optimizer.step(0.01)
+    return optimizer.flat.data
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_number_of_threads_changes_nothing(name):
+    before, results = workers().count, []
+    for count in (1, 2, 3):
+        set_threads(count)
+        results.append(steps(MAKERS[name](parameters()), 3).copy())
+    set_threads(before)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_continuing_from_a_state_is_exact(name):
+    whole = MAKERS[name](parameters())
+    steps(whole, 3)
+    other = MAKERS[name](parameters())
+    other.flat.data[...] = whole.flat.data
+    other.load_state_dict(whole.state_dict())
+    assert other.steps == 3
+    np.testing.assert_array_equal(steps(whole, 2, seed=5), steps(other, 2, seed=5))
+    assert other.flat.data.dtype == np.float32
+
+
+def test_a_state_of_another_optimizer_is_refused():
+    with pytest.raises(ValueError, match="SGD expected"):
+        SGD(parameters()).load_state_dict(Adam(parameters()).state_dict())
+    state = Adam(parameters()).state_dict()
+    state["first_moment"] = state["first_moment"][:-1]
+    with pytest.raises(ValueError, match="first_moment expected shape"):
+        Adam(parameters()).load_state_dict(state)
+
+
+def test_a_step_consumes_the_gradients():
+    layer = Linear(3, 2, rng=np.random.default_rng(0))
+    optimizer = SGD(layer.parameters())
+    layer.weight.add_grad(np.ones((3, 2), np.float32))
+    optimizer.step(1.0)
+    after = layer.weight.data.copy()
+    optimizer.step(1.0)
+    np.testing.assert_array_equal(layer.weight.data, after)
+
+
+def test_clipping_by_value():
+    parameter = Parameter(np.zeros(3, np.float32))
+    parameter.add_grad(np.array([-5, 0.25, 5], np.float32))
+    clip_by_value(pack([parameter]), 1.0)
+    np.testing.assert_array_equal(parameter.grad, [-1, 0.25, 1])
+
+
+def test_clipping_by_norm():
+    parameters = [Parameter(np.zeros(1)), Parameter(np.zeros(1), decay=False)]
+    flat = pack(parameters)
+    for parameter, value in zip(parameters, (3.0, 4.0), strict=True):
+        parameter.add_grad(np.array([value]))
+    assert clip_by_norm(flat, 10.0) == pytest.approx(5)
+    np.testing.assert_array_equal(flat.grad, [3, 4])
+    assert clip_by_norm(flat, 1.0) == pytest.approx(5)
+    assert gradient_norm(flat) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda p: SGD(p, momentum=1.0),
+        lambda p: SGD(p, nesterov=True),
+        lambda p: Adam(p, betas=(0.9, 1.0)),
+        lambda p: AdamW(p, weight_decay=-1),
+        lambda p: clip_by_norm(pack(p), 0),
+    ],
+)
+def test_impossible_settings(build):
+    with pytest.raises(ValueError, match="expected"):
+        build(parameters())
+
+
+def test_an_optimizer_needs_parameters():
+    with pytest.raises(ValueError, match="at least one parameter"):
+        Adam([])

@@ -1,0 +1,116 @@
+"""Parameters, flat buffers, and the state of layers."""
+
+import numpy as np
+import pytest
+
+from core.layers import BatchNorm, Linear, ReLU, Residual, Sequential
+from core.optim import SGD, Adam
+from core.params import pack
+
+
+def small_network():
+    rng = np.random.default_rng(0)
+    return Sequential(features=Sequential(Linear(4, 3, rng=rng), BatchNorm(3), ReLU()), head=Linear(3, 2, rng=rng))
+
+
+def test_state_dict_names_every_array_and_is_a_copy():
+    network = small_network()
+    state = network.state_dict()
+    assert list(state) == [
+        "features.0.weight",
+        "features.0.bias",
+        "features.1.weight",
+        "features.1.bias",
+        "head.weight",
+        "head.bias",
+        "features.1.running_mean",
+        "features.1.running_var",
+    ]
+    state["head.weight"][...] = 7
+    assert (network.layers["head"].weight.data != 7).all()
+
+
+def test_load_state_dict_gives_the_same_outputs():
+    network, other = small_network(), small_network()
+    x = np.random.default_rng(1).standard_normal((5, 4), np.float32)
+    network.forward(x, train=True)  # moves the running statistics
+    other.load_state_dict(network.state_dict())
+    np.testing.assert_array_equal(other.forward(x), network.forward(x))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("head.bias"), "missing"),
+        (lambda state: state.update(extra=np.zeros(1)), "unknown"),
+        (lambda state: state.update({"head.bias": np.zeros(9, np.float32)}), "head.bias expected shape"),
+    ],
+)
+def test_a_state_that_does_not_fit_changes_nothing(change, message):
+    network = small_network()
+    before = network.state_dict()
+    state = {name: array + 1 for name, array in before.items()}
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        network.load_state_dict(state)
+    for name, array in network.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_packing_puts_decayed_parameters_first_and_keeps_values():
+    network = small_network()
+    before = network.state_dict()
+    flat = pack(network.parameters())
+    assert flat.decayed == 4 * 3 + 3 * 2
+    assert [parameter.decay for parameter in flat.parameters] == [True, True, False, False, False, False]
+    for name, array in network.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert all(np.shares_memory(parameter.data, flat.data) for parameter in network.parameters())
+    assert all(np.shares_memory(parameter.grad, flat.grad) for parameter in network.parameters())
+    assert pack(network.parameters()) is flat
+
+
+def test_parameters_stay_views_of_the_flat_buffer_through_training_and_loading():
+    network = small_network()
+    optimizer = Adam(network.parameters())
+    state = network.state_dict()
+    x = np.random.default_rng(1).standard_normal((5, 4), np.float32)
+    for _ in range(3):
+        network.backward(network.forward(x, train=True).copy())
+        optimizer.step(0.1)
+    network.load_state_dict(state)
+    for parameter in network.parameters():
+        assert np.shares_memory(parameter.data, optimizer.flat.data)
+        assert np.shares_memory(parameter.grad, optimizer.flat.grad)
+        assert parameter.data.dtype == np.float32
+
+
+def test_a_gradient_nobody_computed_counts_as_zero_in_a_step():
+    network = small_network()
+    optimizer = SGD(network.parameters())
+    optimizer.flat.grad[...] = np.nan  # what lies in the buffer must not matter
+    before = network.state_dict()
+    optimizer.flat.zero_grad()
+    optimizer.step(1.0)
+    for name, array in network.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_residual_expects_equal_shapes():
+    block = Residual(Linear(3, 4, rng=np.random.default_rng(0)))
+    with pytest.raises(ValueError, match=r"\(2, 4\) and \(2, 3\)"):
+        block.forward(np.zeros((2, 3), np.float32))
+
+
+def test_linear_names_what_it_expected():
+    layer = Linear(3, 4, rng=np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"Linear expected \(N, ..., 3\), got \(2, 5\)"):
+        layer.forward(np.zeros((2, 5), np.float32))
+
+
+def test_workspaces_are_reused_and_grow():
+    layer = Linear(3, 4, rng=np.random.default_rng(0))
+    big = layer.forward(np.zeros((8, 3), np.float32))
+    small = layer.forward(np.zeros((2, 3), np.float32))
+    assert np.shares_memory(big, small)
+    assert layer.forward(np.zeros((8, 3), np.float32)).shape == (8, 4)

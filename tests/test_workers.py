@@ -1,0 +1,95 @@
+"""The pool of threads."""
+
+import multiprocessing
+import os
+import threading
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from core import workers as pool_module
+from core.workers import Group, Member, Workers, set_threads, usable_cores, workers
+
+
+def test_every_rank_runs_once_in_a_thread_of_its_own():
+    pool, seen = Workers(4), {}
+    pool.run(lambda rank: seen.__setitem__(rank, threading.get_ident()))
+    assert sorted(seen) == [0, 1, 2, 3]
+    assert len(set(seen.values())) == 4
+    assert seen[0] == threading.get_ident()
+
+
+def test_the_first_error_is_raised_and_the_pool_goes_on():
+    pool = Workers(3)
+
+    def task(rank):
+        if rank == 1:
+            raise KeyError("rank 1")
+        pool.barrier.wait()
+
+    for _ in range(2):
+        with pytest.raises(KeyError, match="rank 1"):
+            pool.run(task)
+    done = []
+    pool.run(lambda rank: (pool.barrier.wait(), done.append(rank)))
+    assert sorted(done) == [0, 1, 2]
+
+
+def test_group_sums_in_the_order_of_the_ranks():
+    pool = Workers(3)
+    group, parts, totals = Group(pool), np.array([[1e8], [-1e8], [1.0]], np.float32), {}
+
+    def task(rank):
+        member = Member(group, rank)
+        totals[rank] = [member.sum(parts[rank])[0] for _ in range(50)]
+
+    for _ in range(3):
+        group.open()
+        pool.run(task)
+        assert all(values == [1.0] * 50 for values in totals.values())
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_a_pool_needs_a_worker(count):
+    with pytest.raises(ValueError, match="at least 1"):
+        Workers(count)
+
+
+def test_set_threads():
+    before = workers().count
+    assert set_threads(2) == 2
+    assert workers().count == 2
+    pool = workers()
+    set_threads(2)
+    assert workers() is pool
+    assert set_threads(0) == usable_cores()
+    with pytest.raises(ValueError, match="0 or more"):
+        set_threads(-1)
+    set_threads(before)
+
+
+def test_blas_is_left_with_one_thread():
+    set_threads(2)
+    blas = [library["num_threads"] for library in threadpool_info() if library["internal_api"] == "openblas"]
+    assert set(blas) <= {1}
+
+
+def _sum_in_child(queue):
+    total = []
+    set_threads(2)
+    workers().run(total.append)
+    queue.put(sorted(total))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Python 3.12 warns of forking with threads, the point here
+def test_a_forked_process_gets_a_pool_of_its_own():
+    set_threads(2)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_sum_in_child, args=(queue,))
+    child.start()
+    assert queue.get(timeout=20) == [0, 1]
+    child.join()
+    assert pool_module.workers().count == 2

@@ -1,6 +1,7 @@
 """Compose, and the transforms that move whole pixels or change colours; test_warp.py has the geometric ones."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_a_sample_does_not_depend_on_how_the_batch_is_split(transforms, monkeypa
     draws = draws_for(augment, images)
     whole = augment.apply(images, draws).copy()
     for cuts in ([0, 75, 150], [0, 1, 30, 149, 150]):
-        shards = [augment.apply(images[a:b], draws[a:b]).copy() for a, b in zip(cuts, cuts[1:], strict=False)]
+        shards = [augment.apply(images[a:b], draws[a:b]).copy() for a, b in pairwise(cuts)]
         np.testing.assert_array_equal(np.concatenate(shards), whole)
     monkeypatch.setattr("core.data.augment.CHUNK", 1)
     np.testing.assert_array_equal(augment.apply(images, draws), whole)
@@ -101,6 +102,18 @@ def test_transforms_happen_in_the_given_order():
     np.testing.assert_array_equal(darken_then_fill.apply(IMAGES, draws), np.ones_like(IMAGES))
 
 
+def test_each_transform_has_draws_of_its_own():
+    augment = Compose(EVERYTHING)
+    draws = draws_for(augment, IMAGES)
+    step_by_step, first = IMAGES, 0
+    for stage in augment.stages:
+        last = first + stage.columns((12, 10, 3))
+        step_by_step = Compose([stage]).apply(step_by_step, draws[:, first:last])
+        first = last
+    assert first == draws.shape[1]
+    np.testing.assert_array_equal(augment.apply(IMAGES, draws), step_by_step)
+
+
 def test_wrong_input_is_refused():
     augment = Compose([RandomCrop(2)])
     with pytest.raises(TypeError, match="expected float32 images, got float64"):
@@ -145,6 +158,8 @@ def test_the_asked_share_of_the_images_is_flipped():
     result = flip.apply(IMAGES, np.linspace(0, 1, 9, endpoint=False, dtype=np.float32)[:, None])  # 0, 1/9, 2/9 < 0.3
     np.testing.assert_array_equal(result[:3], IMAGES[:3, :, ::-1])
     np.testing.assert_array_equal(result[3:], IMAGES[3:])
+    never = Compose([HorizontalFlip(probability=0)])
+    np.testing.assert_array_equal(never.apply(IMAGES, np.zeros((9, 1), np.float32)), IMAGES)
 
 
 @pytest.mark.parametrize("size", [1, 4, 5, 30])

@@ -35,7 +35,7 @@ def test_batches_visit_everything_in_the_given_order():
 
 
 def test_without_an_order_batches_come_as_stored_and_drop_last_leaves_out_the_rest():
-    (x, labels), sizes = collect((IMAGES, LABELS), 5, drop_last=True)
+    (_, labels), sizes = collect((IMAGES, LABELS), 5, drop_last=True)
     assert sizes == [5, 5, 5, 5]
     np.testing.assert_array_equal(labels, LABELS[:20])
     (_, _), sizes = collect((IMAGES[:20], LABELS[:20]), 5, drop_last=True)
@@ -44,6 +44,7 @@ def test_without_an_order_batches_come_as_stored_and_drop_last_leaves_out_the_re
 
 def test_an_order_may_be_a_selection():
     (x, labels), _ = collect((IMAGES, LABELS), 2, np.array([7, 7, 1]))
+    np.testing.assert_allclose(x, IMAGES[[7, 7, 1]] / 255, rtol=1e-6)
     np.testing.assert_array_equal(labels, LABELS[[7, 7, 1]])
 
 

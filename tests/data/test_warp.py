@@ -177,9 +177,9 @@ def test_neighbours_are_composed_into_one_interpolation():
 
 
 def test_the_composition_reads_where_one_transform_after_the_other_would():
-    a, b, e = Affine(rotate=20, shift=2), Affine(scale=0.2, shear=10), Elastic(alpha=20, sigma=3)
+    a, b, e = Affine(rotate=20, shift=2), Affine(scale=0.2, shear=10, shift=3), Elastic(alpha=20, sigma=3)
     draws = RNG.random((4, Compose([a, b, e]).columns((84, 80))), np.float32)
-    combined, q = sampling_grid([a, b, e], draws)
+    combined, _ = sampling_grid([a, b, e], draws)
     elastic_only, _ = sampling_grid([e], draws[:, 12:])
     expected = elastic_only
     for part, of_part in ((b, draws[:, 6:12]), (a, draws[:, :6])):

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 STAMP_NAME = "barenets-install.json"
 LOG_NAME = "barenets-install.log"
+INTERRUPTED = 130  # the exit code after Ctrl-C
 
 # What installers say when they fail, most telling first, and what a person can do about it.
 DIAGNOSES = (
@@ -162,7 +164,28 @@ def guarded(main: Callable[[], int]) -> int:
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted: run the same command again to go on", file=sys.stderr)
-        return 130
+        return INTERRUPTED
+
+
+def run(command: Sequence[str | Path]) -> int:
+    """Run a command in the clone, and let it end in its own way on Ctrl-C or SIGTERM; returns its exit code.
+
+    Raises KeyboardInterrupt where Ctrl-C ended it.
+    """
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        # A terminal sends Ctrl-C to the command too; it may need time to save its work, so it is waited for.
+        before = {
+            signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+            signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
+        }
+        try:
+            code = process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    if code in (INTERRUPTED, -signal.SIGINT):
+        raise KeyboardInterrupt
+    return 128 - code if code < 0 else code
 
 
 def say(text: str) -> None:

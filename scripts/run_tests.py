@@ -10,7 +10,6 @@ repository's root. The exit code is pytest's, or 2 with one line of reason where
 """
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
 
@@ -23,7 +22,7 @@ def main() -> int:
     parser.add_argument("--here", action="store_true", help="use the running Python, even if it is no environment")
     own, for_pytest = parser.parse_known_args()
     python = environment.prepare(extras=["test"], here=own.here).python
-    return subprocess.run([python, "-m", "pytest", *for_pytest], cwd=environment.ROOT).returncode
+    return environment.run([python, "-m", "pytest", *for_pytest])
 
 
 if __name__ == "__main__":

@@ -72,6 +72,19 @@ def test_the_rule_catches(line):
     assert MACHINE_PLACE.search(line)
 
 
+@pytest.mark.parametrize("page", [Path("README.md"), *(path.relative_to(ROOT) for path in ROOT.glob("*/README.md"))])
+def test_links_of_a_readme_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
+    assert [link for link in links if not (ROOT / page.parent / link).exists()] == []
+
+
+def test_the_example_in_the_readme_works(capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec(example, {})
+    assert float(capsys.readouterr().out) < 1e-9
+
+
 def test_constraints_are_names_and_versions_only():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]

@@ -26,6 +26,10 @@ MIRROR_VARIABLE = "BARENETS_MIRROR"
 DATA_VARIABLE = "BARENETS_DATA"
 
 
+class FetchError(UserError):
+    """No source gave a good copy of a file."""
+
+
 class Fetched(NamedTuple):
     """Where a file lies, whether it is proven to be the publisher's data, and the address it was just fetched from."""
 
@@ -65,6 +69,11 @@ def downloads_folder(project: Path, data_dir: Path | None = None) -> Path:
     return Path(chosen).expanduser() if chosen else project / "archive" / "downloads"
 
 
+def named_mirror(mirror: str | None = None) -> str | None:
+    """The mirror to use: `mirror`, else $BARENETS_MIRROR, else none."""
+    return mirror or os.environ.get(MIRROR_VARIABLE) or None
+
+
 def download(
     file: SourceFile,
     folder: Path,
@@ -78,10 +87,11 @@ def download(
     $BARENETS_MIRROR does where set. A folder is read where it lies, without a copy. offline: use no web address.
     allow_unverified: also take a readable file whose content is not the publisher's, from the mirror or put into the
     folder of downloads by hand.
-    Raises UserError, which names the file, every address tried with its reason, and where to put the file by hand.
+    Raises FetchError, which names the file, every address tried with its reason, and where to put the file by hand;
+    UserError for a mirror that is none, or a folder that cannot be written.
     """
     search = _Search(file, folder / file.dataset / file.name)
-    mirror = mirror or os.environ.get(MIRROR_VARIABLE) or None
+    mirror = named_mirror(mirror)
     mirror_folder = _as_folder(mirror) if mirror else None
     try:
         found = search.look_at(search.target, lenient=allow_unverified and (offline or not mirror))
@@ -96,7 +106,7 @@ def download(
         place = error.filename or search.target
         raise UserError(f"cannot use {place}: {error.strerror or error} (--data-dir chooses another folder)") from error
     if not found:
-        raise UserError(_complaint(search, offline and not mirror_folder))
+        raise FetchError(_complaint(search, offline and not mirror_folder))
     return found
 
 

@@ -50,7 +50,7 @@ def save_prepared(folder: Path, arrays: Mapping[str, NDArray[Any]], info: Mappin
     try:
         with locked(folder):
             _bring_back(folder)
-            _refuse_foreign(folder)
+            refuse_foreign(folder)
             new = _sibling(folder, "new")
             try:
                 _write(new, arrays, info)
@@ -85,7 +85,7 @@ def _bring_back(folder: Path) -> None:
         os.rename(old, folder)
 
 
-def _refuse_foreign(folder: Path) -> None:
+def refuse_foreign(folder: Path) -> None:
     """Nothing but prepared data may be replaced: a folder given by mistake must keep what it holds."""
     if not folder.exists():
         return

@@ -239,6 +239,4 @@ QUICKDRAW = DataSet(
     },
 )  # fmt: skip
 
-DATA_SETS = {
-    data_set.name: data_set for data_set in (MNIST, FASHION_MNIST, EMNIST, CIFAR10, GTZAN, BHMSDS, QUICKDRAW)
-}
+DATA_SETS = {data_set.name: data_set for data_set in (MNIST, FASHION_MNIST, EMNIST, CIFAR10, GTZAN, BHMSDS, QUICKDRAW)}

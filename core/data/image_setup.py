@@ -1,0 +1,200 @@
+"""Prepare a data set of small grey images: from its publisher's IDX files, from CSV files, or as a stand-in.
+
+Whatever the way, the arrays are compared with the publisher's by checksum at the end. Data that is not exactly those
+(a stand-in, a subset, an unknown copy) gets a notice, which everything made from it has to show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.data.fetch import FetchError, download, downloads_folder, named_mirror
+from core.data.image_csv import read_image_csv, write_image_csv
+from core.data.prepared import INFO, Arrays, Prepared
+from core.data.readers import idx_header, read_idx_pair
+from core.data.setup import Info, SetupSettings, check_settings, megabytes, set_up, shown
+from core.data.sources import DataSet
+from core.data.verify import sha256_of_content
+from core.errors import UserError
+
+PARTS = {"train": "training", "test": "test"}
+STAND_IN = {"train": 12_000, "test": 2_000}
+NOT_COMPARABLE = "figures are not comparable with published ones"
+
+
+@dataclass
+class ImageSettings(SetupSettings):
+    """The settings of an image project's setup_data.py; a project adds its own."""
+
+    from_csv: tuple[Path, Path] | None = None
+    """Read two CSV files, training then test, whose lines are label,pixel0,...,pixel783."""
+    csv: bool = False
+    """Also write the data as two such CSV files, beside the prepared folder."""
+
+
+def set_up_images(data_set: DataSet, settings: ImageSettings, project: Path, command: str) -> Prepared:
+    """Prepare train_images (N, 28, 28), train_labels (N,), test_images and test_labels, all uint8, and print a summary.
+
+    project: the folder whose archive/ takes the data. command: how its script is called for this data set. Raises
+    UserError, and then the data that was there stays.
+    """
+    check_settings(settings, synthetic=settings.synthetic, from_csv=settings.from_csv, mirror=settings.mirror)
+    folder = settings.archive or project / "archive" / data_set.name
+    recipe = _recipe(data_set, settings)
+
+    def gather() -> tuple[Arrays, Info]:
+        if settings.synthetic:
+            arrays, facts = _make_stand_in(data_set, settings.subset)
+        else:
+            arrays = _read_csv_files(data_set, settings) or _fetch(data_set, settings, project)
+            arrays, facts = _judge(arrays, data_set, settings, recipe)
+        counts = {part: len(arrays[f"{part}_labels"]) for part in PARTS}
+        call = command + _flags(settings)
+        return arrays, {"dataset": data_set.name, "counts": counts, "command": call, "recipe": recipe} | facts
+
+    prepared = set_up(data_set.title, folder, settings, recipe, gather)
+    _print_summary(prepared)
+    if settings.csv:
+        _write_csv_files(folder, prepared)
+    return prepared
+
+
+def _recipe(data_set: DataSet, settings: ImageSettings) -> Info:
+    """A mirror is no part of it, because it gives what the publisher gives."""
+    recipe: Info = {"dataset": data_set.name, "subset": settings.subset, "origin": "publisher"}
+    if settings.synthetic:
+        recipe["origin"] = "synthetic"
+    elif settings.from_csv:
+        recipe |= {"origin": "csv", "files": {path.name: _checksum(path) for path in settings.from_csv}}
+    return recipe
+
+
+def _checksum(path: Path) -> str:
+    try:
+        return sha256_of_content(path)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--from-csv {path}: cannot be read ({reason})") from error
+
+
+def _read_csv_files(data_set: DataSet, settings: ImageSettings) -> Arrays | None:
+    if not settings.from_csv:
+        return None
+    arrays: Arrays = {}
+    for part, path in zip(PARTS, settings.from_csv, strict=True):
+        arrays[f"{part}_images"], arrays[f"{part}_labels"] = read_image_csv(path, len(data_set.classes))
+    return arrays
+
+
+def _fetch(data_set: DataSet, settings: ImageSettings, project: Path) -> Arrays:
+    downloads = downloads_folder(project, settings.data_dir)
+    paths = {}
+    for role, file in data_set.files.items():
+        try:
+            found = download(file, downloads, settings.mirror, settings.offline, settings.allow_unverified)
+        except FetchError as error:
+            raise FetchError(f"{error}; --synthetic makes stand-in data without any network") from None
+        if found.address:
+            print(f"downloaded {shown(found.path)} ({megabytes(found.path.stat().st_size)})")
+        paths[role] = found.path
+    arrays: Arrays = {}
+    for part in PARTS:
+        pair = read_idx_pair(paths[f"{part}_images"], paths[f"{part}_labels"], len(data_set.classes))
+        arrays[f"{part}_images"], arrays[f"{part}_labels"] = pair
+    return arrays
+
+
+def _judge(arrays: Arrays, data_set: DataSet, settings: ImageSettings, recipe: Info) -> tuple[Arrays, Info]:
+    """Compare with the publisher's checksums, cut to the subset, and say in the notice what is not as published."""
+    digests = {role: _content_sha256(array) for role, array in arrays.items()}
+    altered = [role for role, file in data_set.files.items() if digests[role] != file.content_sha256]
+    kept = {role: array[: settings.subset] for role, array in arrays.items()}
+    cuts = [
+        f"{len(kept[role]):,} of {len(arrays[role]):,} {name}"
+        for role, name in (("train_images", "training images"), ("test_images", "test images"))
+        if len(kept[role]) < len(arrays[role])
+    ]
+    notices = []
+    if altered:
+        notices.append(f"UNVERIFIED data: {', '.join(altered)} differ from the publisher's {data_set.title}")
+    if cuts:
+        notices.append(f"SUBSET of {data_set.title}: the first {' and '.join(cuts)}")
+    if altered and not settings.from_csv:
+        recipe["origin"] = "unverified"
+    if settings.from_csv:
+        origin, files = "csv", recipe["files"]
+    else:
+        origin = "mirror" if named_mirror(settings.mirror) else "publisher"
+        files = {file.name: digests[role] for role, file in data_set.files.items()}
+    return kept, {
+        "origin": origin,
+        "complete": not notices,
+        "notice": "; ".join([*notices, NOT_COMPARABLE] if notices else []),
+        "classes": list(data_set.classes),
+        "files": files,
+        "licence": data_set.licence,
+        "citation": data_set.citation,
+    }
+
+
+def _content_sha256(array: NDArray[np.uint8]) -> str:
+    """The checksum that the uncompressed IDX file of this array has."""
+    digest = hashlib.sha256(idx_header(array))
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _make_stand_in(data_set: DataSet, subset: int | None) -> tuple[Arrays, Info]:
+    from core.data.synthetic import digits  # late: only this way of getting data draws anything
+
+    arrays: Arrays = {}
+    for seed, (part, most) in enumerate(STAND_IN.items()):
+        images, labels = digits(min(subset or most, most), seed)
+        arrays |= {f"{part}_images": images, f"{part}_labels": labels.astype(np.uint8)}
+    return arrays, {
+        "origin": "synthetic",
+        "complete": False,
+        "notice": f"SYNTHETIC data: rendered digits, not {data_set.title}; no figure here is a real result",
+        "classes": list(string.digits),
+        "files": {},
+        "licence": "none needed: made by this program",
+        "citation": "",
+    }
+
+
+def _flags(settings: ImageSettings) -> str:
+    """The flags that decide what the data is; paths are left out, because info travels to other machines."""
+    flags = " --synthetic" if settings.synthetic else ""
+    flags += " --from-csv TRAIN.csv TEST.csv" if settings.from_csv else ""
+    flags += " --allow-unverified" if settings.allow_unverified else ""
+    return flags + (f" --subset {settings.subset}" if settings.subset else "")
+
+
+def _print_summary(prepared: Prepared) -> None:
+    arrays, classes = prepared.arrays, prepared.info["classes"]
+    counts = [np.bincount(arrays[f"{part}_labels"], minlength=len(classes)) for part in PARTS]
+    height, width = arrays["train_images"].shape[1:]
+    print(f"{counts[0].sum():,} training and {counts[1].sum():,} test images of {height} x {width} pixels")
+    print(f"{'class':<12}{'training':>9}{'test':>7}")
+    for name, train, test in zip(classes, *counts, strict=True):
+        print(f"{name:<12}{train:>9,}{test:>7,}")
+    if prepared.info["notice"]:
+        print(f"NOTICE: {prepared.info['notice']}")
+
+
+def _write_csv_files(folder: Path, prepared: Prepared) -> None:
+    """Write those CSV files that are not younger than the prepared data."""
+    for part in PARTS:
+        path = folder.with_name(f"{folder.name}_{part}.csv")
+        if path.exists() and path.stat().st_mtime >= (folder / INFO).stat().st_mtime:
+            print(f"{shown(path)} is there already")
+            continue
+        write_image_csv(path, prepared.arrays[f"{part}_images"], prepared.arrays[f"{part}_labels"])
+        print(f"wrote {shown(path)} ({megabytes(path.stat().st_size)})")

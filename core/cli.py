@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from core.errors import UserError
@@ -16,21 +17,37 @@ USAGE_ERROR = 2
 BOX_CHARACTERS = "╭╮╰╯─│"
 
 
-def parse(settings: type[Settings], arguments: Sequence[str] | None = None, description: str | None = None) -> Settings:
+def parse(
+    settings: type[Settings],
+    arguments: Sequence[str] | None = None,
+    description: str | None = None,
+    presets: Mapping[str, Settings] | None = None,
+) -> Settings:
     """Fill the dataclass `settings` from the command line; each field is a flag whose help is the string below it.
 
+    With `presets`, the flag --preset (a field of the settings too) names the values that all other flags start from.
     Raises UserError, in one line, for an unknown flag or a value that does not fit. `--help` exits with code 0.
     """
     import tyro  # late, because it costs a tenth of a second that `import core` need not pay
 
+    arguments = sys.argv[1:] if arguments is None else arguments
+    default = (presets or {}).get(_preset_of(arguments))
+    start = {} if default is None else {"default": default}
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
-            return tyro.cli(settings, args=arguments, description=description)
+            return tyro.cli(settings, args=arguments, description=description, **start)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
         raise UserError(_in_one_line(messages.getvalue())) from None
+
+
+def _preset_of(arguments: Sequence[str]) -> str:
+    """The value of --preset, if it is among the arguments; whether it makes sense is for the full parser to say."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--preset", nargs="?", default="default")
+    return str(parser.parse_known_args(arguments)[0].preset)
 
 
 def _in_one_line(boxed: str) -> str:
@@ -45,10 +62,11 @@ def main(
     settings: type[Any],
     arguments: Sequence[str] | None = None,
     description: str | None = None,
+    presets: Mapping[str, Any] | None = None,
 ) -> None:
     """Parse the command line, call `function(settings)` and exit with its return value (None counts as 0)."""
     try:
-        code = function(parse(settings, arguments, description))
+        code = function(parse(settings, arguments, description, presets))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = USAGE_ERROR

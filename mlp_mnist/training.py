@@ -1,0 +1,124 @@
+"""Train a multi-layer perceptron on handwritten digits, or on pictures of clothes.
+
+    python mlp_mnist/training.py                      # 784-256-128-10, about 98.4 % in half a minute
+    python mlp_mnist/training.py --preset best        # see README.md for all presets and what they reach
+    python mlp_mnist/training.py --hidden 512 --activation gelu --epochs 5 --name mine
+
+The data must have been prepared by setup_data.py; test_model.py measures the result on the test images.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent
+sys.path.insert(0, str(PROJECT.parent))  # so that this runs from any folder, installed or not
+try:
+    import numpy as np
+
+    from core.backend import Array, select_device, to_device
+    from core.cli import main
+    from core.data.normalize import Normalize
+    from core.data.prepared import load_prepared
+    from core.data.splits import split_indices
+    from core.errors import UserError
+    from core.layers import Layer, Parallel
+    from core.losses import focal_loss, mean_squared_error, softmax_cross_entropy
+    from core.predict import predict
+    from core.random import Stream
+    from core.training.run import Run
+    from core.training.settings import make_optimizer, make_schedule
+    from core.workers import set_threads
+    from mlp_mnist import debug
+    from mlp_mnist.model import build, preprocess
+    from mlp_mnist.settings import PRESETS, Settings
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+
+Loss = Callable[[Array, Array], tuple[Any, Array]]
+
+
+def train(settings: Settings) -> None:
+    """Train as `settings` say; everything goes to runs/<name>."""
+    device = select_device(settings.device)
+    set_threads(settings.threads)
+    images, labels, classes, info = load(settings)
+    rows, held_out = choose_rows(settings, labels)
+    normalize = Normalize.fit(images[rows])
+    folder = PROJECT / "runs" / settings.run_name
+
+    architecture, stream = settings.architecture(len(classes)), Stream(settings.seed)
+    network = build(architecture, seed=settings.seed, stream=stream).to(device)
+    model = network if settings.log_gradients else Parallel(network)
+    model.skip_input_grad()
+    optimizer = make_optimizer(settings, model)
+    schedule = make_schedule(settings, len(rows))
+    loss_of, augment = make_loss(settings), settings.augmentation()
+    about = {"architecture": architecture.to_dict(), "normalize": normalize.to_dict(), "classes": list(classes)}
+    x_held_out = to_device(preprocess(images[held_out], normalize), device)
+    labels_held_out = to_device(labels[held_out], device)
+
+    with Run(settings, model, optimizer, schedule, folder=folder, stream=stream, data_info=info, about=about) as run:
+        if settings.show_images:
+            debug.save_images(folder / "images.png", images[rows], labels[rows], classes, augment)
+        backward = debug.GradientLog(folder / "gradients.log", network) if settings.log_gradients else model.backward
+        for _ in run.epochs():
+            for x, t in run.batches(images, labels, rows=rows, normalize=normalize, augment=augment):
+                outputs = model.forward(x, train=True)
+                loss, doutputs = loss_of(outputs, t)
+                accuracy = (outputs.argmax(axis=1) == t).mean()
+                backward(doutputs)
+                run.step(loss, accuracy=accuracy)
+            with run.averaged():
+                run.validate(**evaluate(model, x_held_out, labels_held_out, loss_of))
+
+
+def load(settings: Settings) -> tuple[Array, Array, list[str], dict[str, Any]]:
+    """The training images uint8 (N, 28, 28), their labels int64 (N,), the names of the classes, and where it is from."""
+    folder = Path(settings.data) if settings.data else PROJECT / "archive" / settings.dataset
+    prepared = load_prepared(folder, ["train_images", "train_labels"])
+    images, labels = prepared.arrays["train_images"], prepared.arrays["train_labels"].astype(np.int64)
+    return images, labels, list(prepared.info["classes"]), prepared.info
+
+
+def choose_rows(settings: Settings, labels: Array) -> tuple[Array, Array]:
+    """The rows to train on and those held out, both in the proportions of the classes."""
+    if settings.validation >= len(labels):
+        raise UserError(f"--validation {settings.validation} leaves nothing of {len(labels)} images to train on")
+    rows, held_out = split_indices(labels, settings.validation / len(labels), settings.seed)
+    if settings.train_samples > len(rows):
+        raise UserError(f"--train-samples {settings.train_samples}: only {len(rows)} of the images are not held out")
+    if 0 < settings.train_samples < len(rows):
+        _, chosen = split_indices(labels[rows], settings.train_samples / len(rows), settings.seed)
+        rows = rows[chosen]
+    return rows, held_out
+
+
+def make_loss(settings: Settings) -> Loss:
+    """The loss that the settings name, as a function of the network's outputs (N, C) and labels (N,)."""
+    if settings.loss == "mean_squared_error":
+        return squared_error_of_labels
+    if settings.loss == "focal":
+        return focal_loss
+    return partial(softmax_cross_entropy, label_smoothing=settings.label_smoothing)
+
+
+def squared_error_of_labels(scores: Array, labels: Array) -> tuple[Any, Array]:
+    """The mean squared error of scores (N, C) whose target is 1 for the label and 0 for the other classes."""
+    target = np.zeros_like(scores)
+    target[np.arange(len(labels)), labels] = 1
+    return mean_squared_error(scores, target)
+
+
+def evaluate(model: Layer, x: Array, labels: Array, loss_of: Loss) -> dict[str, float]:
+    """Mean loss and accuracy of the model on prepared images."""
+    outputs = predict(model, x)
+    return {"loss": float(loss_of(outputs, labels)[0]), "accuracy": float((outputs.argmax(axis=1) == labels).mean())}
+
+
+if __name__ == "__main__":
+    main(train, Settings, description=__doc__, presets=PRESETS)

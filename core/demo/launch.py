@@ -1,0 +1,80 @@
+"""Starting a demo: one set of flags, and settings under which it serves nothing but itself and asks nobody outside."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from core.errors import UserError
+
+UPLOAD_LIMIT = "8mb"  # a photograph from a telephone
+FIRST_PORT, PORTS = 7860, 100
+
+
+@dataclass
+class LaunchSettings:
+    """What every demo's own settings inherit; the string below a field is its help on the command line."""
+
+    host: str = "127.0.0.1"
+    """Address to listen at; 0.0.0.0 lets other machines in your network open the demo."""
+    port: int = 0
+    """Port to listen at; 0 takes the first free one from 7860 on."""
+    share: bool = False
+    """Also open a public link through Gradio's servers, for anybody who has its address."""
+
+    def __post_init__(self) -> None:
+        """Check every value; UserError names the flag that is wrong."""
+        if not 0 <= self.port <= 65535:
+            raise UserError(f"--port must lie in 0..65535, got {self.port}")
+
+
+def require_gradio() -> Any:
+    """Import Gradio with its reports to its makers switched off; UserError with the command that installs it."""
+    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1", GRADIO_SSR_MODE="False")
+    try:
+        import gradio
+    except ImportError:
+        raise UserError('the demos need Gradio: pip install "barenets[demo]"') from None
+    return gradio
+
+
+def launch(demo: Any, settings: LaunchSettings, *, block: bool = True) -> str:
+    """Serve a `gr.Blocks` until Ctrl-C and return its address; `block=False` returns at once, `demo.close()` ends it.
+
+    Raises UserError when the address or the port cannot be had.
+    """
+    gradio = require_gradio()
+    demo.queue(max_size=64, default_concurrency_limit=4)
+    try:
+        _, address, _ = demo.launch(
+            server_name=settings.host,
+            server_port=settings.port or None,
+            share=settings.share,
+            inline=False,
+            prevent_thread_lock=True,
+            quiet=True,
+            show_error=False,
+            allowed_paths=[],
+            max_file_size=UPLOAD_LIMIT,
+            enable_monitoring=False,
+            ssr_mode=False,
+            strict_cors=True,
+            state_session_capacity=100,
+            footer_links=[],
+            run_history=False,
+            theme=gradio.themes.Soft(primary_hue="sky", font="sans-serif", font_mono="monospace"),
+            css=(files("core.demo") / "cards.css").read_text("utf-8"),
+        )
+    except OSError as error:
+        where = (
+            f"{settings.host}:{settings.port}" if settings.port else f"{settings.host}, {PORTS} ports from {FIRST_PORT}"
+        )
+        raise UserError(f"cannot listen at {where}; another --port or --host may do ({error})") from error
+    print(f"The demo is at {address} (Ctrl-C ends it)", flush=True)
+    if demo.share_url:
+        print(f"and for everybody at {demo.share_url}", flush=True)
+    if block:
+        demo.block_thread()
+    return str(address)

@@ -53,7 +53,7 @@ def handwrite(shapes: Array, rng: np.random.Generator, work: Workspace) -> Array
     HANDWRITING.apply(ink, draws, out=ink)
     centre_by_mass(ink, work)
     pressure = rng.uniform(1.1, 1.7, (len(ink), 1, 1, 1)).astype(np.float32)
-    grain = rng.normal(0, 0.06, ink.shape).astype(np.float32)
+    grain = np.float32(0.06) * rng.standard_normal(ink.shape, np.float32)
     ink *= pressure + grain  # noise on the strokes only: the background of MNIST is clean
     images: Array = (np.clip(ink[..., 0], 0, 1) * 255).astype(np.uint8)
     return images

@@ -12,8 +12,12 @@ import numpy as np
 
 from core.backend import Array
 from core.data.characters import balanced_labels, characters
+from core.data.drawings import STROKE_CLASSES, strokes
+from core.data.shapes import SHAPE_CLASSES, textured_shapes
 
-__all__ = ["characters", "digits", "features", "letters"]
+__all__ = [
+    "SHAPE_CLASSES", "STROKE_CLASSES", "characters", "digits", "features", "letters", "strokes", "textured_shapes",
+]  # fmt: skip
 
 
 def digits(n: int, seed: int) -> tuple[Array, Array]:

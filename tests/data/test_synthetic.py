@@ -74,7 +74,7 @@ def nearest_centre_accuracy(make, n=1500):
     return (distance.argmin(axis=1) == y_test).mean()
 
 
-@pytest.mark.parametrize(("make", "least"), [(digits, 0.7), (letters, 0.55), (features, 0.6)])
+@pytest.mark.parametrize(("make", "least"), [(digits, 0.6), (letters, 0.55), (features, 0.6)])
 def test_what_is_learnt_on_one_seed_holds_on_another(make, least):
     assert nearest_centre_accuracy(make) > least
 

@@ -116,7 +116,7 @@ def make(folder: Path) -> None:
     command = [sys.executable, "-m", "venv", "--clear", str(folder)]
     if importlib.util.find_spec("ensurepip") is None:  # Debian and Ubuntu split it off
         command.insert(3, "--without-pip")
-    say(f"making {_short(folder)} with Python {sys.version.split()[0]}")
+    say(f"making {shown(folder)} with Python {sys.version.split()[0]}")
     made = subprocess.run(command, capture_output=True, text=True)
     if made.returncode != 0:
         raise SetupError(f"could not make {folder}: {_last_line(made.stderr + made.stdout)}")
@@ -136,7 +136,7 @@ def is_installed(environment: Environment, extras: set[str]) -> bool:
 def install(environment: Environment, extras: set[str]) -> None:
     """Install the project editable, at the tested versions; raises SetupError with one line that says what to do."""
     what = "." + (f"[{','.join(sorted(extras))}]" if extras else "")
-    say(f"installing the project and what it needs into {_short(environment.folder)} (the first time takes a minute)")
+    say(f"installing the project and what it needs into {shown(environment.folder)} (the first time takes a minute)")
     command = [*_installer(environment.python), "--constraint", CONSTRAINTS.name, "--editable", what]
     code, lines = _run_with_progress(command)
     if code != 0:
@@ -192,6 +192,11 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def shown(path: Path) -> str:
+    """A path as a reader likes it: from the clone's root, where it lies below."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
 def _installer(python: Path) -> list[str]:
     """The first installer at hand: the environment's own pip, uv, or the running Python's pip from outside."""
     if subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode == 0:
@@ -237,17 +242,13 @@ def _save_log(environment: Environment, lines: Sequence[str]) -> str:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     except OSError:
         return ""
-    return f" (all it said: {_short(path)})"
+    return f" (all it said: {shown(path)})"
 
 
 def _fingerprint() -> str:
     """Changes whenever an installation would: with the clone's place, the requirements and the pinned versions."""
     parts = (str(ROOT).encode(), (ROOT / "pyproject.toml").read_bytes(), CONSTRAINTS.read_bytes())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
-
-
-def _short(path: Path) -> str:
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 def _last_line(text: str) -> str:

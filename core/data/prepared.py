@@ -89,9 +89,11 @@ def refuse_foreign(folder: Path) -> None:
     """Nothing but prepared data may be replaced: a folder given by mistake must keep what it holds."""
     if not folder.exists():
         return
-    foreign = [p.name for p in folder.iterdir() if p.suffix != ".npy" and p.name != INFO] if folder.is_dir() else ["it"]
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file, not a folder for prepared data; choose another place")
+    foreign = [p.name for p in folder.iterdir() if p.suffix != ".npy" and p.name not in (INFO, ".DS_Store")]
     if foreign:
-        raise UserError(f"{folder} is not a folder of prepared data ({foreign[0]} is something else); choose another")
+        raise UserError(f"{folder} holds other things than prepared data ({foreign[0]}); choose another folder")
 
 
 def _write(new: Path, arrays: Mapping[str, NDArray[Any]], info: Mapping[str, Any]) -> None:

@@ -88,15 +88,17 @@ def _version_of(part: Path, url: str) -> str:
 def _open(url: str, headers: dict[str, str]) -> requests.Response:
     """Follow redirects by hand, because none may lead from an encrypted connection to an open one."""
     for _ in range(MAX_REDIRECTS):
-        response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT, allow_redirects=False)
-        if not response.is_redirect:
-            return response
-        response.close()
         try:
+            response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT, allow_redirects=False)
+            if not response.is_redirect:
+                return response
+            response.close()
             target = urljoin(url, response.headers["Location"])
             schemes = urlsplit(url).scheme, urlsplit(target).scheme
+        except requests.RequestException:
+            raise
         except ValueError:
-            raise TransferError("redirects to an address that makes no sense", again=False) from None
+            raise TransferError("leads to an address that makes no sense", again=False) from None
         if schemes[1] not in ("http", "https"):
             raise TransferError(f"redirects to {schemes[1]}:, which is not the web", again=False)
         if schemes == ("https", "http"):

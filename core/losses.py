@@ -30,18 +30,20 @@ def softmax_cross_entropy(
     _check_classes(logits, labels)
     xp = array_module(logits)
     N, C = logits.shape
-    rows = xp.arange(N)
-    shifted = logits / temperature if temperature != 1 else logits.copy()
+    at_label = (xp.arange(N), labels)  # a label beyond C - 1 is an IndexError here
+    shifted = logits / temperature if temperature != 1 else logits.copy(order="C")
     shifted -= shifted.max(axis=1, keepdims=True)
-    at_label = shifted[rows, labels]  # (N,)
-    mean_log = shifted.mean(axis=1) if label_smoothing else 0.0
+    wanted = (1 - label_smoothing) * shifted[at_label].sum()
+    if label_smoothing:
+        wanted += label_smoothing / C * shifted.sum()
     dlogits = xp.exp(shifted, out=shifted)  # (N, C)
     total = dlogits.sum(axis=1, keepdims=True)  # (N, 1)
-    loss = xp.log(total).mean() - ((1 - label_smoothing) * at_label + label_smoothing * mean_log).mean()
-    dlogits /= total * (N * temperature)
+    loss = (xp.log(total).sum() - wanted) / N
+    total *= N * temperature
+    dlogits /= total
     if label_smoothing:
         dlogits -= label_smoothing / (C * N * temperature)
-    dlogits[rows, labels] -= (1 - label_smoothing) / (N * temperature)
+    dlogits[at_label] -= (1 - label_smoothing) / (N * temperature)
     return loss, dlogits
 
 

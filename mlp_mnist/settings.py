@@ -109,7 +109,7 @@ PRESETS: dict[str, Settings] = {
         epochs=20, lr=2e-3, schedule="one_cycle", weight_decay=1e-5
     ),
     "best": Settings(
-        preset="best", epochs=60, batch_size=128, hidden=(1024, 1024, 512), batch_norm=True, dropout=0.1, input_dropout=0.0,
+        preset="best", epochs=60, hidden=(1536, 1024), batch_norm=True, dropout=0.2, input_dropout=0.0,
         optimizer="adamw", lr=2e-3, schedule="one_cycle", weight_decay=0.05, ema_decay=0.999,
         rotate=10, scale=0.12, shear=8, shift=1, elastic=34, elastic_sigma=4.5,
     ),
@@ -117,16 +117,17 @@ PRESETS: dict[str, Settings] = {
         preset="fashion", dataset="fashion_mnist", epochs=30, lr=2e-3, schedule="one_cycle", weight_decay=1e-5
     ),
     "fashion-best": Settings(
-        preset="fashion-best", dataset="fashion_mnist", epochs=60, hidden=(1024, 1024, 512), batch_norm=True, dropout=0.3,
-        optimizer="adamw", lr=2e-3, schedule="one_cycle", weight_decay=0.05, ema_decay=0.999, flip=True, shift=1,
+        preset="fashion-best", dataset="fashion_mnist", epochs=60, hidden=(1024, 1024, 512), batch_norm=True,
+        dropout=0.3, optimizer="adamw", lr=2e-3, schedule="one_cycle", weight_decay=0.05, ema_decay=0.999,
+        flip=True, shift=1,
     ),
     "classic-full": Settings(
         preset="classic-full", hidden=(107, 26), dropout=0.0, input_dropout=0.0, batch_size=60_000, epochs=200,
-        optimizer="sgd", momentum=0.0, lr=0.5, clip_value=1.0,
+        optimizer="sgd", momentum=0.0, lr=0.3, clip_value=1.0,
     ),
     "classic-small": Settings(
         preset="classic-small", hidden=(107, 26), activation="sigmoid", loss="mean_squared_error",
-        dropout=0.0, input_dropout=0.0, train_samples=400, batch_size=20, epochs=200,
-        optimizer="sgd", momentum=0.9, lr=1.0,
+        dropout=0.0, input_dropout=0.2, train_samples=400, batch_size=20, epochs=300,
+        optimizer="sgd", momentum=0.9, lr=0.5,
     ),
 }  # fmt: skip

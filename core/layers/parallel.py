@@ -84,10 +84,9 @@ class Parallel(Layer):
                     parameter.zero_grad()
             inputs[rank] = replica.backward(dy[shards[rank]])
             settle(replica.parameters())
-            self.workers.barrier.wait()
-            self._add_gradients(rank)
 
         self.workers.run(run)
+        self.workers.run(self._add_gradients)
         if inputs[0] is None:
             return None
         dx = self.workspace("dx", (len(dy), *inputs[0].shape[1:]), like=inputs[0])

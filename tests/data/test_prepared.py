@@ -1,0 +1,327 @@
+"""Prepared folders: what was saved comes back, damage is noticed, and no failure costs the data that was there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core import files
+from core.data import prepared
+from core.data.prepared import load_prepared, save_prepared
+from core.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+INFO = {"dataset": "toy", "origin": "synthetic", "complete": False, "notice": "TOY data", "command": "python toy.py"}
+OLD = {"x": np.arange(6, dtype=np.uint8).reshape(2, 3), "t": np.array([1, 0], np.int64)}
+NEW = {"x": np.full((4, 3), 7, np.uint8), "t": np.array([3, 2, 1, 0], np.int64)}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    save_prepared(tmp_path / "toy", OLD, INFO)
+    return tmp_path / "toy"
+
+
+def holds(folder: Path, arrays: dict[str, np.ndarray]) -> bool:
+    loaded = load_prepared(folder, verify=True).arrays
+    return all(np.array_equal(loaded[name], array) for name, array in arrays.items())
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(24, dtype=np.uint8).reshape(2, 3, 4),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.arange(20, dtype=np.float32)[::3],
+        np.array(["cat", "naïve"]),
+        np.array([True, False]),
+        np.array(3.5),
+        np.zeros((0, 28, 28), np.uint8),
+        np.arange(3, dtype=">i4"),
+    ],
+    ids=lambda array: f"{array.dtype}{array.shape}",
+)
+@pytest.mark.parametrize("mmap", [True, False])
+def test_any_plain_array_comes_back(tmp_path, array, mmap):
+    save_prepared(tmp_path / "a", {"x": array}, INFO)
+    again = load_prepared(tmp_path / "a", mmap=mmap, verify=True).arrays["x"]
+    assert type(again) is np.ndarray
+    assert (again.dtype, again.shape) == (array.dtype, array.shape)
+    assert np.array_equal(again, array)
+    assert again.flags.writeable is not mmap
+
+
+def test_the_info_comes_back_with_time_and_arrays(folder):
+    info = load_prepared(folder).info
+    assert {key: info[key] for key in INFO} == INFO
+    assert info["arrays"]["x"]["shape"] == [2, 3]
+    assert info["created"].endswith("+00:00")
+
+
+def test_only_the_named_arrays_are_read(folder):
+    (folder / "t.npy").write_bytes(b"damaged")
+    assert list(load_prepared(folder, ["x"]).arrays) == ["x"]
+    with pytest.raises(UserError, match="holds x, t, but not y"):
+        load_prepared(folder, ["x", "y"])
+
+
+def test_a_mapped_array_outlives_a_replacement(folder):
+    mapped = load_prepared(folder).arrays["x"]
+    save_prepared(folder, NEW, INFO)
+    assert np.array_equal(mapped, OLD["x"])
+    assert holds(folder, NEW)
+    assert not [path.name for path in folder.parent.iterdir() if path.name not in ("toy", ".toy.lock")]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "info", "reason"),
+    [
+        ({"x": np.array([{}])}, {}, "plain"),
+        ({"x": np.zeros(2, "V4")}, {}, "plain"),
+        ({"../x": np.zeros(2)}, {}, "plain"),
+        ({}, {"notice": ""}, "needs a notice"),
+        ({}, {"command": None}, "needs command"),
+    ],
+)
+def test_mistakes_of_a_programmer(tmp_path, arrays, info, reason):
+    whole = {key: value for key, value in {**INFO, **info}.items() if value is not None}
+    with pytest.raises(ValueError, match=reason):
+        save_prepared(tmp_path / "a", arrays, whole)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_data_names_the_command(tmp_path):
+    with pytest.raises(UserError, match=r"no prepared data in .*: run `the project's setup_data\.py` first"):
+        load_prepared(tmp_path / "archive" / "toy")
+    (tmp_path / "setup_data.py").touch()
+    with pytest.raises(UserError, match=rf"run `python {tmp_path.name}/setup_data\.py` first"):
+        load_prepared(tmp_path / "archive" / "toy")
+    assert not (tmp_path / "archive").exists()
+
+
+def change_info(folder: Path, **changes: object) -> None:
+    path = folder / "info.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def claim(folder: Path, size: int) -> None:
+    """A header that promises far more than the file holds."""
+    with open(folder / "x.npy", "wb") as handle:
+        np.lib.format.write_array_header_1_0(handle, {"descr": "|u1", "fortran_order": False, "shape": (size,)})
+    change_info(folder, arrays={"x": {"shape": [size], "dtype": "|u1", "sha256": ""}})
+
+
+DAMAGE = {
+    "array missing": lambda folder: (folder / "x.npy").unlink(),
+    "array empty": lambda folder: (folder / "x.npy").write_bytes(b""),
+    "array cut": lambda folder: (folder / "x.npy").write_bytes((folder / "x.npy").read_bytes()[:-1]),
+    "array longer": lambda folder: (folder / "x.npy").write_bytes((folder / "x.npy").read_bytes() + b"x"),
+    "array is a folder": lambda folder: ((folder / "x.npy").unlink(), (folder / "x.npy").mkdir()),
+    "array of another shape": lambda folder: np.save(folder / "x.npy", OLD["x"].reshape(3, 2)),
+    "array of another type": lambda folder: np.save(folder / "x.npy", OLD["x"].view(np.int8)),
+    "array needs pickle": lambda folder: np.save(folder / "x.npy", np.array([{}]), allow_pickle=True),
+    "array is a zip": lambda folder: shutil.move(make_npz(folder), folder / "x.npy"),
+    "array claims a petabyte": lambda folder: claim(folder, 10**15),
+    "info empty": lambda folder: (folder / "info.json").write_text(""),
+    "info is no text": lambda folder: (folder / "info.json").write_bytes(b"\xff\xfe\x00"),
+    "info is a list": lambda folder: (folder / "info.json").write_text("[]"),
+    "info nested too deep": lambda folder: (folder / "info.json").write_text("[" * 200_000),
+    "info without arrays": lambda folder: change_info(folder, arrays=None),
+    "info with half an array": lambda folder: change_info(folder, arrays={"x": {}}),
+    "info with a path": lambda folder: change_info(
+        folder, arrays={"../x": {"shape": [1], "dtype": "|u1", "sha256": ""}}
+    ),
+    "info with objects": lambda folder: change_info(folder, arrays={"x": {"shape": [1], "dtype": "O", "sha256": ""}}),
+    "info without a notice": lambda folder: change_info(folder, notice=None),
+}
+
+
+def make_npz(folder: Path) -> str:
+    np.savez(folder / "whole.npz", x=OLD["x"])
+    return str(folder / "whole.npz")
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_is_one_line_with_the_command(folder, kind):
+    DAMAGE[kind](folder)
+    with pytest.raises(UserError, match=r"is damaged: run `.*` to prepare the data again"):
+        load_prepared(folder)
+    save_prepared(folder, NEW, INFO)
+    assert holds(folder, NEW)
+
+
+def test_a_changed_byte_is_found_by_a_full_look(folder):
+    data = bytearray((folder / "x.npy").read_bytes())
+    data[-1] ^= 1
+    (folder / "x.npy").write_bytes(data)
+    load_prepared(folder)
+    with pytest.raises(UserError, match=r"x\.npy is damaged: run `python toy\.py`"):
+        load_prepared(folder, verify=True)
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match=r"thesis\.tex"):
+        save_prepared(tmp_path / "home", NEW, INFO)
+    with pytest.raises(UserError, match="is a file"):
+        save_prepared(tmp_path / "home" / "thesis.tex", NEW, INFO)
+    assert (tmp_path / "home" / "thesis.tex").read_text() == "years of work"
+
+
+def full_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("call", ["np.save", "flush", "fsync folder", "first rename", "second rename"])
+def test_a_full_disk_leaves_the_old_data(folder, monkeypatch, call):
+    real_rename, renames = os.rename, []
+
+    def rename(source: Path, target: Path) -> None:
+        renames.append(source)
+        if len(renames) == {"first rename": 1, "second rename": 2}[call]:
+            full_disk()
+        real_rename(source, target)
+
+    with monkeypatch.context() as patch:
+        if call == "np.save":
+            patch.setattr(np, "save", full_disk)
+        elif call == "flush":
+            patch.setattr(prepared, "flush_to_disk", full_disk)
+        elif call == "fsync folder":
+            patch.setattr(prepared, "fsync_folder", full_disk)
+        else:
+            patch.setattr(os, "rename", rename)
+        with pytest.raises(UserError, match=r"No space left on device; what was there before is untouched"):
+            save_prepared(folder, NEW, INFO)
+    assert holds(folder, OLD)
+    assert not [path.name for path in folder.parent.iterdir() if path.name not in ("toy", ".toy.lock")]
+
+
+def test_a_really_full_disk_leaves_the_old_data(folder):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match="cannot write"):
+            save_prepared(folder, {"x": np.zeros(20_000, np.uint8)}, INFO)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert holds(folder, OLD)
+
+
+def test_ctrl_c_leaves_the_old_data(folder, monkeypatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepared, "_swap", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            save_prepared(folder, NEW, INFO)
+    assert holds(folder, OLD)
+
+
+@pytest.mark.parametrize("next_step", ["load", "save"])
+def test_a_kill_between_the_two_renames_is_healed(folder, next_step):
+    folder.rename(folder.with_name(".toy.old"))
+    (folder.with_name(".toy.new")).mkdir()
+    if next_step == "save":
+        save_prepared(folder, NEW, INFO)
+    assert holds(folder, NEW if next_step == "save" else OLD)
+
+
+KILLED_ANYWHERE = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from core.data.prepared import load_prepared, save_prepared
+
+folder = Path(sys.argv[1]) / "toy"
+info = {"dataset": "toy", "origin": "synthetic", "complete": False, "notice": "TOY data", "command": "python toy.py"}
+EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree")
+
+def save(value):
+    save_prepared(folder, {"x": np.full(100, value, np.uint8), "t": np.full(50, value, np.int64)}, info)
+
+save(0)
+before, kills = 0, 0
+for moment in range(1, 1000):
+    child = os.fork()
+    if child == 0:
+        left = moment
+        def hook(event, arguments):
+            global left
+            if event in EVENTS:
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(hook)
+        save(moment % 250 + 1)
+        os._exit(0)
+    killed = os.waitpid(child, 0)[1] != 0
+    arrays = load_prepared(folder, verify=True).arrays
+    now = int(arrays["x"][0])
+    assert now in (before, moment % 250 + 1) and (arrays["t"] == now).all(), (moment, before, now)
+    before, kills = now, kills + killed
+    if not killed:
+        break
+assert now == moment % 250 + 1, "the save that nobody killed must be there"
+print(kills)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_kill_at_any_moment_leaves_the_old_data_or_the_new(tmp_path):
+    """A child is killed before each of its file operations in turn, and what it leaves must load in full."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", KILLED_ANYWHERE, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 15
+    assert not [path.name for path in tmp_path.iterdir() if path.name not in ("toy", ".toy.lock")]
+
+
+# The files that all of this stands on.
+
+
+def test_a_replaced_file_is_the_old_one_or_the_new_one(tmp_path):
+    path = tmp_path / "x"
+    with files.replacing(path) as handle:
+        handle.write(b"old")
+        assert not path.exists()
+    with pytest.raises(TypeError), files.replacing(path) as handle:
+        handle.writelines([b"half a f", None])
+    assert path.read_bytes() == b"old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".x.lock", "x"]
+
+
+def test_a_file_system_without_locks_does_not_stop_the_work(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(fcntl, "flock", full_disk)
+    save_prepared(tmp_path / "toy", OLD, INFO)
+    assert holds(tmp_path / "toy", OLD)
+
+
+def test_one_waits_for_the_other_and_says_so(tmp_path, monkeypatch, capsys):
+    looks = iter([False, False, True])
+    monkeypatch.setattr(files, "_try_lock", lambda handle: next(looks))
+    monkeypatch.setattr(files, "WAIT", 0)
+    with files.locked(tmp_path / "x"):
+        pass
+    assert next(looks, "none left") == "none left"
+    assert "waiting for another process" in capsys.readouterr().err
+
+
+def test_a_lock_is_a_lock(tmp_path):
+    with files.locked(tmp_path / "x"), open(tmp_path / ".x.lock", "ab") as second:
+        assert not files._try_lock(second)
+    with open(tmp_path / ".x.lock", "ab") as second:
+        assert files._try_lock(second)

@@ -21,6 +21,7 @@ try:
 
     from core.cli import main
     from core.data.prepared import load_prepared
+    from core.data.sources import DATA_SETS
     from core.errors import UserError
     from core.predict import predict
     from core.report.report import About, write_report
@@ -61,7 +62,7 @@ def test(settings: Settings) -> None:
     probabilities = trained.probabilities(predict(trained.network, trained.prepare(images)))
     about = About(
         model=trained.describe(),
-        dataset=info["dataset"],
+        dataset=DATA_SETS[info["dataset"]].title if info["dataset"] in DATA_SETS else info["dataset"],
         origin=info["origin"],
         licence=info.get("licence", ""),
         citation=info.get("citation", ""),

@@ -51,7 +51,7 @@ def drawing_pad(
         elem_id=elem_id,
         width=width,
         height=height,
-        display=display or width * 3 // 2,
+        display=display or max(480, width),
         pen=pen or min(width, height) / 16,
         prompt=prompt,
         keys=KEYS,

@@ -28,9 +28,9 @@ def answers(classes: Sequence[str], probabilities: NDArray[Any], top: int = 3) -
     best = np.argsort(-probabilities, kind="stable")[:top]
     rows = "".join(_bar(classes[k], float(probabilities[k])) for k in best)
     name = classes[best[0]]
-    size = " bn-long" if len(name) > 3 else ""
+    size = " bn-long" if any(len(classes[k]) > 3 for k in best) else ""
     return (
-        f'<div class="bn-answer" role="status"><div class="bn-top{size}">{escape(name)}</div>'
+        f'<div class="bn-answer{size}" role="status"><div class="bn-top">{escape(name)}</div>'
         f'<div class="bn-bars">{rows}</div></div>'
     )
 
@@ -84,9 +84,10 @@ def model_facts(report: Mapping[str, Any] | None, weights: Mapping[str, str]) ->
         share = report["accuracy"]
         facts = {
             "Test accuracy": f"{share['value']:.2%}",
-            "95 % interval": f"{share['low']:.2%} – {share['high']:.2%}",
-            "Test images": f"{report['images']:,} of {report['dataset']}",
+            "95 % interval": f"{share['low']:.1%} – {share['high']:.1%}",
             "Measured": report["date"][:10],
+            "Data set": report["dataset"],
+            "Test images": f"{report['images']:,}",
             **facts,
         }
     items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in facts.items())

@@ -12,8 +12,8 @@ class Saliency:
     """Explains the answers of a network that maps (N, ...) to logits (N, K), as it answers at test time.
 
     The score of the answer is its logit minus the mean of the others. Its gradient with respect to the input, times
-    the input, says how much each element contributes: exactly so for a network of ReLU layers without biases (Shrikumar
-    et al., "Not just a black box", 2016), and to first order for others.
+    the difference between the input and a neutral one, says to first order how much each element contributes (Shrikumar
+    et al., "Not just a black box", 2016, where the neutral input is 0).
 
     The network that was given is not touched: a copy with the same weights does the work, in which dropout drops
     nothing and BatchNorm uses its running statistics.
@@ -22,8 +22,11 @@ class Saliency:
     def __init__(self, model: Layer) -> None:
         self.model = _as_at_test_time(model.replica())
 
-    def __call__(self, x: Array) -> Array:
-        """The contribution of each element of `x` (N, ...) to its own answer, an array of the same shape."""
+    def __call__(self, x: Array, neutral: Array | float = 0.0) -> Array:
+        """The contribution of each element of `x` (N, ...) to the row's own answer, an array of the same shape.
+
+        `neutral` is the input that says nothing, such as the black picture after normalisation.
+        """
         logits = self.model.forward(x, train=True)  # (N, K)
         xp = array_module(logits)
         others = logits.shape[1] - 1
@@ -33,7 +36,8 @@ class Saliency:
         for parameter in self.model.parameters():
             parameter.zero_grad()
         assert dx is not None
-        return dx * x
+        contribution: Array = dx * (x - neutral)
+        return contribution
 
 
 class _FrozenBatchNorm(Layer):

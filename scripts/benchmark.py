@@ -7,7 +7,9 @@
 
 Speed-up = PyTorch's median time / ours, so above 1 ours is faster; it is given for every PyTorch configuration, and the
 smallest counts. All contenders use the same number of threads on the same cores and take turns. Before timing, the
-losses of the first training steps and the outputs must agree. Each network's figures go to scripts/results/NAME.json.
+losses of the first training steps and the outputs must agree. Each network's figures go to scripts/results/NAME.json,
+unless the machine was busy with something else: on a crowded machine PyTorch's threads wait for each other, and a
+ratio says little.
 """
 
 import argparse
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scripts import machine
+from scripts import environment, machine
 from scripts.environment import ROOT
 
 RESULTS = ROOT / "scripts" / "results"
@@ -63,7 +65,7 @@ def main() -> int:
         rows = list(_measure(cases[name], arguments))
         assert torch.get_num_threads() == arguments.threads  # limiting our BLAS threads must not limit PyTorch's
         if not arguments.no_save:
-            _save(name, {"network": cases[name].what, **setting, "measurements": rows})
+            save(name, {"network": cases[name].what, **setting, "measurements": rows})
     return 0
 
 
@@ -75,7 +77,8 @@ def _measure(case: Any, arguments: argparse.Namespace) -> Iterator[dict[str, Any
     kinds += [("inference", case.inference, batch) for batch in case.inference_batches]
     for kind, build, batch in kinds:
         actions = build(batch)
-        _check_agreement(actions, STEPS_COMPARED if kind == "training step" else 1)
+        if kind == "inference" or not case.random:
+            _check_agreement(actions, STEPS_COMPARED if kind == "training step" else 1)
         result = bench_timing.compare(actions, arguments.rounds, arguments.seconds)
         ours = result.timings[bench_models.OURS].median
         speedups = {name: timing.median / ours for name, timing in result.timings.items()}
@@ -85,7 +88,8 @@ def _measure(case: Any, arguments: argparse.Namespace) -> Iterator[dict[str, Any
         for name, timing in result.timings.items():
             speedup = f"   speed-up {speedups[name]:.2f}" if name in speedups else ""
             print(f"    {name:24} {timing.median:9.3f} ms, {timing.cores:.1f} cores busy{speedup}")
-        print(f"    {'over the fastest PyTorch':40}            speed-up {min(speedups.values()):.2f}")
+        if len(speedups) > 1:
+            print(f"    {'over the fastest PyTorch':56}speed-up {min(speedups.values()):.2f}")
         yield {
             "pass": kind,
             "batch": batch,
@@ -117,11 +121,15 @@ def _pin(threads: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
-def _save(name: str, result: Mapping[str, Any]) -> None:
+def save(name: str, result: Mapping[str, Any]) -> None:
+    """Write the result file, unless other processes disturbed the measurement too much for it to mean anything."""
+    if not all(row["medians_over_quiet_rounds"] for row in result["measurements"]):
+        print("  not written: other processes were busy meanwhile; run it again on a quiet machine")
+        return
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"  written to {path.relative_to(ROOT)}")
+    print(f"  written to {environment.shown(path)}")
 
 
 def _arguments() -> argparse.Namespace:

@@ -15,8 +15,9 @@ from scripts.environment import Environment, SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ("quickstart", "run_tests", "doctor", "benchmark")
+PROJECT_COMMANDS = ("setup_data", "training", "test_model", "app")
 PROJECTS = [path.parent.name for path in sorted(ROOT.glob("*/training.py"))]
-PROJECT_SCRIPTS = [f"{project}.{name}" for project in PROJECTS for name in ("setup_data", "training", "test_model")]
+PROJECT_SCRIPTS = [f"{project}.{name}" for project in PROJECTS for name in PROJECT_COMMANDS]
 MODULES = [f"scripts.{name}" for name in SCRIPTS] + PROJECT_SCRIPTS
 BARE = (sys.executable, "-I", "-S")  # no installed packages, no environment variables, no current folder
 

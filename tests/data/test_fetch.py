@@ -134,10 +134,11 @@ def test_a_server_may_ask_for_some_patience_but_not_for_any(server, tmp_path, pa
     assert pauses == [0.0, pause]
 
 
-def test_a_broken_transfer_is_continued_where_it_broke(server, tmp_path):
+def test_a_broken_transfer_is_continued_where_it_broke(server, tmp_path, pauses):
     server.plans[PATH] = [cut_after(4000), cut_after(3000)]
     assert download(source(server.url + PATH), tmp_path).path.read_bytes() == BODY
     assert [asked for _, *asked in server.requests] == [["", ""], ["bytes=4000-", '"one"'], ["bytes=7000-", '"one"']]
+    assert pauses == [0.0], "what makes progress goes on at once"
 
 
 def test_a_later_call_continues_what_an_earlier_one_left(server, tmp_path):
@@ -168,12 +169,14 @@ def test_a_part_that_lacked_only_its_name_gets_it(server, tmp_path):
     ],
     ids=["ranges ignored", "other version", "other range", "no range named", "too long", "damaged part"],
 )
-def test_a_part_that_does_not_fit_is_replaced(server, tmp_path, part, first_answer):
+def test_a_part_that_does_not_fit_is_replaced(server, tmp_path, pauses, part, first_answer):
     url = server.url + PATH
     leave_part(tmp_path, url, part)
     if first_answer:
         server.plans[PATH] = [first_answer]
     assert download(source(url), tmp_path).path.read_bytes() == BODY
+    assert len(server.requests) == (1 if first_answer is ignoring_ranges else 2)
+    assert pauses == ([0.0] if first_answer else [0.0, fetch.BACKOFF]), "only wrong bytes look like trouble"
 
 
 def test_a_file_that_changed_between_two_parts_is_fetched_anew(server, tmp_path):
@@ -200,6 +203,7 @@ def test_a_body_without_an_announced_length_is_fine(server, tmp_path):
 def test_a_gzip_file_declared_as_an_encoding_is_not_unpacked(server, tmp_path):
     server.plans[PATH] = [with_headers(Content_Encoding="gzip")]
     assert download(source(server.url + PATH), tmp_path).path.read_bytes() == BODY
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -247,6 +251,7 @@ def test_a_server_that_stalls_for_ever_is_named(server, tmp_path, monkeypatch):
 
 def test_a_trickle_counts_as_stalled(server, tmp_path, monkeypatch):
     monkeypatch.setattr(transfer, "PATIENCE", 0.1)
+    server.files[PATH] = BODY[:50]
     server.plans[PATH] = [trickle]
     with pytest.raises(transfer.TransferError, match="bytes per second"):
         transfer.transfer(server.url + PATH, tmp_path / "x.part", 10**6, "x")
@@ -314,6 +319,19 @@ def test_other_data_is_taken_only_when_asked_for(server, tmp_path):
     assert not download(source(), tmp_path, offline=True, allow_unverified=True).verified
     with pytest.raises(FetchError, match="not the publisher's data"):
         download(source(), tmp_path, offline=True)
+
+
+def test_a_mirror_goes_before_other_data_that_is_there(server, tmp_path):
+    target_in(tmp_path).parent.mkdir()
+    target_in(tmp_path).write_bytes(OTHER)
+    assert download(source(), tmp_path, mirror=server.url, allow_unverified=True).verified
+
+
+def test_a_bomb_is_not_unpacked_to_the_end(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(SourceFile, "largest", 3 << 20)
+    server.files[PATH] = gzip.compress(bytes(20 << 20))
+    with pytest.raises(FetchError, match="unpacks to more than 7,340,032 bytes"):
+        download(source(), tmp_path, mirror=server.url, allow_unverified=True)
 
 
 def test_even_then_not_from_a_publisher(server, tmp_path):

@@ -136,8 +136,9 @@ DAMAGE = {
     "info nested too deep": lambda folder: (folder / "info.json").write_text("[" * 200_000),
     "info without arrays": lambda folder: change_info(folder, arrays=None),
     "info with half an array": lambda folder: change_info(folder, arrays={"x": {}}),
-    "info with a path": lambda folder: change_info(
-        folder, arrays={"../x": {"shape": [1], "dtype": "|u1", "sha256": ""}}
+    "info with a path": lambda folder: (
+        np.save(folder.parent / "x.npy", OLD["t"]),
+        change_info(folder, arrays={"../x": {"shape": [2], "dtype": "<i8", "sha256": ""}}),
     ),
     "info with objects": lambda folder: change_info(folder, arrays={"x": {"shape": [1], "dtype": "O", "sha256": ""}}),
     "info without a notice": lambda folder: change_info(folder, notice=None),
@@ -202,6 +203,7 @@ def test_a_full_disk_leaves_the_old_data(folder, monkeypatch, call):
             patch.setattr(os, "rename", rename)
         with pytest.raises(UserError, match=r"No space left on device; what was there before is untouched"):
             save_prepared(folder, NEW, INFO)
+    assert folder.exists()
     assert holds(folder, OLD)
     assert not [path.name for path in folder.parent.iterdir() if path.name not in ("toy", ".toy.lock")]
 
@@ -239,12 +241,12 @@ def test_a_kill_between_the_two_renames_is_healed(folder, next_step):
 
 
 KILLED_ANYWHERE = """
-import os, signal, sys
+import os, shutil, signal, sys
 from pathlib import Path
 import numpy as np
 from core.data.prepared import load_prepared, save_prepared
 
-folder = Path(sys.argv[1]) / "toy"
+folder, torn = Path(sys.argv[1]) / "toy", sys.argv[2] == "torn"
 info = {"dataset": "toy", "origin": "synthetic", "complete": False, "notice": "TOY data", "command": "python toy.py"}
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree")
 
@@ -254,6 +256,9 @@ def save(value):
 save(0)
 before, kills = 0, 0
 for moment in range(1, 1000):
+    if torn:
+        shutil.rmtree(folder.with_name(".toy.old"), ignore_errors=True)
+        os.rename(folder, folder.with_name(".toy.old"))  # as a kill between the two renames leaves it
     child = os.fork()
     if child == 0:
         left = moment
@@ -279,10 +284,11 @@ print(kills)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_kill_at_any_moment_leaves_the_old_data_or_the_new(tmp_path):
+@pytest.mark.parametrize("start", ["whole", "torn"])
+def test_a_kill_at_any_moment_leaves_the_old_data_or_the_new(tmp_path, start):
     """A child is killed before each of its file operations in turn, and what it leaves must load in full."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", KILLED_ANYWHERE, str(tmp_path)]
+    command = [sys.executable, "-c", KILLED_ANYWHERE, str(tmp_path), start]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 15

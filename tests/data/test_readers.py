@@ -205,6 +205,8 @@ def test_a_gzipped_csv(tmp_path):
     [
         (3, "4,1,2,3,4,5,256", "line 3, column 7: a pixel is '256', not a whole number from 0 to 255"),
         (3, "4,1,2,x,4,5,6", "line 3, column 4: a pixel is 'x'"),
+        (3, "4,1,2,1001,4,5,6", "line 3, column 4: a pixel is '1001'"),
+        (3, "4,1,2,3,4,5,6,4,1,2,3,4,5,6", "line 3: 14 column(s), expected 7"),
         (3, "4,1,2,,4,5,6", "line 3, column 4: a pixel is ''"),
         (3, "4,1,2,-3,4,5,6", "line 3, column 4: a pixel is '-3'"),
         (3, "4,1,2,0.5,4,5,6", "line 3, column 4: a pixel is '0.5'"),
@@ -250,6 +252,7 @@ def test_lines_are_counted_with_the_header_and_blank_lines(tmp_path, monkeypatch
         (b"label,a,b,c,d,e,f\n", "no images"),
         (b"\0" * 100, "line 1"),
         (b"1," * 2_000_000, "no line ends"),
+        (b"label," + b"9" * 5000 + b",a,b,c,d,e,f,g\n", "line 1: 9 column"),
         (pack(b"1,2,3,4,5,6,7\n" * 50)[:-9], "gzip"),
     ],
 )

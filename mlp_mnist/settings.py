@@ -26,7 +26,7 @@ class Settings(TrainingSettings):
     validation: int = 5000
     """Training images held out to choose the best epoch by; the test images are never used for that."""
     train_samples: int = 0
-    """Train on so many images only; 0 for all."""
+    """Train on so many images only; 0 for all, -1 to be asked on a terminal (400 without one)."""
 
     hidden: tuple[int, ...] = (256, 128)
     """Sizes of the hidden layers."""
@@ -65,7 +65,7 @@ class Settings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, hidden=1, validation=1, train_samples=0)
+        check_at_least(self, hidden=1, validation=1, train_samples=-1)
         check_at_least(self, rotate=0, scale=0, shear=0, shift=0, elastic=0, elastic_sigma=0.5, cutout=0)
         check_below_one(self, "dropout", "input_dropout", "scale")
         if not self.hidden:
@@ -109,8 +109,9 @@ PRESETS: dict[str, Settings] = {
         epochs=20, lr=2e-3, schedule="one_cycle", weight_decay=1e-5
     ),
     "best": Settings(
-        preset="best", epochs=60, hidden=(1536, 1024), batch_norm=True, dropout=0.2, input_dropout=0.0,
-        optimizer="adamw", lr=2e-3, schedule="one_cycle", weight_decay=0.05, ema_decay=0.999,
+        preset="best", epochs=60, batch_size=256, hidden=(1536, 1024), batch_norm=True, dropout=0.2,
+        input_dropout=0.0, optimizer="adamw", lr=2e-3, schedule="one_cycle", weight_decay=0.05,
+        ema_decay=0.999, ema_every=4,
         rotate=10, scale=0.12, shear=8, shift=1, elastic=34, elastic_sigma=4.5,
     ),
     "fashion": Settings(
@@ -127,7 +128,7 @@ PRESETS: dict[str, Settings] = {
     ),
     "classic-small": Settings(
         preset="classic-small", hidden=(107, 26), activation="sigmoid", loss="mean_squared_error",
-        dropout=0.0, input_dropout=0.2, train_samples=400, batch_size=20, epochs=300,
+        dropout=0.0, input_dropout=0.2, train_samples=-1, batch_size=20, epochs=300,
         optimizer="sgd", momentum=0.9, lr=0.5,
     ),
 }  # fmt: skip

@@ -39,6 +39,8 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
 
+DEFAULT_SAMPLES = 400
+
 Loss = Callable[[Array, Array], tuple[Any, Array]]
 
 
@@ -47,7 +49,7 @@ def train(settings: Settings) -> None:
     device = select_device(settings.device)
     set_threads(settings.threads)
     images, labels, classes, info = load(settings)
-    rows, held_out = choose_rows(settings, labels)
+    rows, held_out = choose_rows(settings, ask_samples(settings.train_samples), labels)
     normalize = Normalize.fit(images[rows])
     folder = PROJECT / "runs" / settings.run_name
 
@@ -85,15 +87,27 @@ def load(settings: Settings) -> tuple[Array, Array, list[str], dict[str, Any]]:
     return images, labels, list(prepared.info["classes"]), prepared.info
 
 
-def choose_rows(settings: Settings, labels: Array) -> tuple[Array, Array]:
-    """The rows to train on and those held out, both in the proportions of the classes."""
+def ask_samples(samples: int) -> int:
+    """How many images to train on: `samples`, or what the user says if that is -1 and there is a terminal."""
+    if samples >= 0:
+        return samples
+    if not sys.stdin.isatty():
+        return DEFAULT_SAMPLES
+    answer = input(f"How many training images (Enter for {DEFAULT_SAMPLES})? ").strip() or str(DEFAULT_SAMPLES)
+    if not answer.isdecimal() or int(answer) == 0:
+        raise UserError(f"a number of training images is a positive whole number, not {answer!r}")
+    return int(answer)
+
+
+def choose_rows(settings: Settings, samples: int, labels: Array) -> tuple[Array, Array]:
+    """The rows to train on, `samples` of them or all for 0, and those held out; in the proportions of the classes."""
     if settings.validation >= len(labels):
         raise UserError(f"--validation {settings.validation} leaves nothing of {len(labels)} images to train on")
     rows, held_out = split_indices(labels, settings.validation / len(labels), settings.seed)
-    if settings.train_samples > len(rows):
-        raise UserError(f"--train-samples {settings.train_samples}: only {len(rows)} of the images are not held out")
-    if 0 < settings.train_samples < len(rows):
-        _, chosen = split_indices(labels[rows], settings.train_samples / len(rows), settings.seed)
+    if samples > len(rows):
+        raise UserError(f"--train-samples {samples}: only {len(rows)} of the images are not held out")
+    if 0 < samples < len(rows):
+        _, chosen = split_indices(labels[rows], samples / len(rows), settings.seed)
         rows = rows[chosen]
     return rows, held_out
 

@@ -171,14 +171,17 @@ def clothes_page(trained: Trained, recogniser: Recogniser) -> Any:
 
 def empty_page(dataset: str, reason: str) -> Any:
     """What there is to see before a model has been trained."""
-    flag = f" --dataset {dataset}" if dataset != "mnist" else ""
-    commands = [f"python {PROJECT.name}/{script}.py{flag}" for script in ("setup_data", "training", "test_model")]
     with require_gradio().Blocks(title=TITLES[dataset], analytics_enabled=False) as demo:
         _html(cards.heading(TITLES[dataset], "A multilayer perceptron, written by hand in NumPy."), "heading")
-        _html(
-            cards.no_weights(f"{reason[:1].upper()}{reason[1:]}. From nothing to a trained model:", commands), "empty"
-        )
+        _html(how_to_begin(dataset, reason), "empty")
     return demo
+
+
+def how_to_begin(dataset: str, reason: str) -> str:
+    """Why there is no model, and the commands that make one, as HTML."""
+    flag = f" --dataset {dataset}" if dataset != "mnist" else ""
+    commands = [f"python {PROJECT.name}/{script}.py{flag}" for script in ("setup_data", "training", "test_model")]
+    return cards.no_weights(f"{reason[:1].upper()}{reason[1:]}. From nothing to a trained model:", commands)
 
 
 def _page(trained: Trained) -> Any:

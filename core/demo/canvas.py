@@ -56,13 +56,11 @@ def drawing_pad(
         prompt=prompt,
         keys=KEYS,
         columns=min(max(len(examples or {}), 1), 10),
-        examples=[
-            {"name": name, "strokes": _fit(strokes, width, height)} for name, strokes in (examples or {}).items()
-        ],
+        examples=[{"name": name, "strokes": fit(strokes, width, height)} for name, strokes in (examples or {}).items()],
     )
 
 
-def _fit(strokes: Sequence[Stroke], width: float, height: float) -> list[list[list[float]]]:
+def fit(strokes: Sequence[Stroke], width: float, height: float) -> list[list[list[float]]]:
     """Scale a drawing to fill the pad, keeping its proportions, as lists that JSON can hold."""
     points = np.concatenate(list(strokes))
     low, extent = points.min(axis=0), np.ptp(points, axis=0)

@@ -1,0 +1,132 @@
+"""The test script of mlp_mnist, run as a user runs it, on a small run and small data."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tiny_run import NOTICE, make_archive, make_run
+
+from core.cli import main
+from core.errors import UserError
+from core.training.checkpoint import load_checkpoint, save_checkpoint
+from mlp_mnist import test_model, trained
+from mlp_mnist.model import Architecture
+from mlp_mnist.trained import load_trained
+
+
+def fails_in_one_line(capsys: pytest.CaptureFixture[str], *flags: object) -> bool:
+    with pytest.raises(SystemExit) as stop:
+        main(test_model.test, test_model.Settings, [str(flag) for flag in flags])
+    complaint = capsys.readouterr().err
+    return stop.value.code == 2 and complaint.startswith("error: ") and len(complaint.splitlines()) == 1
+
+
+def test_the_report_is_whole_and_carries_the_notice(tmp_path):
+    """As a user runs it, from another folder."""
+    run, archive = make_run(tmp_path / "run"), make_archive(tmp_path / "data")
+    command = [sys.executable, test_model.__file__, "--run", str(run), "--data", str(archive)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"*** {NOTICE} ***" in done.stdout, "the same notice is said once"
+    report = json.loads((run / "report" / "report.json").read_text())
+    assert report["notice"] == NOTICE
+    assert report["dataset"] == "MNIST"
+    assert report["model"] == "multilayer perceptron 784-16-8-10, relu"
+    assert report["images"] == 60
+    assert f"--run {run}" in report["command"]
+    for name in ("confusion_matrix.png", "reliability.png", "mistakes.png", "model_card.md", *report["examples"]):
+        assert (run / "report" / name).is_file(), name
+
+
+def test_training_and_test_data_may_each_have_a_notice(tmp_path):
+    run, archive = make_run(tmp_path / "run", notice="PARTIAL data"), make_archive(tmp_path / "data")
+    test_model.test(test_model.Settings(run=str(run), data=str(archive)))
+    assert json.loads((run / "report" / "report.json").read_text())["notice"] == f"PARTIAL data; {NOTICE}"
+
+
+def test_sigmoid_scores_become_probabilities(tmp_path):
+    run = make_run(tmp_path / "run", architecture=Architecture(hidden=(8,), activation="sigmoid", sigmoid_output=True))
+    model = load_trained(str(run), "mnist")
+    scores = model.network.forward(model.prepare(np.zeros((2, 28, 28), np.uint8)))
+    np.testing.assert_allclose(model.probabilities(scores).sum(axis=1), 1, rtol=1e-6)
+
+
+def test_the_newest_run_on_the_data_set_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr(trained, "PROJECT", tmp_path / "mlp_mnist")
+    runs = tmp_path / "mlp_mnist" / "runs"
+    for age, (name, dataset) in enumerate([("new", "mnist"), ("clothes", "fashion_mnist"), ("old", "mnist")]):
+        folder = make_run(runs / name, dataset)
+        stamp = (folder / "best.safetensors").stat().st_mtime - 100 * age
+        os.utime(folder / "best.safetensors", (stamp, stamp))
+    (runs / "clothes" / "config.json").rename(runs / "clothes" / "kept.json")
+    assert load_trained("", "mnist").weights.parent.name == "new"
+    assert load_trained("old", "mnist").weights.parent.name == "old"
+    assert load_trained("clothes", "mnist").dataset == "fashion_mnist"
+    with pytest.raises(UserError, match=r"training.py --dataset fashion_mnist"):
+        load_trained("", "fashion_mnist")
+
+
+def test_a_run_that_is_not_there_names_those_that_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(trained, "PROJECT", tmp_path)
+    make_run(tmp_path / "runs" / "mine")
+    with pytest.raises(UserError, match=r"no run 'yours'.*mine"):
+        load_trained("yours", "mnist")
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "foreign", "text", "empty"])
+def test_a_bad_checkpoint_is_one_line_and_exit_code_2(tmp_path, capsys, damage):
+    run, archive = make_run(tmp_path / "run"), make_archive(tmp_path / "data")
+    weights = run / "best.safetensors"
+    if damage == "missing":
+        weights.unlink()
+    elif damage == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif damage == "foreign":
+        save_checkpoint(weights, {"a": np.zeros(3, np.float32)}, {"kind": "weights", "about": {"name": "other"}})
+    else:
+        weights.write_text("<html>not found</html>" if damage == "text" else "")
+    assert fails_in_one_line(capsys, "--run", run, "--data", archive)
+    assert not (run / "report").exists()
+
+
+def test_missing_data_is_one_line_and_exit_code_2(tmp_path, capsys):
+    assert fails_in_one_line(capsys, "--run", make_run(tmp_path / "run"), "--data", tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"hidden": [10**9, 8]},
+        {"hidden": []},
+        {"hidden": "16"},
+        {"classes": 11},
+        {"activation": "magic"},
+        {"unknown": 1},
+    ],
+)
+def test_a_description_that_lies_takes_no_memory_and_loads_nothing(tmp_path, lie):
+    run = make_run(tmp_path / "run")
+    tensors, metadata = load_checkpoint(run / "best.safetensors")
+    metadata["about"]["architecture"] |= lie
+    save_checkpoint(run / "best.safetensors", tensors, metadata)
+    with pytest.raises(UserError, match="does not hold a network of mlp_mnist"):
+        load_trained(str(run), "mnist")
+
+
+@pytest.mark.parametrize("part", ["about", "data", "notice"])
+def test_a_description_that_lacks_a_part_is_refused(tmp_path, part):
+    with pytest.raises(UserError, match="does not hold a network of mlp_mnist"):
+        load_trained(
+            str(make_run(tmp_path / "run", **{part: 7 if part != "notice" else None} | {"about": []})), "mnist"
+        )
+
+
+def test_data_with_other_classes_is_refused(tmp_path):
+    run, archive = make_run(tmp_path / "run"), make_archive(tmp_path / "data", "fashion_mnist")
+    with pytest.raises(UserError, match="other classes"):
+        test_model.test(test_model.Settings(run=str(run), data=str(archive)))

@@ -1,18 +1,20 @@
 """The common CSV form of small grey images: `label,pixel0,pixel1,...`, one image a line.
 
-NumPy's and the standard library's parsers visit each of the 47 million numbers of such a file one by one. Here a block
-of lines is parsed at once: the separators give where each number ends, and its value is that of up to three digits. A
-block that holds anything but plain numbers is read again field by field, which also finds the line to blame.
+NumPy's own parser reads what is in order. It tells little of what is not, so that a file it refuses is read again field
+by field: that finds the line and the column to blame, or understands what was merely unusual.
 """
 
 from __future__ import annotations
 
 import gzip
+import io
 import math
+import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +24,9 @@ from core.data.verify import GZIP_MAGIC
 from core.errors import UserError
 from core.files import replacing
 
-BLOCK = 1 << 20  # bytes parsed at once: the temporary arrays stay in the processor's cache
+WIDEST = 64  # characters that a field may take on average, so that a file without line ends cannot fill the memory
 ROWS = 500  # written at once
-COMMA, NEWLINE, ZERO = ord(","), ord("\n"), ord("0")
+NEWLINE = ord("\n")
 
 Bytes = NDArray[np.uint8]
 
@@ -32,7 +34,7 @@ Bytes = NDArray[np.uint8]
 class _Form(NamedTuple):
     """What the file at hand has to look like."""
 
-    name: str
+    path: Path
     columns: int
     classes: int
 
@@ -43,123 +45,114 @@ def read_image_csv(path: Path, classes: int, shape: tuple[int, int] = (28, 28)) 
     Pixels are whole numbers from 0 to 255, labels from 0 to classes - 1; the file may be gzipped. Raises UserError that
     names the file, the line and the column of the first mistake.
     """
-    form = _Form(str(path), 1 + math.prod(shape), classes)
-    blocks, line, rows = [], 1, 0
+    form = _Form(path, 1 + math.prod(shape), classes)
     try:
-        with open(path, "rb") as raw:
-            for text in _blocks_of_lines(raw, form):
-                if line == 1:
-                    text, line = _without_header(text.removeprefix(b"\xef\xbb\xbf"), form)
-                table = _parse_fast(text, form)
-                blocks.append(_parse_with_care(text, form, line) if table is None else table)
-                line += text.count(b"\n")
-                rows += len(blocks[-1])
-                if rows * form.columns > LARGEST:
-                    raise UserError(f"{form.name}: more than {LARGEST:,} numbers, too many for one data set")
+        table = _parse_fast(form)
+        if table is None:
+            table = _parse_with_care(form)  # (N, 1 + H*W)
     except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise UserError(f"{form.name}: damaged or truncated gzip data") from None
+        raise UserError(f"{path}: damaged or truncated gzip data") from None
     except OSError as error:
-        raise UserError(f"{form.name}: cannot be read ({error.strerror or error})") from error
-    if not rows:
-        raise UserError(f"{form.name}: holds no images")
-    images = np.concatenate([block[:, 1:] for block in blocks]).reshape(-1, *shape)  # (N, H, W)
-    return images, np.concatenate([block[:, 0] for block in blocks])
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if len(table) == 0:
+        raise UserError(f"{path}: holds no images")
+    return np.ascontiguousarray(table[:, 1:]).reshape(-1, *shape), table[:, 0].copy()
 
 
-def _blocks_of_lines(raw: BinaryIO, form: _Form) -> Iterator[bytes]:
-    """Pieces of about BLOCK bytes that end where a line ends, with plain line feeds."""
-    packed = raw.read(2) == GZIP_MAGIC
-    raw.seek(0)
-    rest = b""
-    with gzip.open(raw) if packed else raw as stream:
-        while block := stream.read(BLOCK):
-            cut = block.rfind(b"\n") + 1
-            if cut:
-                yield (rest + block[:cut]).replace(b"\r\n", b"\n")
-                rest = b""
-            rest += block[cut:]
-            if len(rest) > 2 * BLOCK:
-                raise UserError(f"{form.name}: no line ends within {len(rest):,} bytes: not such a CSV file")
-    if rest:
-        yield rest.replace(b"\r\n", b"\n") + b"\n"
+def _parse_fast(form: _Form) -> Bytes | None:
+    """The table (N, columns) of a file in order, or None where anything is out of the ordinary."""
+    with _data_lines(form) as lines, warnings.catch_warnings():
+        warnings.simplefilter("error")  # such as the one about fractions, which would be cut off
+        try:
+            text = (line for _, line in lines)
+            table = np.loadtxt(text, np.uint8, comments=None, delimiter=",", ndmin=2)
+        except (ValueError, Warning):
+            return None
+    if table.shape[1] != form.columns or table[:, 0].max() >= form.classes:
+        return None
+    return table
 
 
-def _without_header(text: bytes, form: _Form) -> tuple[bytes, int]:
-    """The text from its first data line on, and that line's number."""
-    end = text.index(b"\n")
-    fields = [_bare(field) for field in text[:end].split(b",")]
-    if fields == [b""] or fields[0].partition(b".")[0].isdigit():
-        return text, 1
-    numbers = [int(field) for field in fields[1:] if field.isdigit() and len(field) < 10]
+def _parse_with_care(form: _Form) -> Bytes:
+    """The same, field by field: blank lines, quotes and `7.0` are understood, and mistakes are located."""
+    rows = []
+    with _data_lines(form) as lines:
+        for number, line in lines:
+            if not line.strip():
+                continue
+            fields = line.split(",")
+            if len(fields) != form.columns:
+                raise _wrong_width(form, number, len(fields))
+            rows.append(bytes(_value(form, number, column, field) for column, field in enumerate(fields, 1)))
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, form.columns)
+
+
+@contextmanager
+def _data_lines(form: _Form) -> Iterator[Iterator[tuple[int, str]]]:
+    """The lines after the header, if there is one, each with its number in the file."""
+    with open(form.path, "rb") as raw:
+        packed = raw.read(2) == GZIP_MAGIC
+        raw.seek(0)
+        plain: Any = gzip.GzipFile(fileobj=raw) if packed else raw
+        with plain, io.TextIOWrapper(plain, encoding="utf-8-sig", errors="replace") as text:
+            yield _numbered(form, text)
+
+
+def _numbered(form: _Form, text: io.TextIOWrapper) -> Iterator[tuple[int, str]]:
+    limit = WIDEST * form.columns
+    number = 0
+    while line := text.readline(limit):
+        number += 1
+        if len(line) == limit:
+            raise UserError(f"{form.path}, line {number}: longer than a line of {form.columns} numbers can be")
+        if number * form.columns > LARGEST:
+            raise UserError(f"{form.path}: more than {LARGEST:,} numbers, too many for one data set")
+        if number > 1 or not _is_header(form, line):
+            yield number, line
+
+
+def _is_header(form: _Form, line: str) -> bool:
+    fields = [_bare(field) for field in line.split(",")]
+    if fields == [""] or _is_digits(fields[0].partition(".")[0]):
+        return False
+    numbers = [int(field) for field in fields[1:] if _is_digits(field)]
     counts_up = numbers in (list(range(form.columns - 1)), list(range(1, form.columns)))  # as in `label,0,1,2,...`
     if numbers and not counts_up:
         raise _mistake(form, 1, 1, fields[0])
     if len(fields) != form.columns:
         raise _wrong_width(form, 1, len(fields))
-    return text[end + 1 :], 2
+    return True
 
 
-def _parse_fast(text: bytes, form: _Form) -> Bytes | None:
-    """The table (rows, columns) of a block of plain numbers, or None where anything is out of the ordinary."""
-    data = np.frombuffer(text, np.uint8)
-    digits = data - ZERO  # wraps round for what is no digit
-    ends = np.flatnonzero(digits > 9)
-    if len(ends) == 0 or len(ends) % form.columns:
-        return None
-    separators = data[ends].reshape(-1, form.columns)
-    if not ((separators[:, :-1] == COMMA).all() and (separators[:, -1] == NEWLINE).all()):
-        return None
-    lengths = np.diff(ends, prepend=-1)  # of each number and the separator after it
-    if lengths.min() < 2 or lengths.max() > 4:
-        return None
-    values = digits[ends - 1].astype(np.uint16)
-    tens = np.flatnonzero(lengths > 2)
-    values[tens] += digits[ends[tens] - 2] * np.uint16(10)
-    hundreds = np.flatnonzero(lengths > 3)
-    values[hundreds] += digits[ends[hundreds] - 3] * np.uint16(100)
-    table = values.reshape(-1, form.columns)
-    if values.max() > 255 or table[:, 0].max() >= form.classes:
-        return None
-    return table.astype(np.uint8)
+def _bare(field: str) -> str:
+    return field.strip(' \t\r\n"')
 
 
-def _parse_with_care(text: bytes, form: _Form, first_line: int) -> Bytes:
-    """The same, field by field: blanks, quotes, blank lines and `7.0` are understood, and mistakes are located."""
-    rows = []
-    for number, line in enumerate(text.split(b"\n")[:-1], first_line):
-        if not line.strip():
-            continue
-        fields = line.split(b",")
-        if len(fields) != form.columns:
-            raise _wrong_width(form, number, len(fields))
-        rows.append([_value(form, number, column, field) for column, field in enumerate(fields, 1)])
-    return np.array(rows, np.uint8).reshape(-1, form.columns)
+def _is_digits(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
-def _bare(field: bytes) -> bytes:
-    return field.strip(b' \t\r"')
-
-
-def _value(form: _Form, line: int, column: int, field: bytes) -> int:
-    whole, _, fraction = _bare(field).partition(b".")
+def _value(form: _Form, line: int, column: int, field: str) -> int:
+    whole, _, fraction = _bare(field).partition(".")
     limit = 255 if column > 1 else form.classes - 1
-    if not (whole.isdigit() and len(whole) < 10 and not fraction.strip(b"0") and int(whole) <= limit):
+    if not (_is_digits(whole) and not fraction.strip("0") and int(whole) <= limit):
         raise _mistake(form, line, column, field)
     return int(whole)
 
 
-def _mistake(form: _Form, line: int, column: int, field: bytes) -> UserError:
+def _mistake(form: _Form, line: int, column: int, field: str) -> UserError:
     kind, limit = ("a pixel", 255) if column > 1 else ("the label", form.classes - 1)
-    shown = repr(field[:20].decode("utf-8", "replace")) + ("..." if len(field) > 20 else "")
+    bare = field.strip()
+    shown = repr(bare[:20]) + ("..." if len(bare) > 20 else "")
     return UserError(
-        f"{form.name}, line {line}, column {column}: {kind} is {shown}, not a whole number from 0 to {limit}"
+        f"{form.path}, line {line}, column {column}: {kind} is {shown}, not a whole number from 0 to {limit}"
     )
 
 
 def _wrong_width(form: _Form, line: int, columns: int) -> UserError:
     hint = " (is the label column missing?)" if columns == form.columns - 1 else ""
     return UserError(
-        f"{form.name}, line {line}: {columns} column(s), expected {form.columns}: the label, "
+        f"{form.path}, line {line}: {columns} column(s), expected {form.columns}: the label, "
         f"then {form.columns - 1} pixels{hint}"
     )
 

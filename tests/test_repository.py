@@ -43,9 +43,11 @@ def test_the_top_level_is_fixed():
     assert {name.split("/")[0] for name in tracked()} - TOP_LEVEL == set()
 
 
-@pytest.mark.parametrize("project", [name for name in PROJECTS if (ROOT / name / "training.py").exists()])
-def test_a_project_has_the_files_that_readers_look_for(project):
-    assert [name for name in PROJECT_FILES if not (ROOT / project / name).exists()] == []
+def test_a_project_that_the_readme_offers_has_the_files_that_readers_look_for():
+    offered = re.findall(r"^\| \[`(\w+)`\]", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert offered
+    assert set(offered) <= set(PROJECTS)
+    assert [f"{name}/{file}" for name in offered for file in PROJECT_FILES if not (ROOT / name / file).exists()] == []
 
 
 def test_no_data_and_no_weights_are_tracked():

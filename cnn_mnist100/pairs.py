@@ -26,8 +26,8 @@ Bytes = NDArray[np.uint8]
 def make_pairs(images: Bytes, labels: Bytes, per_class: int, seed: int, folds: int = 1) -> tuple[Bytes, Bytes, Bytes]:
     """`per_class` pictures of each number from 00 to 99, made of digits uint8 (n, 28, 28) with labels (n,).
 
-    Returns images uint8 (N, 28, 56), labels uint8 (N,) and the fold of each, uint8 (N,), in random order. Every digit is
-    used once before any is used twice, and so on. Raises UserError when a digit has fewer images than there are folds.
+    Returns images uint8 (N, 28, 56), labels uint8 (N,) and the fold of each, uint8 (N,), shuffled. Every image is used
+    once before any is used twice, and so on. Raises UserError when a digit has fewer images than there are folds.
     """
     bits = np.random.Philox(key=[seed, folds])
     numbers = np.repeat(np.arange(len(CLASSES)), per_class)  # (N,)
@@ -68,8 +68,8 @@ def permutation(n: int, bits: np.random.Philox) -> Array:
 def find_folds(pictures: Bytes) -> tuple[Bytes, bool]:
     """Part pairs (N, 28, 56) of unknown making into FOLDS of about equal size that share no digit image.
 
-    Returns the fold of each, uint8 (N,), and whether that was possible: pairs that hang together by their digits go into
-    one fold, and when more than two folds' worth do, the pairs are parted at random instead.
+    Returns the fold of each, uint8 (N,), and whether that was possible: pairs that digits in common link go into one
+    fold, and when more than two folds' worth are linked, the pairs are parted at random instead.
     """
     groups, sizes = np.unique(linked_groups(digit_ids(pictures)), return_inverse=True, return_counts=True)[1:]
     if sizes.max() > 2 * len(pictures) / FOLDS:

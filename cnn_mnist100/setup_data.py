@@ -3,8 +3,8 @@
     python cnn_mnist100/setup_data.py
     python cnn_mnist100/setup_data.py --per-class 100       # a fifth of the training pairs, for quick experiments
 
-Training pairs are made of training digits only, and test pairs of test digits only. A second call does nothing. --mirror
-takes another source of MNIST, --from-csv reads pairs from your own files, and --synthetic needs no network.
+Training pairs are made of training digits only, and test pairs of test digits only. A second call does nothing.
+--mirror takes another source of MNIST, --from-csv reads your own pairs, and --synthetic needs no network.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def check(settings: Settings) -> None:
 
 
 def make_recipe(settings: Settings) -> Info:
-    """What makes two runs prepare the same pairs; a mirror is no part of it, because it gives what the publisher gives."""
+    """What makes two runs prepare the same pairs; a mirror is no part of it: it gives what the publisher gives."""
     if settings.from_csv:
         return {"origin": "csv", "subset": settings.subset, "files": csv_checksums(settings.from_csv)}
     origin = "synthetic" if settings.synthetic else "publisher"

@@ -85,6 +85,15 @@ def test_learning_curves_name_the_best_epoch_and_pass_over_what_was_not_measured
     assert accuracy == ["validation", "best: 90.00% at 3"]
 
 
+def test_a_bad_start_does_not_flatten_the_rest():
+    long = {"train_loss": [9.0] + [0.5] * 19, "validation_accuracy": [0.1] + [0.9] * 19}
+    loss, accuracy = plots.learning_curves(long).axes
+    assert loss.get_ylim()[1] < 1
+    assert accuracy.get_ylim()[0] > 0.8
+    short = {name: values[:4] for name, values in long.items()}
+    assert plots.learning_curves(short).axes[0].get_ylim()[1] > 9
+
+
 def test_learning_curves_of_nothing_are_refused():
     with pytest.raises(ValueError, match="no curve"):
         plots.learning_curves({"epoch": [1, 2], "train_loss": [float("nan")] * 2})

@@ -81,15 +81,13 @@ def _curve_panel(axes: Axes, columns: Mapping[str, Floats], epochs: Floats, what
 def _leave_out_the_start(axes: Axes, columns: Mapping[str, Floats], names: Sequence[str], what: str) -> None:
     """Let the first two epochs of a longer run leave the plot: next to them the rest would look flat."""
     begin = min(2, len(columns[names[0]]) // 10)
-    later = np.concatenate([columns[name][begin:] for name in names])
+    every, later = (np.concatenate([columns[name][start:] for name in names]) for start in (0, begin))
     if not begin or not np.isfinite(later).any():
         return
-    low, high = float(np.nanmin(later)), float(np.nanmax(later))
-    margin = 0.05 * ((high - low) or 1.0)
-    if what == "accuracy":
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], low - margin))
-    else:
-        axes.set_ylim(top=min(axes.get_ylim()[1], high + margin))
+    low = float(np.nanmin(later if what == "accuracy" else every))
+    high = float(np.nanmax(every if what == "accuracy" else later))
+    margin = 0.06 * ((high - low) or 0.1)
+    axes.set_ylim(low - margin, high + margin)
 
 
 @styled

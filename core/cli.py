@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -14,6 +15,8 @@ from core.errors import UserError
 Settings = TypeVar("Settings")
 
 USAGE_ERROR = 2
+INTERRUPTED = 128 + 2  # as shells report a process that SIGINT or SIGPIPE has ended
+PIPE_CLOSED = 128 + 13
 BOX_CHARACTERS = "╭╮╰╯─│"
 
 
@@ -64,10 +67,21 @@ def main(
     description: str | None = None,
     presets: Mapping[str, Any] | None = None,
 ) -> None:
-    """Parse the command line, call `function(settings)` and exit with its return value (None counts as 0)."""
+    """Parse the command line, call `function(settings)` and exit with its return value (None counts as 0).
+
+    A UserError ends with its one line and code 2, Ctrl-C with code 130, and a reader of the output who has left, as in
+    `... | head`, with code 141.
+    """
     try:
         code = function(parse(settings, arguments, description, presets))
+        sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = USAGE_ERROR
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed at the end
+        code = PIPE_CLOSED
     sys.exit(code or 0)

@@ -20,6 +20,12 @@ class Settings:
     """Which function."""
 
 
+@dataclass
+class WithPreset(Settings):
+    preset: Literal["default", "big"] = "default"
+    """The values that all other flags start from."""
+
+
 def test_settings_come_from_the_command_line():
     assert cli.parse(Settings, ["--hidden", "3", "4", "--activation", "tanh"]) == Settings((3, 4), "tanh")
 
@@ -54,6 +60,40 @@ def test_main_exits_with_what_the_function_returns():
         with pytest.raises(SystemExit) as stop:
             cli.main(lambda settings, returned=returned: returned, Settings, [])
         assert stop.value.code == code
+
+
+def test_ctrl_c_is_not_a_traceback(capsys):
+    def interrupted(settings):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        cli.main(interrupted, Settings, [])
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
+def test_a_closed_pipe_is_not_a_traceback():
+    code = (
+        "from dataclasses import dataclass; from core.cli import main\n"
+        "main(lambda settings: print('line\\n' * 1_000_000), dataclass(type('Settings', (), {})), [])"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
+
+
+@pytest.mark.parametrize(("arguments", "hidden"), [([], (256, 128)), (["--preset", "big"], (9,))])
+def test_a_preset_gives_the_values_to_start_from(arguments, hidden):
+    presets = {"default": WithPreset(), "big": WithPreset(preset="big", hidden=(9,), activation="tanh")}
+    settings = cli.parse(WithPreset, [*arguments, "--activation", "relu"], presets=presets)
+    assert (settings.hidden, settings.activation) == (hidden, "relu")
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(UserError, match="huge.*preset"):
+        cli.parse(WithPreset, ["--preset", "huge"], presets={"default": WithPreset()})
 
 
 def test_arrays_say_where_they_live():

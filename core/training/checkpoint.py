@@ -16,9 +16,11 @@ import numpy as np
 
 from core.backend import Array, to_cpu
 from core.errors import UserError
-from core.training.files import write_atomically
+from core.layers import Layer
+from core.training.files import write_checked
 
 FORMAT = "barenets checkpoint 1"
+WEIGHTS, TRAINING_STATE = "weights", "training state"  # what metadata["kind"] says
 DTYPES = ("float16", "float32", "float64", "uint8", "int32", "int64", "bool")
 MAX_BYTES = 4 * 2**30  # read whole into memory, so a hostile file must not be larger than that
 
@@ -41,7 +43,7 @@ def save_checkpoint(path: Path | str, tensors: Mapping[str, Array], metadata: Ma
     text = json.dumps(metadata, allow_nan=False)
     data = save(arrays, {"format": FORMAT, "metadata": text, "sha256": _digest(arrays, text)})
     _check(data)
-    write_atomically(Path(path), data)
+    write_checked(Path(path), data)
 
 
 def load_checkpoint(path: Path | str) -> tuple[Tensors, dict[str, Any]]:
@@ -62,6 +64,28 @@ def load_checkpoint(path: Path | str) -> tuple[Tensors, dict[str, Any]]:
         return _parse(data)
     except _DamageError as damage:
         raise UserError(f"{path} {damage}; train again, or restore the file from a copy") from None
+
+
+def load_weights(model: Layer, path: Path | str) -> dict[str, Any]:
+    """Put the weights of a checkpoint, of either kind, into `model` and return its metadata.
+
+    Raises UserError as `load_checkpoint` does, and when names, shapes or dtypes are not this model's or a weight is not
+    finite; the model is then unchanged.
+    """
+    tensors, metadata = load_checkpoint(path)
+    if metadata.get("kind") == TRAINING_STATE:
+        tensors = {name.removeprefix("model."): a for name, a in tensors.items() if name.startswith("model.")}
+    for name, array in tensors.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise UserError(f"{path} holds values in {name} that are not finite; train again")
+    wanted = {name: array.dtype.kind for name, array in model.named_state()}
+    try:
+        if any(wanted.get(name, array.dtype.kind) != array.dtype.kind for name, array in tensors.items()):
+            raise ValueError("an array has another kind of numbers")
+        model.load_state_dict(tensors)
+    except ValueError as error:
+        raise UserError(f"{path} does not fit this network: {error}") from error
+    return metadata
 
 
 def _check(data: bytes) -> None:
@@ -87,7 +111,7 @@ def _parse(data: bytes) -> tuple[Tensors, dict[str, Any]]:
         header = json.loads(data[8 : 8 + length]).get("__metadata__", {})
     except (SafetensorError, KeyError, ValueError) as error:
         raise _DamageError("is not a checkpoint, or only a part of one") from error
-    if header.get("format") != FORMAT:
+    if header.get("format") != FORMAT or not all(array.dtype.name in DTYPES for array in arrays.values()):
         raise _DamageError("was not written by this project")
     text = header.get("metadata", "")
     if header.get("sha256") != _digest(arrays, text):

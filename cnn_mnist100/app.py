@@ -1,0 +1,135 @@
+"""A demo in the browser: write a two-digit number, and see while you write what the network makes of it.
+
+python cnn_mnist100/app.py                           # the newest run
+python cnn_mnist100/app.py --run best --port 8000
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent
+sys.path.insert(0, str(PROJECT.parent))  # so that this runs from any folder, installed or not
+try:
+    import numpy as np
+
+    from cnn_mnist100.drawing import example, number_from_photo, number_from_strokes
+    from cnn_mnist100.pairs import HEIGHT, WIDTH
+    from cnn_mnist100.trained import Reader, load_reader, prepare
+    from core.cli import main
+    from core.demo import cards
+    from core.demo.canvas import drawing_pad
+    from core.demo.feature_maps import FeatureMaps, mosaic
+    from core.demo.launch import LaunchSettings, launch, require_gradio
+    from core.demo.page import LIVE, empty_page, facts, html, page, picture_or_reason, upload
+    from core.demo.raster import Picture
+    from core.demo.recogniser import Prediction, Recogniser
+    from core.demo.strokes import parse_strokes
+    from core.demo.upload import open_grey
+    from core.errors import UserError
+    from core.losses import softmax
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+
+TITLE = "Two-digit numbers"
+PAD_WIDTH, PAD_HEIGHT = 560, 280  # units of the drawing pad
+EXAMPLES = (7, 19, 24, 35, 42, 58, 63, 70, 86, 91)
+INVITATION = "Write two digits side by side, or click an example."
+
+
+@dataclass
+class Settings(LaunchSettings):
+    """Which network to show, and where."""
+
+    run: str = ""
+    """Name or folder of the run; the newest one if not given."""
+
+
+class NumberRecogniser(Recogniser):
+    """A Recogniser that also shows what the filters of each convolution find."""
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__(reader.network, reader.classes, partial(prepare, reader), softmax)
+        self.maps = FeatureMaps(reader.network)
+
+    def predict(self, image: Picture) -> Prediction:
+        prediction = super().predict(image)
+        return replace(prediction, contribution=prediction.contribution[..., 0])  # (28, 56) of the one channel
+
+    def feature_maps(self, image: Picture) -> str:
+        """What each convolution finds in a picture uint8 (28, 56), as HTML."""
+        with self._lock:
+            found = self.maps(self.prepare(image[None]))
+        return cards.pictures(
+            *(
+                (mosaic(maps), f"Convolution {place}", f"What its {maps.shape[2]} filters find")
+                for place, maps in enumerate(found.values(), start=1)
+            )
+        )
+
+
+def serve(settings: Settings) -> None:
+    """Show the network that `settings` name, or how to get one."""
+    require_gradio()  # first, because without it there is nothing to prepare
+    launch(make_demo(settings), settings)
+
+
+def make_demo(settings: Settings) -> Any:
+    """The page as a `gr.Blocks`; without trained weights it says how to get them."""
+    try:
+        reader = load_reader(settings.run)
+    except UserError as error:
+        if settings.run:  # the visitor asked for these weights: that there are none is a mistake
+            raise
+        commands = [f"python {PROJECT.name}/{script}.py" for script in ("setup_data", "training", "test_model")]
+        return empty_page(TITLE, "A convolutional network, written by hand in NumPy.", str(error), commands)
+    return number_page(reader, NumberRecogniser(reader))
+
+
+def on_drawing(recogniser: NumberRecogniser, value: object) -> tuple[str, str]:
+    """The answer and the feature maps, as HTML, for what the drawing pad sent."""
+    return _answer(recogniser, lambda: number_from_strokes(parse_strokes(value, PAD_WIDTH, PAD_HEIGHT)))
+
+
+def on_photo(recogniser: NumberRecogniser, path: str | None) -> tuple[str, str]:
+    """The same for an uploaded picture; `path` is None when it was taken away."""
+    empty = np.zeros((HEIGHT, WIDTH), np.uint8)
+    return _answer(recogniser, lambda: number_from_photo(open_grey(path)) if path else empty)
+
+
+def _answer(recogniser: NumberRecogniser, make: Callable[[], Picture]) -> tuple[str, str]:
+    picture, reason = picture_or_reason(make, INVITATION)
+    if picture is None:
+        return reason, ""
+    return recogniser.page(recogniser.predict(picture)), recogniser.feature_maps(picture)
+
+
+def number_page(reader: Reader, recogniser: NumberRecogniser) -> Any:
+    """Write, or show a photograph."""
+    gradio = require_gradio()
+    subtitle = f"A network of {reader.architecture}: forward, backward and all, by hand in NumPy."
+    with page(TITLE, subtitle, reader.notice) as demo:
+        with gradio.Row(equal_height=False):
+            with gradio.Column(min_width=320), gradio.Tabs():
+                with gradio.Tab("Draw"):
+                    examples = {f"{number:02d}": example(number) for number in EXAMPLES}
+                    pad = drawing_pad(PAD_WIDTH, PAD_HEIGHT, prompt="Write two digits here", examples=examples)
+                with gradio.Tab("Photo"):
+                    photo = upload("Two digits on plain paper")
+            with gradio.Column(min_width=320):
+                answer = html(cards.message(INVITATION), "answer")
+                facts(reader.weights)
+        maps = html("", "maps")
+        shown = [answer, maps]
+        pad.input(lambda value: on_drawing(recogniser, value), pad, shown, api_name="predict", **LIVE)
+        photo.change(lambda path: on_photo(recogniser, path), photo, shown, api_name="predict_photo", **LIVE)
+    return demo
+
+
+if __name__ == "__main__":
+    main(serve, Settings, description=__doc__)

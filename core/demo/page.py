@@ -1,0 +1,74 @@
+"""The frame of a demo's page: heading, notice, measured figures, upload, and what stands there without a model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from core.demo import cards
+from core.demo.launch import require_gradio
+from core.demo.raster import Picture
+from core.errors import UserError
+
+LIVE: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden"}  # for listeners of a drawing pad
+
+
+@contextmanager
+def page(title: str, subtitle: str, notice: str = "") -> Iterator[Any]:
+    """Fill a new `gr.Blocks`; a heading comes first, and the notice of data that are not the complete real ones."""
+    with require_gradio().Blocks(title=title, analytics_enabled=False, delete_cache=(3600, 3600)) as demo:
+        html(cards.heading(title, subtitle), "heading")
+        if notice:
+            html(cards.banner(notice), "notice")
+        yield demo
+
+
+def empty_page(title: str, subtitle: str, reason: str, commands: Sequence[str]) -> Any:
+    """A page that says why there is no model, and the commands that make one."""
+    with page(title, subtitle) as demo:
+        text = f"{reason[:1].upper()}{reason[1:]}. From nothing to a trained model:"
+        html(cards.no_weights(text, commands), "empty")
+    return demo
+
+
+def html(text: str, elem_id: str) -> Any:
+    """A piece of HTML that listeners may replace."""
+    return require_gradio().HTML(text, elem_id=elem_id, apply_default_css=False)
+
+
+def upload(label: str) -> Any:
+    """A place for a photograph, whose value is the path of a file or None."""
+    return require_gradio().Image(
+        label=label, type="filepath", image_mode=None, sources=["upload", "clipboard"], height=300, elem_id="photo"
+    )
+
+
+def facts(weights: Path) -> Any:
+    """What was measured of these weights, and the name of their run."""
+    return html(cards.model_facts(read_report(weights), {"Run": weights.parent.name}), "facts")
+
+
+def read_report(weights: Path) -> dict[str, Any] | None:
+    """What test_model.py measured for these very weights; None if it has not, or has for others."""
+    try:
+        report = json.loads((weights.parent / "report" / "report.json").read_text("utf-8"))
+        same = report["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(report) if same else None
+
+
+def picture_or_reason(make: Callable[[], Picture], invitation: str) -> tuple[Picture | None, str]:
+    """What `make` returns, or None and what to show instead, as HTML: the invitation for an empty picture.
+
+    `make` raises UserError, in a line for the visitor, when what the browser sent is no picture.
+    """
+    try:
+        picture = make()
+    except UserError as error:
+        return None, cards.message(str(error), "error")
+    return (picture, "") if picture.any() else (None, cards.message(invitation))

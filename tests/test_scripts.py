@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from scripts import doctor, environment, machine
+from scripts import doctor, environment, machine, run_tests
 from scripts.environment import Environment, SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ("quickstart", "run_tests", "doctor", "benchmark")
-PROJECT_COMMANDS = ("setup_data", "training", "test_model", "app")
-PROJECTS = [path.parent.name for path in sorted(ROOT.glob("*/training.py"))]
-PROJECT_SCRIPTS = [f"{project}.{name}" for project in PROJECTS for name in PROJECT_COMMANDS]
+PROJECT_SCRIPTS = [
+    f"{path.parent.name}.{path.stem}"
+    for name in ("setup_data", "training", "test_model", "app")
+    for path in sorted(ROOT.glob(f"*/{name}.py"))
+]
 MODULES = [f"scripts.{name}" for name in SCRIPTS] + PROJECT_SCRIPTS
 BARE = (sys.executable, "-I", "-S")  # no installed packages, no environment variables, no current folder
 
@@ -209,3 +211,52 @@ def test_a_mistake_of_the_user_ends_with_one_line_and_exit_code_2(capsys):
 
     assert environment.guarded(fail) == 2
     assert capsys.readouterr().err == "error: the reason\n"
+
+
+def test_run_tests_passes_everything_else_on_to_pytest(monkeypatch, tmp_path):
+    asked: dict[str, object] = {}
+
+    def prepare(extras, here):
+        asked.update(extras=extras, here=here)
+        return Environment(tmp_path, Path("python"))
+
+    monkeypatch.setattr(environment, "prepare", prepare)
+    monkeypatch.setattr(environment, "run", lambda command: asked.update(command=command) or 5)
+    monkeypatch.setattr(sys, "argv", ["run_tests.py", "tests/test_cli.py", "--with", "demo", "-k", "one or two", "-v"])
+    assert run_tests.main() == 5
+    assert asked == {
+        "extras": ["test", "demo"],
+        "here": False,
+        "command": [Path("python"), "-m", "pytest", "tests/test_cli.py", "-k", "one or two", "-v"],
+    }
+
+
+@pytest.mark.parametrize(("code", "result"), [("3", 3), ("-signal.SIGTERM", 143)])
+def test_a_command_ends_with_its_own_exit_code(code, result):
+    kill = f"import os, signal, sys; c = {code}; os.kill(os.getpid(), -c) if c < 0 else sys.exit(c)"
+    assert environment.run([sys.executable, "-c", kill]) == result
+
+
+def test_a_command_may_save_its_work_after_ctrl_c(tmp_path):
+    """The terminal sends SIGINT to both: the command is waited for, and only then the script ends, with 130."""
+    saved = tmp_path / "saved"
+    child = f"""
+import os, signal, time
+def stop(*_):
+    time.sleep(0.5)
+    open({str(saved)!r}, "w").close()
+    raise SystemExit(130)
+signal.signal(signal.SIGINT, stop)
+os.killpg(os.getpgid(0), signal.SIGINT)
+time.sleep(30)
+"""
+    parent = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from scripts import environment
+sys.exit(environment.guarded(lambda: environment.run([sys.executable, "-c", {child!r}])))
+"""
+    done = subprocess.run([sys.executable, "-c", parent], start_new_session=True, capture_output=True, text=True)
+    assert done.returncode == 130
+    assert saved.exists()
+    assert "Traceback" not in done.stderr

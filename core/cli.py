@@ -35,7 +35,7 @@ def parse(
 
     arguments = sys.argv[1:] if arguments is None else arguments
     default = (presets or {}).get(_preset_of(arguments))
-    start = {} if default is None else {"default": default}
+    start: dict[str, Any] = {} if default is None else {"default": default}
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):

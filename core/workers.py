@@ -146,7 +146,7 @@ def workers() -> Workers:
 
 def limit_blas_threads() -> None:
     """One BLAS thread for each thread that calls it: the workers are the parallelism."""
-    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # it ships no types
+    from threadpoolctl import ThreadpoolController
 
     for library in ThreadpoolController().lib_controllers:
         if library.user_api == "blas" and library.internal_api != "mkl":  # PyTorch's own, where a benchmark loads it

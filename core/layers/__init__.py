@@ -3,21 +3,28 @@
 from core.layers.activation import GELU, SELU, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from core.layers.base import Layer
 from core.layers.containers import Flatten, Residual, Sequential
+from core.layers.conv import Conv2d, ConvReLUPool
 from core.layers.dropout import Dropout
 from core.layers.linear import Linear
 from core.layers.norm import BatchNorm, LayerNorm
 from core.layers.parallel import Parallel
+from core.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
 
 __all__ = [
     "GELU",
     "SELU",
+    "AvgPool2d",
     "BatchNorm",
+    "Conv2d",
+    "ConvReLUPool",
     "Dropout",
     "Flatten",
+    "GlobalAvgPool",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "MaxPool2d",
     "Parallel",
     "ReLU",
     "Residual",

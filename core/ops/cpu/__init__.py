@@ -1,5 +1,8 @@
 """The hot operations in NumPy."""
 
 from core.ops.cpu.activation import *
+from core.ops.cpu.conv import *
+from core.ops.cpu.conv_block import *
 from core.ops.cpu.dropout import *
 from core.ops.cpu.norm import *
+from core.ops.cpu.pool import *

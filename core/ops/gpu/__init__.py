@@ -6,3 +6,5 @@ The compositions below are written for NumPy and CuPy alike, so CuPy runs the ve
 from core.ops.cpu.activation import *
 from core.ops.cpu.dropout import *
 from core.ops.cpu.norm import *
+from core.ops.cpu.pool import *
+from core.ops.gpu.conv import *

@@ -1,0 +1,88 @@
+"""The fast convolution. What it computes stands, plain and short, in `core.ops.cpu.conv_simple`.
+
+Three ways lead there: a 1 x 1 convolution is a product of matrices already, a 3 x 3 one of many channels goes through
+Winograd's tiles, and all others line up their windows. Work is done a few images at a time, so that what lies between
+input and output never leaves the cache; backward lines the inputs up again rather than keep them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.backend import Array
+from core.ops.cpu import conv_windows, winograd
+from core.ops.cpu.conv_windows import WindowRows
+from core.ops.cpu.frames import Workspace, chunks
+from core.ops.cpu.norm import column_sums
+from core.ops.cpu.winograd import WinogradTiles
+from core.ops.windows import Windows
+
+__all__ = ["conv2d_backward", "conv2d_forward"]
+
+FEWEST_CHANNELS = 8  # of input and output, for the transforms of Winograd's tiles to pay
+
+
+def conv2d_forward(
+    x: Array, weight: Array, bias: Array | None, windows: Windows, groups: int, y: Array, workspace: Workspace
+) -> None:
+    """Fill y (N, OH, OW, K) from x (N, H, W, C); weight (KH * KW * C / groups, K), bias (K,)."""
+    K = weight.shape[1]
+    if windows.is_point and groups == 1:
+        np.matmul(x.reshape(-1, x.shape[3]), weight, out=y.reshape(-1, K))
+        if bias is not None:
+            add_to_rows(y, bias)
+        return
+    for M, parts in chunks(len(x), _images_at_once(x, weight, windows, groups)):
+        method = _method(M, x, weight, windows, groups, workspace)
+        for part in parts:
+            method.take(x[part])
+            method.forward(y[part])
+            if bias is not None:
+                add_to_rows(y[part], bias)
+
+
+def conv2d_backward(
+    dy: Array, x: Array, weight: Array, windows: Windows, groups: int, dx: Array | None, workspace: Workspace
+) -> tuple[Array, Array]:
+    """Fill dx (N, H, W, C), unless it is None, from dy (N, OH, OW, K); returns dweight and dbias."""
+    C, K = x.shape[3], weight.shape[1]
+    dbias = column_sums(dy.reshape(-1, K))
+    if windows.is_point and groups == 1:
+        rows, drows = x.reshape(-1, C), dy.reshape(-1, K)
+        if dx is not None:
+            np.matmul(drows, weight.T, out=dx.reshape(-1, C))
+        return rows.T @ drows, dbias
+    dweight = np.zeros_like(weight)
+    for M, parts in chunks(len(x), _images_at_once(x, weight, windows, groups)):
+        method = _method(M, x, weight, windows, groups, workspace)
+        for part in parts:
+            method.take(x[part])
+            method.backward(dy[part], None if dx is None else dx[part])
+        dweight += method.weight_gradient()
+    return dweight, dbias
+
+
+def suits_winograd(x: Array, weight: Array, windows: Windows, groups: int) -> bool:
+    """Whether Winograd's tiles can and should be used."""
+    is_dense_3x3 = windows.kernel == (3, 3) and windows.is_dense and groups == 1
+    return is_dense_3x3 and min(x.shape[3], weight.shape[1]) >= FEWEST_CHANNELS
+
+
+def add_to_rows(y: Array, bias: Array) -> None:
+    """y += bias for y (N, H, W, K), a whole line of the images at once: short rows would cost four times as much."""
+    lines = y.reshape(-1, y.shape[2] * y.shape[3])
+    lines += np.tile(bias, y.shape[2])
+
+
+def _images_at_once(x: Array, weight: Array, windows: Windows, groups: int) -> int:
+    if suits_winograd(x, weight, windows, groups):
+        return winograd.images_at_once(windows.count(*x.shape[1:3]), x.shape[3], weight.shape[1])
+    return conv_windows.images_at_once(x, windows)
+
+
+def _method(
+    M: int, x: Array, weight: Array, windows: Windows, groups: int, workspace: Workspace
+) -> WinogradTiles | WindowRows:
+    if suits_winograd(x, weight, windows, groups):
+        return WinogradTiles(M, x, weight, windows.padding, windows.count(*x.shape[1:3]), workspace)
+    return WindowRows(M, x, weight, windows, groups, workspace)

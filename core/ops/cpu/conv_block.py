@@ -1,0 +1,133 @@
+"""Convolution, bias, ReLU and 2 x 2 max-pooling in one pass over the images.
+
+Adding a bias and ReLU are monotone, so the maximum may be taken before them, max(relu(y + b)) = relu(max(y) + b), and
+leaves them a quarter of the work. The gradient goes the same way back: through ReLU where the output is above zero,
+then to that one of the four places that held the maximum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from core.backend import Array
+from core.ops.cpu import conv_phases, winograd
+from core.ops.cpu.activation import relu_backward
+from core.ops.cpu.conv import suits_winograd
+from core.ops.cpu.conv_phases import PhaseWindows
+from core.ops.cpu.frames import Workspace, chunks
+from core.ops.cpu.norm import column_sums
+from core.ops.cpu.winograd import WinogradTiles
+from core.ops.windows import Windows
+
+__all__ = ["conv_relu_pool_backward", "conv_relu_pool_forward"]
+
+
+def conv_relu_pool_forward(
+    x: Array, weight: Array, bias: Array, windows: Windows, y: Array, keep: bool, workspace: Workspace
+) -> Array | None:
+    """Fill y (N, OH // 2, OW // 2, K) from x (N, H, W, C) with weight (KH * KW * C, K) and bias (K,).
+
+    The windows must be dense. With `keep`, returns what backward needs besides x and y: which place held each maximum.
+    """
+    winners = None
+    for block in _blocks(x, weight, windows, workspace):
+        if keep and winners is None:
+            winners = workspace("winners", (len(x), block.winners_size), like=x, dtype=bool)
+        biases = np.tile(bias, block.pooled.size // len(bias)).reshape(block.pooled.shape)
+        for part in block.parts:
+            block.method.take(x[part])
+            block.method.multiply()
+            block.take_maximum(None if winners is None else winners[part])
+            np.add(block.pooled, biases, out=block.pooled)
+            np.maximum(block.pooled, 0, out=block.pooled)
+            block.method.store(block.pooled, y[part])
+    return winners
+
+
+def conv_relu_pool_backward(
+    dy: Array,
+    x: Array,
+    y: Array,
+    winners: Array,
+    weight: Array,
+    windows: Windows,
+    dx: Array | None,
+    workspace: Workspace,
+) -> tuple[Array, Array]:
+    """Fill dx, unless it is None, from dy (N, OH // 2, OW // 2, K) and what forward saw and made.
+
+    Returns dweight and dbias.
+    """
+    K = weight.shape[1]
+    dweight, dbias = np.zeros_like(weight), np.zeros(K, weight.dtype)
+    for block in _blocks(x, weight, windows, workspace):
+        through_relu = workspace("through relu", (block.M, *dy.shape[1:]), like=x)
+        for part in block.parts:
+            relu_backward(dy[part], y[part], through_relu)
+            dbias += column_sums(through_relu.reshape(-1, K))
+            block.method.load(through_relu, block.pooled)
+            block.give_to_winners(winners[part])
+            block.method.take(x[part])
+            block.method.add_weight_gradient()
+            if dx is not None:
+                block.method.input_gradient(dx[part])
+        dweight += block.method.weight_gradient()
+    return dweight, dbias
+
+
+class _Block:
+    """The parts of a batch that are M images long, a method to convolve them, and the maximum over 2 x 2 places.
+
+    The method's outputs are planes, so each place of all maxima is one long array: first the taller of top and bottom,
+    then the taller of left and right. `winners` (M, winners_size) says where bottom and where right won.
+    """
+
+    def __init__(self, parts: list[slice], method: WinogradTiles | PhaseWindows, M: int, workspace: Workspace) -> None:
+        self.parts, self.method, self.M = parts, method, M
+        side, _, L = method.outputs.shape
+        places = method.outputs.reshape(side // 2, 2, side // 2 * 2, L)
+        self._top, self._bottom = places[:, 0], places[:, 1]  # (side / 2, side, L)
+        self._taller = workspace("taller", self._top.shape, like=method.outputs)
+        columns = self._taller.reshape(side // 2, side // 2, 2, L)
+        self._left, self._right = columns[:, :, 0], columns[:, :, 1]  # (side / 2, side / 2, L)
+        self.pooled = workspace("pooled", self._left.shape, like=method.outputs)
+        self.winners_size = (self._top.size + self._left.size) // M
+
+    def take_maximum(self, winners: Array | None) -> None:
+        """Fill `pooled` from the method's outputs."""
+        if winners is not None:
+            bottom_wins, right_wins = self._split(winners)
+            np.less(self._top, self._bottom, out=bottom_wins)
+        np.maximum(self._top, self._bottom, out=self._taller)
+        if winners is not None:
+            np.less(self._left, self._right, out=right_wins)
+        np.maximum(self._left, self._right, out=self.pooled)
+
+    def give_to_winners(self, winners: Array) -> None:
+        """Fill the method's outputs with the gradient that lies in `pooled`."""
+        bottom_wins, right_wins = self._split(winners)
+        np.multiply(self.pooled, right_wins, out=self._right)
+        np.subtract(self.pooled, self._right, out=self._left)
+        np.multiply(self._taller, bottom_wins, out=self._bottom)
+        np.subtract(self._taller, self._bottom, out=self._top)
+
+    def _split(self, winners: Array) -> tuple[Array, Array]:
+        flat = winners.reshape(-1)
+        return flat[: self._top.size].reshape(self._top.shape), flat[self._top.size :].reshape(self._left.shape)
+
+
+def _blocks(x: Array, weight: Array, windows: Windows, workspace: Workspace) -> Iterator[_Block]:
+    OH, OW = windows.count(*x.shape[1:3])
+    size = OH // 2 * 2, OW // 2 * 2  # pooling leaves out an odd last row or column
+    C, K = x.shape[3], weight.shape[1]
+    method: WinogradTiles | PhaseWindows
+    if suits_winograd(x, weight, windows, groups=1):
+        for M, parts in chunks(len(x), winograd.images_at_once(size, C, K)):
+            method = WinogradTiles(M, x, weight, windows.padding, size, workspace)
+            yield _Block(parts, method, M, workspace)
+    else:
+        for M, parts in chunks(len(x), conv_phases.images_at_once(size, C, K, windows)):
+            method = PhaseWindows(M, x, weight, windows, size, workspace)
+            yield _Block(parts, method, M, workspace)

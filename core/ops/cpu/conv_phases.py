@@ -1,0 +1,145 @@
+"""Convolution for 2 x 2 pooling: the four outputs that meet in a maximum come from one common window.
+
+They see (KH + 1) x (KW + 1) pixels together, so these are lined up once instead of KH x KW pixels four times. Each
+output multiplies the rows of the window that it sees with the kernel, shifted to its column by a column of zeros:
+(KW + 1) / KW times the products, but less than half of the copying, and the four come out as planes that are compared
+at full speed.
+
+Meant for few input channels, such as the first layer's. So a window's pixels do not lie side by side, which would make
+short copies, but each pixel of all windows of an image: windows (M, KH + 1, WW, C, PH, PW) with WW = KW + 1, made even.
+As neighbouring windows are two columns apart, even and odd columns of the images are kept apart as well.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.backend import Array
+from core.ops.cpu.frames import ProductSum, Workspace, strided
+from core.ops.windows import Pair, Windows
+
+WINDOWS_SIZE = 1 << 16  # elements of all windows of a chunk, or of one row of their outputs
+PHASES = [(0, 0), (0, 1), (1, 0), (1, 1)]  # the row and column of an output among the four
+
+
+def images_at_once(size: Pair, C: int, K: int, windows: Windows) -> int:
+    """How many images make a chunk; `size` is that of the output."""
+    KH, KW = windows.kernel
+    return max(1, WINDOWS_SIZE // ((size[0] // 2) * (size[1] // 2) * max((KH + 1) * (KW + 1) * C, 2 * K)))
+
+
+class PhaseWindows:
+    """The common windows of M images, and the way from them to the outputs and back.
+
+    `outputs` (2, 2, M * PH * PW * K) has a plane for each of the four phases; `multiply` leaves the products there, and
+    the gradients expect theirs there. `size` is that of the output, (OH, OW) = (2 PH, 2 PW).
+    """
+
+    def __init__(self, M: int, x: Array, weight: Array, windows: Windows, size: Pair, workspace: Workspace) -> None:
+        (KH, KW), C, K = windows.kernel, x.shape[3], weight.shape[1]
+        PH, PW = size[0] // 2, size[1] // 2
+        pairs = KW // 2 + 1  # of columns of a window
+        self._kernel = KH, KW, C, K
+        self._shape = M, KH + 1, pairs, 2, C, PH, PW
+        self._windows = workspace("windows", (M, (KH + 1) * 2 * pairs * C, PH * PW), like=x)
+        row = 2 * pairs * C
+        self._rows = [slice(0, KH * row), slice(row, (KH + 1) * row)]  # of the window, that a phase sees
+        self._frame = _ColumnFrame("frame", M, (size[0] + KH - 1, PW + pairs - 1), windows.padding, x, workspace)
+        self._dframe = _ColumnFrame("dframe", M, self._frame.size, windows.padding, x, workspace)
+        self.outputs = workspace("outputs", (2, 2, M * PH * PW * K), like=x)
+        self._planes = self.outputs.reshape(2, 2, M, PH * PW, K)
+        self._shifted = self._shift(weight)  # for the left and for the right phase: (KH * WW * C, K)
+        self._dshifted = [ProductSum(f"dshifted {pw}", (M, KH * row, K), x, workspace) for pw in (0, 1)]
+
+    def take(self, images: Array) -> None:
+        """Line up the windows of images (M, H, W, C)."""
+        self._frame.put(images)
+        np.copyto(self._windows.reshape(self._shape), self._seen(self._frame))
+
+    def multiply(self) -> None:
+        """Fill `outputs`."""
+        for ph, pw in PHASES:
+            seen = self._windows[:, self._rows[ph]].transpose(0, 2, 1)  # (M, PH * PW, KH * WW * C)
+            np.matmul(seen, self._shifted[pw], out=self._planes[ph, pw])
+
+    def add_weight_gradient(self) -> None:
+        """Add the gradients of the shifted kernels, image by image."""
+        for ph, pw in PHASES:
+            self._dshifted[pw].add(self._windows[:, self._rows[ph]], self._planes[ph, pw])
+
+    def weight_gradient(self) -> Array:
+        """The gradients of the shifted kernels, shifted back and added: (KH * KW * C, K)."""
+        KH, KW, C, K = self._kernel
+        left, right = (part.value().sum(axis=0).reshape(KH, -1, C, K) for part in self._dshifted)
+        both: Array = left[:, :KW] + right[:, 1 : KW + 1]
+        return both.reshape(-1, K)
+
+    def input_gradient(self, dimages: Array) -> None:
+        """Fill dimages (M, H, W, C): the gradients of the windows, added up where they overlap; consumes these."""
+        self._windows.fill(0)
+        for ph, pw in PHASES:
+            dseen = self._shifted[pw] @ self._planes[ph, pw].transpose(0, 2, 1)
+            self._windows[:, self._rows[ph]] += dseen
+        dwindows = self._windows.reshape(self._shape)
+        self._dframe.clear()
+        into = self._seen(self._dframe)
+        for a in range(self._shape[1]):
+            for b in range(self._shape[2]):
+                into[:, a, b] += dwindows[:, a, b]
+        self._dframe.get(dimages)
+
+    def store(self, plane: Array, images: Array) -> None:
+        """Put one value for each window into images (M, PH, PW, K)."""
+        np.copyto(images, plane.reshape(images.shape))
+
+    def load(self, images: Array, plane: Array) -> None:
+        """The reverse of `store`."""
+        np.copyto(plane.reshape(images.shape), images)
+
+    def _seen(self, frame: _ColumnFrame) -> Array:
+        """The overlapping windows of a frame: (M, KH + 1, WW / 2, 2, C, PH, PW)."""
+        FH, columns = frame.size
+        C = self._shape[4]
+        plane = FH * columns
+        return strided(frame.pixels, self._shape, (2 * C * plane, columns, 1, C * plane, plane, 2 * columns, 1))
+
+    def _shift(self, weight: Array) -> list[Array]:
+        KH, KW, C, K = self._kernel
+        shifted = np.zeros((2, KH, 2 * (KW // 2 + 1), C, K), weight.dtype)
+        shifted[0, :, :KW] = shifted[1, :, 1 : KW + 1] = weight.reshape(KH, KW, C, K)
+        return [phase.reshape(-1, K) for phase in shifted]
+
+
+class _ColumnFrame:
+    """M images among zeros, even and odd columns apart: `pixels` (M, 2, C, FH, columns); `size` is (FH, columns)."""
+
+    def __init__(self, name: str, M: int, size: Pair, padding: Pair, x: Array, workspace: Workspace) -> None:
+        _, H, W, C = x.shape
+        (FH, columns), (PH, PW) = size, padding
+        self.size = size
+        self.pixels = workspace(name, (M, 2, C, FH, columns), like=x)
+        self.clear()
+        self._height, self._width = max(0, min(H, FH - PH)), max(0, min(W, 2 * columns - PW))
+        self._parts = []  # (columns of the images, their place in the frame), even and odd
+        for odd in (0, 1):
+            first = (odd + PW) % 2
+            count = max(0, -(-(self._width - first) // 2))
+            left = (first + PW) // 2
+            inside = self.pixels[:, odd, :, PH : PH + self._height, left : left + count].transpose(0, 2, 3, 1)
+            self._parts.append((slice(first, self._width, 2), inside))  # inside: (M, height, count, C)
+
+    def clear(self) -> None:
+        """Fill it with zeros."""
+        self.pixels.fill(0)
+
+    def put(self, images: Array) -> None:
+        """Copy images (M, H, W, C) into the frame, as far as they fit."""
+        for columns, inside in self._parts:
+            np.copyto(inside, images[:, : self._height, columns])
+
+    def get(self, images: Array) -> None:
+        """Copy from the frame into images (M, H, W, C); zeros where it does not reach."""
+        if (self._height, self._width) != images.shape[1:3]:
+            images.fill(0)
+        for columns, inside in self._parts:
+            np.copyto(images[:, : self._height, columns], inside)

@@ -1,0 +1,85 @@
+"""Convolution as a matrix product: what each output sees, side by side in a row ("im2col"), times the kernel.
+
+Chellapilla, Puri and Simard 2006, "High performance convolutional neural networks for document processing".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.backend import Array
+from core.ops.cpu.frames import Frame, ProductSum, Workspace, strided
+from core.ops.windows import Windows
+
+ROWS_SIZE = 1 << 17  # elements of all rows of a chunk: 512 KB in float32, a part of the second-level cache
+
+
+def images_at_once(x: Array, windows: Windows) -> int:
+    """How many images make a chunk."""
+    (KH, KW), (OH, OW) = windows.kernel, windows.count(*x.shape[1:3])
+    C: int = x.shape[3]
+    return max(1, ROWS_SIZE // (KH * KW * C * OH * OW))
+
+
+class WindowRows:
+    """The windows of M images as rows, one matrix (M * OH * OW, KH * KW * C / G) for each of G groups."""
+
+    def __init__(self, M: int, x: Array, weight: Array, windows: Windows, groups: int, workspace: Workspace) -> None:
+        self._x, self._windows, self._groups, self._workspace = x, windows, groups, workspace
+        (KH, KW), (SH, SW), (RH, RW) = windows.kernel, windows.stride, windows.reach
+        self._M, (self._OH, self._OW) = M, windows.count(*x.shape[1:3])
+        self._C, self._K = x.shape[3] // groups, weight.shape[1] // groups  # of one group
+        self._frame_size = (self._OH - 1) * SH + RH, (self._OW - 1) * SW + RW
+        self._frame = Frame("frame", M, self._frame_size, windows.padding, x, workspace).clear()
+        self._rows = workspace("rows", (groups, M * self._OH * self._OW, KH * KW * self._C), like=x)
+        self._weight = weight.reshape(-1, groups, self._K).transpose(1, 0, 2)  # (G, KH * KW * C, K)
+        self._dweight = ProductSum("dweight", self._weight.shape, x, workspace)
+
+    def take(self, images: Array) -> None:
+        """Line up the windows of images (M, H, W, G * C)."""
+        self._frame.put(images)
+        (KH, KW), (SH, SW), (DH, DW) = self._windows.kernel, self._windows.stride, self._windows.dilation
+        M, OH, OW, G, C = self._M, self._OH, self._OW, self._groups, self._C
+        _, FH, FW, _ = self._frame.pixels.shape
+        column, row, image = G * C, FW * G * C, FH * FW * G * C  # distances in the frame
+        seen = strided(
+            self._frame.pixels,
+            (G, M, OH, OW, KH, KW, C),
+            (C, image, SH * row, SW * column, DH * row, DW * column, 1),
+        )
+        np.copyto(self._rows.reshape(seen.shape), seen)
+
+    def forward(self, y: Array) -> None:
+        """Fill y (M, OH, OW, G * K)."""
+        np.matmul(self._rows, self._weight, out=self._by_group(y))
+
+    def backward(self, dy: Array, dimages: Array | None) -> None:
+        """Add to the weight gradient, and fill dimages (M, H, W, G * C) if it is wanted."""
+        self._dweight.add(self._rows.transpose(0, 2, 1), self._by_group(dy))
+        if dimages is not None:
+            self._input_gradient(dy, dimages)
+
+    def weight_gradient(self) -> Array:
+        """The sum of rows^T dy, as (KH * KW * C, G * K)."""
+        value = self._dweight.value().transpose(1, 0, 2)  # (KH * KW * C, G, K)
+        return value.reshape(len(value), -1)  # type: ignore[no-any-return]
+
+    def _input_gradient(self, dy: Array, dimages: Array) -> None:
+        """Each point of the kernel sends dy weight^T back to the pixels that it has seen."""
+        (KH, KW), (SH, SW), (DH, DW) = self._windows.kernel, self._windows.stride, self._windows.dilation
+        M, OH, OW, G, C, K = self._M, self._OH, self._OW, self._groups, self._C, self._K
+        weight_t = self._weight.reshape(G, KH * KW, C, K).transpose(1, 0, 3, 2)  # (KH * KW, G, K, C)
+        drows = self._workspace("drows", (KH * KW, M * OH * OW, G, C), like=dy)
+        np.matmul(self._by_group(dy), weight_t, out=drows.transpose(0, 2, 1, 3))
+        dframe = Frame("dframe", M, self._frame_size, self._windows.padding, self._x, self._workspace).clear()
+        for a in range(KH):
+            for b in range(KW):
+                down = slice(a * DH, a * DH + (OH - 1) * SH + 1, SH)
+                across = slice(b * DW, b * DW + (OW - 1) * SW + 1, SW)
+                seen = dframe.pixels[:, down, across]
+                seen += drows[a * KW + b].reshape(seen.shape)
+        dframe.get(dimages)
+
+    def _by_group(self, y: Array) -> Array:
+        """y (M, OH, OW, G * K) as one matrix a group: (G, M * OH * OW, K)."""
+        return y.reshape(-1, self._groups, self._K).transpose(1, 0, 2)  # type: ignore[no-any-return]

@@ -1,0 +1,89 @@
+"""What convolution and pooling share: a batch taken a few images at a time, frames, sums of products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from core.backend import Array
+from core.ops.windows import Pair
+
+
+class Workspace(Protocol):
+    """Where scratch memory comes from: a layer's own `workspace`."""
+
+    def __call__(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike | None = None) -> Array: ...
+
+
+def chunks(N: int, size: int) -> Iterator[tuple[int, list[slice]]]:
+    """N images in chunks of `size`: first (size, [all full chunks]), then (rest, [the last one]) if there is a rest."""
+    size = max(1, min(size, N))
+    whole = N - N % size
+    yield size, [slice(start, start + size) for start in range(0, whole, size)]
+    if whole < N:
+        yield N - whole, [slice(whole, N)]
+
+
+class Frame:
+    """M images in a frame: `pixels` (M, FH, FW, C) shows them `padding` pixels away from its top left corner.
+
+    What it is too small for is left out. Nobody but `clear` writes the border.
+    """
+
+    def __init__(self, name: str, M: int, size: Pair, padding: Pair, x: Array, workspace: Workspace) -> None:
+        (FH, FW), (PH, PW), (_, H, W, C) = size, padding, x.shape
+        self.pixels = workspace(name, (M, FH, FW, C), like=x)
+        self._height, self._width = max(0, min(H, FH - PH)), max(0, min(W, FW - PW))
+        last_row, last_column = PH + self._height, PW + self._width
+        self._inside = self.pixels[:, PH:last_row, PW:last_column]
+        self._holds_all = (self._height, self._width) == (H, W)
+        self.has_border = min(PH, PW) > 0 and last_row < FH and last_column < FW  # nothing but padding all around
+
+    def clear(self) -> Frame:
+        """Fill it with zeros; returns self."""
+        self.pixels.fill(0)
+        return self
+
+    def put(self, images: Array) -> None:
+        """Copy images (M, H, W, C) into the frame."""
+        self._inside[...] = images[:, : self._height, : self._width]
+
+    def get(self, images: Array) -> None:
+        """Copy from the frame into images (M, H, W, C); zeros where it does not reach."""
+        if not self._holds_all:
+            images.fill(0)
+        images[:, : self._height, : self._width] = self._inside
+
+
+class ProductSum:
+    """A sum of matrix products that grows from chunk to chunk."""
+
+    def __init__(self, name: str, shape: tuple[int, ...], like: Array, workspace: Workspace) -> None:
+        self._total = workspace(name, shape, like)
+        self._term = workspace(f"{name}, next term", shape, like)
+        self._is_empty = True
+
+    def add(self, a: Array, b: Array) -> None:
+        """Add a @ b."""
+        if self._is_empty:
+            np.matmul(a, b, out=self._total)
+            self._is_empty = False
+        else:
+            np.matmul(a, b, out=self._term)
+            np.add(self._total, self._term, out=self._total)
+
+    def value(self) -> Array:
+        """The sum so far."""
+        if self._is_empty:
+            self._total.fill(0)
+        return self._total
+
+
+def strided(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
+    """A view of a C-contiguous array with other strides, counted in elements; NumPy checks that it stays inside."""
+    steps = [stride * array.itemsize for stride in strides]
+    view: Array = np.ndarray(shape, array.dtype, array.data, 0, steps)
+    return view

@@ -9,9 +9,14 @@ from core.layers.linear import Linear
 from core.layers.norm import BatchNorm, LayerNorm
 from core.layers.parallel import Parallel
 from core.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
+from core.layers.recurrent import GRU, LSTM, RNN, LastState, MeanState
+from core.layers.sequences import Sequences
 
 __all__ = [
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "AvgPool2d",
     "BatchNorm",
@@ -20,14 +25,17 @@ __all__ = [
     "Dropout",
     "Flatten",
     "GlobalAvgPool",
+    "LastState",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
     "MaxPool2d",
+    "MeanState",
     "Parallel",
     "ReLU",
     "Residual",
+    "Sequences",
     "Sequential",
     "Sigmoid",
     "Softplus",

@@ -6,3 +6,5 @@ from core.ops.cpu.conv_block import *
 from core.ops.cpu.dropout import *
 from core.ops.cpu.norm import *
 from core.ops.cpu.pool import *
+from core.ops.cpu.recurrent import *
+from core.ops.cpu.sequences import *

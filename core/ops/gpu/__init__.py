@@ -7,4 +7,6 @@ from core.ops.cpu.activation import *
 from core.ops.cpu.dropout import *
 from core.ops.cpu.norm import *
 from core.ops.cpu.pool import *
+from core.ops.cpu.recurrent import *
+from core.ops.cpu.sequences import *
 from core.ops.gpu.conv import *

@@ -1,0 +1,233 @@
+"""Recurrent layers: RNN, GRU and LSTM, stacked and in both directions, for sequences of different lengths."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from core import ops
+from core.backend import Array, array_module, device_of
+from core.layers.base import Layer
+from core.layers.recurrent_cells import Direction, GRUDirection, LSTMDirection, RNNDirection
+from core.layers.sequences import Layout, Sequences
+from core.ops.cpu.sequences import ROWS
+from core.random import Stream
+from core.workers import workers
+
+
+class Recurrent(Layer):
+    """Reads sequences step by step: `Sequences` (N, T, input_size) -> `Sequences` (N, T, C) with `last` (N, C).
+
+    C is hidden_size, or twice that for a bidirectional layer: the states of the direction that reads from the first
+    step, then those of the one that reads from the last. `last` is each direction's state at the end of its way. An
+    array (N, T, input_size) stands for sequences of equal length; backward then returns such an array.
+
+    `num_layers` layers lie upon each other; between them `dropout` zeroes each feature with that probability, the same
+    ones at all steps of a sequence (Gal and Ghahramani 2016, arXiv:1512.05287), drawn from `stream`. `rng` draws the
+    initial weights; the parameters are called "l0.weight_ih", "l0_reverse.weight_ih", "l1.weight_ih", ...
+
+    On a CPU the two directions run on two workers, unless the workers are busy already, as they are inside `Parallel`.
+    """
+
+    cell: ClassVar[type[Direction]]
+    stream: Stream  # there only where something is drawn
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        rng: np.random.Generator,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        stream: Stream | None = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        super().__init__()
+        if min(input_size, hidden_size, num_layers) < 1:
+            raise ValueError(
+                f"{type(self).__name__} expected positive sizes, got input_size {input_size}, "
+                f"hidden_size {hidden_size} and num_layers {num_layers}"
+            )
+        if not 0 <= dropout < 1:
+            raise ValueError(f"{type(self).__name__} expected a dropout of at least 0 and below 1, got {dropout}")
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.directions = 2 if bidirectional else 1
+        self.output_size = hidden_size * self.directions
+        self.layers = [
+            [
+                self.cell(self.output_size if level else input_size, hidden_size, reverse, rng, dtype)
+                for reverse in (False, True)[: self.directions]
+            ]
+            for level in range(num_layers)
+        ]
+        self.dropout = dropout if num_layers > 1 else 0.0
+        if self.dropout:
+            if stream is None:
+                raise ValueError(f"{type(self).__name__} expected a stream to draw its dropout from")
+            self.stream = stream
+            self.salts = [stream.new_salt() for _ in range(num_layers - 1)]
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        for level, layer in enumerate(self.layers):
+            for direction in layer:
+                yield f"l{level}_reverse" if direction.reverse else f"l{level}", direction
+
+    def forward(self, x: Sequences | Array, train: bool = False) -> Sequences:  # type: ignore[override]
+        sequences = x if isinstance(x, Sequences) else Sequences.pack_padded(x)
+        rows, layout = sequences.rows, sequences.layout
+        if rows is None or rows.shape[1] != self.input_size:
+            raise ValueError(f"{type(self).__name__} expected (N, T, {self.input_size}), got {sequences.shape}")
+        masks: list[Array | None] = []
+        for level in range(len(self.layers)):
+            rows, states = self._forward_layer(level, rows, layout, train)
+            dropped = train and self.dropout > 0 and level < len(self.layers) - 1
+            masks.append(self._drop(level, rows, layout) if dropped else None)
+        last = self.workspace("last", (len(sequences), self.output_size), like=rows)
+        last[array_module(rows).asarray(layout.order)] = array_module(rows).concatenate(states, axis=1)
+        self.remember(train, layout, masks, isinstance(x, Sequences))
+        return Sequences(rows, layout, last)
+
+    def backward(self, dy: Sequences) -> Sequences | Array | None:  # type: ignore[override]
+        layout, masks, packed = self.recall()
+        drows, dlast = dy.rows, None
+        if dy.last is not None:
+            dlast = dy.last[array_module(dy.last).asarray(layout.order)]  # (N, C) longest first
+        for level in reversed(range(len(self.layers))):
+            if drows is not None and masks[level] is not None:
+                ops.of(drows).multiply_steps(drows, masks[level], layout.spans)
+            drows = self._backward_layer(level, drows, dlast, layout)
+            dlast = None
+        if drows is None:
+            return None
+        dx = Sequences(drows, layout)
+        return dx if packed else dx.to_padded()
+
+    def _forward_layer(self, level: int, rows: Array, layout: Layout, train: bool) -> tuple[Array, list[Array]]:
+        """The states of one layer: after every step, (M, C), and each direction's last ones, (N, H) longest first."""
+        H = self.hidden_size
+        y = self.workspace(f"y{level}", (layout.rows, self.output_size), like=rows)
+        states = [y] * self.directions
+
+        def read(place: int) -> None:
+            part = y[:, place * H : (place + 1) * H]
+            states[place] = self.layers[level][place].forward_steps(rows, layout, part, train)
+
+        self._for_both(read, y)
+        return y, states
+
+    def _backward_layer(self, level: int, dy: Array | None, dlast: Array | None, layout: Layout) -> Array | None:
+        """The gradient of one layer's input, (M, I)."""
+        layer, H = self.layers[level], self.hidden_size
+        like = layer[0].weight_ih.data
+        gates = [like] * self.directions
+
+        def read(place: int) -> None:
+            part = slice(place * H, (place + 1) * H)
+            gates[place] = layer[place].backward_steps(
+                None if dlast is None else dlast[:, part], None if dy is None else dy[:, part]
+            )
+
+        self._for_both(read, like)
+        if level == 0 and not self.input_grad:
+            return None
+        weights_t = [array_module(like).ascontiguousarray(d.weight_ih.data.swapaxes(1, 2)) for d in layer]
+        dx = self.workspace(f"dx{level}", (layout.rows, like.shape[1]), like=like)
+
+        def gather(place: int) -> None:
+            part = slice(place * len(dx) // self.directions, (place + 1) * len(dx) // self.directions)
+            scratch = self.workspace(f"scratch{place}", (ROWS, like.shape[1]), like=like)
+            ops.of(like).project_backward([gate[:, part] for gate in gates], weights_t, dx[part], scratch)
+
+        self._for_both(gather, like)
+        return dx
+
+    def _drop(self, level: int, rows: Array, layout: Layout) -> Array:
+        """Zero features of `rows` (M, C) in place; returns the factors, (N, C) longest first."""
+        op, xp = ops.of(rows), array_module(rows)
+        shape = (len(layout.lengths), rows.shape[1])
+        ones, mask = xp.ones(shape, rows.dtype), xp.empty(shape, rows.dtype)
+        draws = xp.asarray(self.stream.uint16(self.salts[level], *shape)[layout.order])
+        op.dropout_forward(ones, draws, self.dropout, mask, ones)
+        op.multiply_steps(rows, mask, layout.spans)
+        return mask  # type: ignore[no-any-return]
+
+    def _for_both(self, task: Callable[[int], None], like: Array) -> None:
+        """Call `task(place)` for each direction: on two workers if they are free."""
+        if self.directions == 2 and device_of(like) == "cpu" and _take_workers():
+            try:
+                workers().run(lambda rank: task(rank) if rank < 2 else None)
+            finally:
+                _taken.release()
+        else:
+            for place in range(self.directions):
+                task(place)
+
+
+_taken = threading.Lock()  # by a recurrent layer
+
+
+def _take_workers() -> bool:
+    """Whether the workers were free and are now taken; they are not inside `Parallel`, nor for two threads at once."""
+    pool = workers()
+    return pool.count > 1 and pool._task is None and _taken.acquire(blocking=False)
+
+
+class RNN(Recurrent):
+    """h' = tanh(W x + b + U h + c) (Elman 1990). See `Recurrent`."""
+
+    cell = RNNDirection
+
+
+class GRU(Recurrent):
+    """Gated recurrent units (Cho et al. 2014). See `Recurrent`; the formulas stand in `core/ops/cpu/recurrent.py`."""
+
+    cell = GRUDirection
+
+
+class LSTM(Recurrent):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997). See `Recurrent`; the formulas stand beside GRU's."""
+
+    cell = LSTMDirection
+
+
+class LastState(Layer):
+    """The last state of what a recurrent layer returns: `Sequences` (N, T, C) -> (N, C)."""
+
+    def forward(self, x: Sequences, train: bool = False) -> Array:  # type: ignore[override]
+        if x.last is None:
+            raise ValueError("LastState expected the result of a recurrent layer")
+        self.remember(train, x.layout)
+        return x.last
+
+    def backward(self, dy: Array) -> Sequences:  # type: ignore[override]
+        return Sequences(None, self.recall(), last=dy)
+
+
+class MeanState(Layer):
+    """The mean over the steps of each sequence: `Sequences` (N, T, C) -> (N, C)."""
+
+    def forward(self, x: Sequences, train: bool = False) -> Array:  # type: ignore[override]
+        layout, rows = x.layout, x.present_rows()
+        xp = array_module(rows)
+        order = xp.asarray(layout.order)
+        total = self.workspace("total", (len(x), rows.shape[1]), like=rows)
+        y = self.workspace("y", total.shape, like=rows)
+        ops.of(rows).sum_steps(rows, total, layout.spans)
+        y[order] = total
+        y /= xp.asarray(layout.lengths, rows.dtype)[:, None]
+        self.remember(train, layout)
+        return y
+
+    def backward(self, dy: Array) -> Sequences:  # type: ignore[override]
+        layout: Layout = self.recall()
+        xp = array_module(dy)
+        share = dy / xp.asarray(layout.lengths, dy.dtype)[:, None]  # (N, C)
+        drows = self.workspace("dx", (layout.rows, dy.shape[1]), like=dy)
+        ops.of(dy).sum_steps_backward(share[xp.asarray(layout.order)], drows, layout.spans)
+        return Sequences(drows, layout)

@@ -1,0 +1,129 @@
+"""Sequences of different lengths in one batch, without padding: packed step by step, the longest first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from core.backend import Array, array_module
+
+
+class Layout:
+    """Where the steps of a batch's sequences lie; all packed arrays of that batch share it.
+
+    Packed rows are ordered by step, and within a step from the longest sequence to the shortest. So the sequences that
+    still run at a step are the first ones of those that ran at the step before: a recurrent layer works on
+    `spans[t] = (first row, number of rows)` at step t, and a sequence that has ended costs nothing.
+
+    `lengths`: integers (N,) of at least 1, in the order of the batch.
+    """
+
+    def __init__(self, lengths: ArrayLike) -> None:
+        lengths = np.asarray(lengths)
+        if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
+            raise TypeError(f"lengths expected integers (N,), got {lengths.dtype} {lengths.shape}")
+        if len(lengths) and lengths.min() < 1:
+            raise ValueError(f"a sequence needs at least one step, number {lengths.argmin()} has {lengths.min()}")
+        self.lengths = lengths.astype(np.int64)  # (N,)
+        self.order = np.argsort(-self.lengths, kind="stable")  # (N,) sequences of the batch, the longest first
+        counts = len(lengths) - np.cumsum(np.bincount(self.lengths))[:-1]  # (T,) sequences that have a step t
+        starts = np.cumsum(counts) - counts  # (T,)
+        self.spans = list(zip(starts.tolist(), counts.tolist(), strict=True))
+        self.rows = int(counts.sum())
+
+    def sequence_and_step(self) -> tuple[Array, Array]:
+        """Which sequence of the batch, and which of its steps, each packed row holds: int64 (M,) and (M,)."""
+        counts = np.array([count for _, count in self.spans], dtype=np.int64)  # (T,)
+        starts = np.array([start for start, _ in self.spans], dtype=np.int64)  # (T,)
+        rank = np.arange(self.rows) - np.repeat(starts, counts)  # (M,)
+        return self.order[rank], np.repeat(np.arange(len(counts)), counts)
+
+
+class Sequences:
+    """A batch of N sequences of different lengths: what (N, T, D) is for equal ones, without the padding.
+
+    `rows` (M, D) holds the M = sum(lengths) steps as `layout` orders them; `pack` and `pack_padded` put them there.
+    `len`, slices and indices count sequences, in the order in which they were given, as they do for an array. What a
+    recurrent layer returns has also its `last` state (N, C), in that same order.
+
+    Of a gradient `rows` or `last` may be None, which stands for zeros.
+    """
+
+    def __init__(self, rows: Array | None, layout: Layout, last: Array | None = None) -> None:
+        self.rows = rows
+        self.layout = layout
+        self.last = last
+
+    @classmethod
+    def pack(cls, values: Array, lengths: ArrayLike) -> Sequences:
+        """Sequences that are stored one after the other: values (sum(lengths), D), lengths (N,).
+
+        Raises ValueError where the sizes do not fit or a length is below 1, TypeError for lengths that are no integers.
+        """
+        layout = Layout(lengths)
+        if values.ndim != 2 or len(values) != layout.rows:
+            raise ValueError(f"pack expected values ({layout.rows}, D) for these lengths, got {values.shape}")
+        sequence, step = layout.sequence_and_step()
+        first = np.cumsum(layout.lengths) - layout.lengths  # (N,)
+        return cls(values[array_module(values).asarray(first[sequence] + step)], layout)
+
+    @classmethod
+    def pack_padded(cls, x: Array, lengths: ArrayLike | None = None) -> Sequences:
+        """Sequences from a padded array: x (N, T, D), lengths (N,) of at most T, all of them T by default.
+
+        What stands behind the end of a sequence is never read. Raises as `pack` does.
+        """
+        if x.ndim != 3:
+            raise ValueError(f"pack_padded expected (N, T, D), got {x.shape}")
+        layout = Layout(np.full(len(x), x.shape[1]) if lengths is None else lengths)
+        longest = layout.lengths.max(initial=0)
+        if len(layout.lengths) != len(x) or longest > x.shape[1]:
+            raise ValueError(f"pack_padded got {len(layout.lengths)} lengths up to {longest} for {x.shape}")
+        xp = array_module(x)
+        return cls(x[tuple(map(xp.asarray, layout.sequence_and_step()))], layout)
+
+    @property
+    def lengths(self) -> Array:
+        """The number of steps of each sequence, int64 (N,)."""
+        return self.layout.lengths
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, longest length, D)."""
+        return len(self), len(self.layout.spans), self.present_rows().shape[1]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the elements."""
+        return self.present_rows().dtype
+
+    def __len__(self) -> int:
+        return len(self.layout.lengths)
+
+    def __getitem__(self, chosen: slice | Array) -> Sequences:
+        """Some of the sequences, by a slice or by indices, as a copy."""
+        numbers = np.arange(len(self))[chosen]  # (n,)
+        layout = Layout(self.lengths[numbers])
+        sequence, step = layout.sequence_and_step()
+        rank = np.empty(len(self), dtype=np.int64)  # (N,) place in this batch's packing
+        rank[self.layout.order] = np.arange(len(self))
+        starts = np.array([start for start, _ in self.layout.spans], dtype=np.int64)  # (T,)
+        rows = self.present_rows()
+        places = array_module(rows).asarray(starts[step] + rank[numbers[sequence]])  # (m,)
+        return Sequences(rows[places], layout, None if self.last is None else self.last[numbers])
+
+    def to_padded(self, fill: float = 0.0) -> Array:
+        """The sequences as (N, T, D), with `fill` behind the end of each."""
+        rows = self.present_rows()
+        xp = array_module(rows)
+        padded = xp.full(self.shape, fill, rows.dtype)  # (N, T, D)
+        padded[tuple(map(xp.asarray, self.layout.sequence_and_step()))] = rows
+        return padded  # type: ignore[no-any-return]
+
+    def present_rows(self) -> Array:
+        """`rows`, which a gradient may lack: then a ValueError."""
+        if self.rows is None:
+            raise ValueError("these sequences are a gradient without rows")
+        return self.rows

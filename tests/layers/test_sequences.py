@@ -1,0 +1,88 @@
+"""Packed sequences: every step finds its way in and out, in the order of the batch."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.layers import Sequences
+
+LENGTHS = np.array([3, 1, 6, 4, 1, 6])
+
+
+def sequences(lengths, width=2):
+    """Sequences in which sequence s has at step t the row (s, t)."""
+    return [
+        np.array([[s, t] for t in range(length)], np.float32).reshape(-1, width) for s, length in enumerate(lengths)
+    ]
+
+
+def packed(lengths):
+    return Sequences.pack(np.concatenate(sequences(lengths)), np.array(lengths))
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12))
+@settings(max_examples=50, deadline=None)
+def test_steps_lie_one_after_the_other_and_the_longest_first(lengths):
+    x = packed(lengths)
+    assert x.layout.rows == sum(lengths) == sum(count for _, count in x.layout.spans)
+    seen = []
+    for step, (start, count) in enumerate(x.layout.spans):
+        rows = x.rows[start : start + count]
+        assert (rows[:, 1] == step).all()
+        assert list(rows[:, 0]) == list(x.layout.order[:count])
+        assert sorted(rows[:, 0]) == [s for s, length in enumerate(lengths) if length > step]
+        seen.append(count)
+    assert seen == sorted(seen, reverse=True)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=12))
+@settings(max_examples=50, deadline=None)
+def test_what_is_packed_comes_out_again(lengths):
+    x = packed(lengths)
+    assert x.shape == (len(lengths), max(lengths), 2)
+    assert x.dtype == np.float32
+    padded = x.to_padded(-1)
+    for number, sequence in enumerate(sequences(lengths)):
+        np.testing.assert_array_equal(padded[number, : len(sequence)], sequence)
+        assert (padded[number, len(sequence) :] == -1).all()
+    np.testing.assert_array_equal(Sequences.pack_padded(padded, np.array(lengths)).rows, x.rows)
+
+
+@pytest.mark.parametrize("chosen", [slice(1, 4), slice(0, 0), np.array([4, 2, 2, 0]), np.arange(6) % 2 == 0])
+def test_slices_and_indices_count_sequences(chosen):
+    x = packed(LENGTHS)
+    x.last = np.arange(12.0).reshape(6, 2)
+    part = x[chosen]
+    kept = np.arange(6)[chosen]
+    assert len(part) == len(kept)
+    np.testing.assert_array_equal(part.lengths, LENGTHS[kept])
+    np.testing.assert_array_equal(part.last, x.last[kept])
+    for padded, number in zip(part.to_padded(), kept, strict=True):
+        np.testing.assert_array_equal(padded[: LENGTHS[number]], sequences(LENGTHS)[number])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "error", "message"),
+    [
+        ([2, 0], ValueError, "at least one step, number 1 has 0"),
+        ([3, -1], ValueError, "at least one step"),
+        ([1.0, 1.0], TypeError, "integers"),
+        ([[1, 1]], TypeError, "integers"),
+        ([2, 2], ValueError, "expected values"),
+    ],
+)
+def test_wrong_lengths_are_refused(lengths, error, message):
+    with pytest.raises(error, match=message):
+        Sequences.pack(np.zeros((2, 3)), np.array(lengths))
+
+
+@pytest.mark.parametrize(("shape", "lengths"), [((2, 3), [3, 3]), ((2, 3, 1), [3, 4]), ((2, 3, 1), [3])])
+def test_wrong_padded_arrays_are_refused(shape, lengths):
+    with pytest.raises(ValueError, match="pack_padded"):
+        Sequences.pack_padded(np.zeros(shape), np.array(lengths))
+
+
+def test_a_gradient_without_rows_has_no_shape():
+    with pytest.raises(ValueError, match="without rows"):
+        _ = Sequences(None, packed(LENGTHS).layout).shape

@@ -39,7 +39,8 @@ def parse(
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
-            return tyro.cli(settings, args=arguments, description=description, **start)
+            filled: Settings = tyro.cli(settings, args=arguments, description=description, **start)
+            return filled
     except SystemExit as stop:
         if stop.code in (0, None):
             raise

@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
-from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+from tqdm import tqdm
 
 from core.data.verify import name_impostor
 from core.files import flush_to_disk

@@ -14,13 +14,14 @@ import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 PROJECT = Path(__file__).resolve().parent
 sys.path.insert(0, str(PROJECT.parent))  # so that this runs from any folder, installed or not
 try:
     import numpy as np
 
-    from cnn_mnist100.trained import DATASET, load_reader, prepare
+    from cnn_mnist100.trained import DATASET, Reader, load_reader, prepare
     from core.backend import Array
     from core.cli import main
     from core.data.prepared import load_prepared
@@ -39,6 +40,7 @@ LIMITS = (
     "The digits are those of American census clerks and pupils around 1990; other hands, such as a 7 with a bar, "
     "are read less well.",
 )
+EngineName = Literal["numpy", "torch"]
 
 
 @dataclass
@@ -49,6 +51,8 @@ class Settings:
     """Name or folder of the run; the newest one if not given."""
     data: str = ""
     """Folder of the prepared data, if it is not archive/mnist100."""
+    engine: EngineName = "numpy"
+    """What computes the answers; torch, for comparison, needs the extra "torch"."""
 
 
 def test(settings: Settings) -> None:
@@ -57,7 +61,7 @@ def test(settings: Settings) -> None:
     folder = Path(settings.data) if settings.data else PROJECT / "archive" / DATASET
     prepared = load_prepared(folder, ["test_images", "test_labels"])
     check_classes(reader, prepared)
-    logits = predict(Parallel(reader.network), prepare(reader, prepared.arrays["test_images"]))  # (N, 100)
+    logits = answer(reader, prepare(reader, prepared.arrays["test_images"]), settings.engine)  # (N, 100)
     report_on(
         reader,
         prepared,
@@ -70,6 +74,15 @@ def test(settings: Settings) -> None:
     labels, answers = prepared.arrays["test_labels"], logits.argmax(axis=1)
     print(digits_apart(labels, answers))
     write_checked(reader.weights.parent / "report" / "hardest.csv", hardest_first(labels, answers, reader.classes))
+
+
+def answer(reader: Reader, x: Array, engine: EngineName) -> Array:
+    """The logits (N, 100) for prepared pictures (N, 28, 56, 1)."""
+    if engine == "torch":
+        from cnn_mnist100 import training_torch  # late: nobody else needs PyTorch
+
+        return training_torch.answer(reader.architecture, reader.network, x)
+    return predict(Parallel(reader.network), x)
 
 
 def digits_apart(labels: Array, answers: Array) -> str:

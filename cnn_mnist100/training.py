@@ -18,7 +18,7 @@ sys.path.insert(0, str(PROJECT.parent))  # so that this runs from any folder, in
 try:
     import numpy as np
 
-    from cnn_mnist100.model import build, preprocess
+    from cnn_mnist100.model import Architecture, build, preprocess
     from cnn_mnist100.settings import PRESETS, Settings
     from core.backend import Array, select_device, to_device
     from core.cli import main
@@ -52,7 +52,7 @@ def train(settings: Settings) -> None:
     optimizer = make_optimizer(settings, model)
     schedule = make_schedule(settings, len(rows))
     augment, smoothing = settings.augmentation(), settings.label_smoothing
-    about = {"architecture": architecture.to_dict(), "normalize": normalize.to_dict(), "classes": info["classes"]}
+    about = describe(architecture, normalize, info)
     x_held_out = to_device(preprocess(images[held_out], normalize), device)
     labels_held_out = to_device(labels[held_out], device)
     pictures = images[..., None]  # (N, 28, 56, 1)
@@ -84,6 +84,11 @@ def choose_rows(folds: Array, validation: int) -> tuple[Array, Array]:
     if not (len(rows) and len(held_out)):
         raise UserError(f"{len(folds)} pairs are too few to hold some of them out: prepare more of each number")
     return rows, held_out
+
+
+def describe(architecture: Architecture, normalize: Normalize, info: dict[str, Any]) -> dict[str, Any]:
+    """What the saved weights have to say of themselves, so that test and demo can use them."""
+    return {"architecture": architecture.to_dict(), "normalize": normalize.to_dict(), "classes": info["classes"]}
 
 
 def evaluate(model: Layer, x: Array, labels: Array) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.errors import UserError
-from core.files import flush_to_disk, replacing
+from core.files import replacing
 
 
 def write_checked(path: Path, content: bytes | str) -> None:
@@ -18,7 +18,7 @@ def write_checked(path: Path, content: bytes | str) -> None:
     try:
         with replacing(path) as handle:
             handle.write(data)
-            flush_to_disk(handle)
+            handle.flush()
             if Path(handle.name).read_bytes() != data:
                 raise UserError(f"{path}: the disk returned other bytes than were written; check the disk")
     except OSError as error:

@@ -88,7 +88,7 @@ class Events:
         Raises UserError when tensorboardX is not installed.
         """
         try:
-            from tensorboardX import SummaryWriter
+            from tensorboardX import SummaryWriter  # type: ignore[import-untyped, unused-ignore]
         except ImportError:
             raise UserError('--tensorboard needs tensorboardX: pip install "barenets[tensorboard]"') from None
         self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)

@@ -21,7 +21,7 @@ class Progress:
         """Start the bar of an epoch (counted from 0) of which `done` of `steps` batches are behind us."""
         self.end()
         if sys.stderr.isatty():
-            from tqdm import tqdm
+            from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
             self._bar = tqdm(
                 total=steps, initial=done, desc=f"epoch {epoch + 1}/{self._epochs}", leave=False, unit="batch"
@@ -53,8 +53,9 @@ class Progress:
 
     def summary(self, last: Mapping[str, float], best: Mapping[str, float], weights: Path) -> None:
         """Print the line at the end of a run."""
-        figures = ", ".join(_shown(name, value) for name, value in best.items() if name.startswith("validation_"))
-        self.say(f"{last['seconds']:.1f} s; best epoch {int(best['epoch'])}{': ' if figures else ''}{figures}; {weights}")
+        figures = [_shown(name, value) for name, value in best.items() if name.startswith("validation_")]
+        parts = [f"epoch {int(best['epoch'])}", *figures]
+        self.say(f"{last['seconds']:.1f} s, best: {', '.join(parts)}; {weights}")
 
 
 def _shown(name: str, value: float) -> str:

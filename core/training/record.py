@@ -99,7 +99,7 @@ def _versions() -> dict[str, str]:
 
 def _blas() -> str:
     """The libraries that multiply matrices, since another one rounds differently."""
-    from threadpoolctl import threadpool_info
+    from threadpoolctl import threadpool_info  # type: ignore[import-untyped, unused-ignore]
 
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     return ", ".join(f"{pool['internal_api']} {pool['version']} {pool.get('architecture', '')}" for pool in pools)

@@ -16,12 +16,18 @@ import toy_run
 from core.errors import UserError
 from core.losses import softmax_cross_entropy
 from core.training.checkpoint import load_checkpoint
+from core.training.outputs import Outputs
 
 # What could go wrong on the way: averaged weights, a learning rate with a memory, parts of batches, early stopping.
-HARD = (
-    "--ema-decay 0.9 --schedule plateau --decay-patience 0 --accumulate 2 --patience 4 --clip-norm 1 --optimizer sgd "
-    "--augment batch --monitor loss"
-).split()
+HARD = ["--ema-decay=0.9", "--schedule=plateau", "--decay-patience=0", "--accumulate=2", "--patience=4"]
+HARD += ["--clip-norm=1", "--optimizer=sgd", "--augment=batch", "--monitor=loss"]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Drawing and waiting for the disk take longer than this training; runs in processes of their own still do both."""
+    monkeypatch.setattr(Outputs, "draw", lambda self, state: None)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def start(folder, *flags, **environment):
@@ -61,13 +67,13 @@ def assert_same_run(folder, other):
             assert a_meta.get(key) == b_meta.get(key)
 
 
-@pytest.mark.parametrize("flags", [[], HARD], ids=["plain", "hard"])
-def test_killed_at_random_moments(tmp_path, flags):
+def test_killed_at_random_moments(tmp_path):
+    flags = [*HARD, "--threads=2"]
     expected = unbroken(tmp_path / "unbroken", *flags)
     folder = tmp_path / "run"
-    rng = np.random.default_rng(len(flags))
+    rng = np.random.default_rng(7)
     killed = 0
-    for kill in [True] * 8 + [False]:
+    for kill in [True] * 6 + [False]:
         process = start(folder, "--resume", "--checkpoint-seconds", "0", *flags, TOY_PAUSE=0.01 if kill else 0)
         process.stdout.readline()
         if kill:
@@ -76,7 +82,7 @@ def test_killed_at_random_moments(tmp_path, flags):
         code, _, errors = finish(process)
         assert code == (-signal.SIGKILL if kill else 0) or code == 0, errors
         killed += code != 0
-    assert killed >= 4
+    assert killed >= 3
     assert_same_run(folder, expected)
 
 
@@ -134,7 +140,7 @@ def wait_until(condition, seconds=20):
         time.sleep(0.01)
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """What `crashing` raises."""
 
 
@@ -147,7 +153,7 @@ def crashing(monkeypatch):
 
         def loss(*arguments):
             if next(calls) == number:
-                raise Crash
+                raise CrashError
             return softmax_cross_entropy(*arguments)
 
         monkeypatch.setattr(toy_run, "softmax_cross_entropy", loss)
@@ -160,10 +166,10 @@ def crashing(monkeypatch):
 def test_crash_at_every_moment_of_two_epochs(tmp_path, crashing, flags, often):
     """With checkpoints after every step, and with those at the end of an epoch only."""
     expected = unbroken(tmp_path / "unbroken", "--epochs", "2", *flags)
-    for number in range(1, 17, 1 if often == "0" else 3):
+    for number in range(1, 17) if often == "0" else (1, 6, 7, 8, 9, 15, 16):
         folder = tmp_path / str(number)
         crashing(number)
-        with pytest.raises(Crash):
+        with pytest.raises(CrashError):
             unbroken(folder, "--epochs", "2", "--checkpoint-seconds", often, *flags)
         crashing(0)
         unbroken(folder, "--epochs", "2", "--checkpoint-seconds", often, "--resume", *flags)
@@ -173,7 +179,7 @@ def test_crash_at_every_moment_of_two_epochs(tmp_path, crashing, flags, often):
 def crashed_run(folder, crashing, *flags):
     """A run that crashed in its third epoch, so that there are `best`, `last` and `previous`."""
     crashing(20)
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         unbroken(folder, *flags)
     crashing(0)
 
@@ -233,8 +239,8 @@ def test_other_settings_or_data_are_refused(tmp_path, crashing, flags, message):
 def test_another_number_of_threads_is_only_noted(tmp_path, crashing, capsys):
     folder = tmp_path / "run"
     crashed_run(folder, crashing)
-    unbroken(folder, "--resume", "--threads", "1")
-    assert "note: it was started on the cpu with 2 threads and goes on on the cpu with 1" in capsys.readouterr().out
+    unbroken(folder, "--resume", "--threads", "2")
+    assert "note: it was started on the cpu with 1 threads and goes on on the cpu with 2" in capsys.readouterr().out
 
 
 def test_a_finished_run_says_so_and_stays_as_it_is(tmp_path):

@@ -34,7 +34,7 @@ class ToySettings(TrainingSettings):
     """Samples for each update."""
     lr: float = 0.01
     """Learning rate."""
-    threads: int = 2
+    threads: int = 1
     """Worker threads."""
     norm: bool = True
     """Whether the network has a BatchNorm layer."""

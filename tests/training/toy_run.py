@@ -38,6 +38,8 @@ class ToySettings(TrainingSettings):
     """Worker threads."""
     norm: bool = True
     """Whether the network has a BatchNorm layer."""
+    dropout: float = 0.2
+    """Rate of the dropout."""
     augment: Literal["none", "rows", "batch"] = "rows"
     """How the inputs are augmented."""
     folder: str = "run"
@@ -73,7 +75,9 @@ def build(settings):
     stream = Stream(settings.seed)
     rng = np.random.default_rng(settings.seed)
     middle = [BatchNorm(20)] if settings.norm else []
-    network = Sequential(Linear(12, 20, rng=rng), *middle, ReLU(), Dropout(0.2, stream=stream), Linear(20, 3, rng=rng))
+    network = Sequential(
+        Linear(12, 20, rng=rng), *middle, ReLU(), Dropout(settings.dropout, stream=stream), Linear(20, 3, rng=rng)
+    )
     return Parallel(network.skip_input_grad()), stream
 
 

@@ -32,8 +32,9 @@ def make_pairs(images: Bytes, labels: Bytes, per_class: int, seed: int, folds: i
     bits = np.random.Philox(key=[seed, folds])
     numbers = np.repeat(np.arange(len(CLASSES)), per_class)  # (N,)
     count = np.tile(np.arange(per_class), len(CLASSES))
-    fold_of = (count + numbers) % folds  # (N,) the number shifts them, lest few pairs a class fill the first folds only
-    wanted = np.stack([numbers // 10, numbers % 10], axis=1)  # (N, 2)
+    tens, units = np.divmod(numbers, 10)
+    fold_of = (count + 3 * tens + 7 * units) % folds  # (N,) so that few pairs a class, too, spread over all folds
+    wanted = np.stack([tens, units], axis=1)  # (N, 2)
     chosen = np.empty(wanted.shape, np.intp)  # (N, 2) which image
     for digit in range(10):
         stock = np.flatnonzero(labels == digit)

@@ -44,7 +44,7 @@ STAND_IN_PER_CLASS = {"train": 60, "test": 20}
 STAND_IN_DIGITS = {"train": 6_000, "test": 2_000}
 # What the standard pairs of the publisher's MNIST are, byte for byte, as IDX files would hold them.
 STANDARD = {
-    "train_images": "fecd66802bdc2d9db748fc01cc89c7517a3d86fb422598d2119ffb174d67244c",
+    "train_images": "f66b5334acb1f92ceb466ab11d533007fdd643fd161f3017fd8cdbc3b0809fbc",
     "train_labels": "da686b67e117fa4d6a89a809218f190e4b8cc72156e2ef8b8f82aa592954b36c",
     "test_images": "3bf5cd368170d8792c0247bb585e925268043fed7f2694689f161f5545e1ad76",
     "test_labels": "8b30cda7abcfd94fdd38b5bab552cbc3acf5ac6bd8dbe9766e5a306c90cad4de",
@@ -89,8 +89,8 @@ def run(settings: Settings) -> None:
 def check(settings: Settings) -> None:
     """UserError for settings that are wrong or contradict each other."""
     check_settings(settings, synthetic=settings.synthetic, from_csv=settings.from_csv, mirror=settings.mirror)
-    check_settings(settings, from_csv=settings.from_csv, per_class=settings.per_class)
-    check_settings(settings, from_csv=settings.from_csv, test_per_class=settings.test_per_class)
+    if settings.from_csv and (settings.per_class or settings.test_per_class):
+        raise UserError("--from-csv takes all pairs of the files: leave out --per-class and --test-per-class")
     for flag, size in (("per-class", settings.per_class), ("test-per-class", settings.test_per_class)):
         if size is not None and not 1 <= size <= 10_000:
             raise UserError(f"--{flag} must lie in 1..10,000, got {size}")

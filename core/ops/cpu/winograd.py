@@ -73,47 +73,49 @@ def images_at_once(size: Pair, C: int, K: int) -> int:
 class WinogradTiles:
     """M images cut into tiles, and the way from their inputs to their outputs and back.
 
-    `outputs` (4, 4, M * TH * TW * K) has one plane for each place in a tile. `multiply` leaves Y there, and the
+    `outputs` (4, 4, TH * TW * M * K) has one plane for each place in a tile. `multiply` leaves Y there, and the
     gradients expect dY there. `size` is the part of the output that is wanted, (OH, OW) from its top left corner.
+
+    Within a plane the images come after the tiles, so that neighbouring tiles are long stretches of memory apart.
     """
 
     def __init__(self, M: int, x: Array, weight: Array, padding: Pair, size: Pair, workspace: Workspace) -> None:
         C, K = x.shape[3], weight.shape[1]
         TH, TW = tiles_of(size)
         tiles = M * TH * TW
-        self._workspace, self._grid = workspace, (M, TH, TW, K)
+        self._workspace, self._grid = workspace, (TH, TW, M, K)
         frame_size = TILE * TH + KERNEL - 1, TILE * TW + KERNEL - 1
         self._frame = Frame("frame", M, frame_size, padding, x, workspace).clear()
         self._dframe = Frame("dframe", M, frame_size, padding, x, workspace)
         self._tiles, self._dtiles = self._tiles_in(self._frame), self._tiles_in(self._dframe)
         self._wanted = (INNER,) if self._dframe.has_border else (EDGES, INNER)
-        self._d = workspace("d", (REACH, REACH, tiles * C), like=x)
-        self._half_d = workspace("half d", (REACH, REACH, tiles * C), like=x)
+        # Little memory stays in the cache: V takes the place of d, M that of Y, and all transforms go through `half`.
         self._v = workspace("V", (REACH, REACH, tiles * C), like=x)
         self._m = workspace("M", (REACH, REACH, tiles * K), like=x)
-        self._half_m = workspace("half M", (REACH * TILE, tiles * K), like=x)
-        self.outputs = workspace("Y", (TILE, TILE, tiles * K), like=x)
+        self.outputs = self._m.reshape(-1)[: TILE * TILE * tiles * K].reshape(TILE, TILE, -1)
+        self._half = workspace("half", (max(REACH * REACH * tiles * C, REACH * TILE * tiles * K),), like=x)
         self._v36 = self._v.reshape(PLACES, tiles, C)
         self._m36 = self._m.reshape(PLACES, tiles, K)
         self._weight = weight.reshape(KERNEL**2, C, K)
         self._u = _transform_kernel(self._weight)  # (36, C, K)
         self._u_t: Array | None = None
+        self._a, self._a_t, self._b, self._b_t = (matrix.astype(x.dtype, order="C") for matrix in (A, A.T, B, B.T))
         self._du = ProductSum("dU", (PLACES, C, K), x, workspace)
 
     def take(self, images: Array) -> None:
         """V = B^T d B of images (M, H, W, C)."""
         self._frame.put(images)
-        np.copyto(self._d.reshape(self._tiles.shape), self._tiles)
-        _transform(B.T, self._d, self._half_d, self._v)
+        np.copyto(self._v.reshape(self._tiles.shape), self._tiles)
+        _transform(self._b_t, self._v, self._half, self._v)
 
     def multiply(self) -> None:
         """Y = A^T (U V) A."""
         np.matmul(self._v36, self._u, out=self._m36)
-        _transform(A.T, self._m, self._half_m, self.outputs)
+        _transform(self._a_t, self._m, self._half, self.outputs)
 
     def add_weight_gradient(self) -> None:
         """dU += V^T dM with dM = A dY A^T."""
-        _transform(A, self.outputs, self._half_m, self._m)
+        _transform(self._a, self.outputs, self._half, self._m)
         self._du.add(self._v36.transpose(0, 2, 1), self._m36)
 
     def weight_gradient(self) -> Array:
@@ -126,22 +128,22 @@ class WinogradTiles:
     def input_gradient(self, dimages: Array) -> None:
         """Fill dimages (M, H, W, C) from dd = B dM U^T B^T; after `add_weight_gradient`, and consumes V."""
         np.matmul(self._m36, self._u_transposed(), out=self._v36)
-        tiles = self._dtiles
-        half, dd = self._half_d.reshape(tiles.shape), self._d.reshape(tiles.shape)  # (6, 6, M, TH, TW, C)
         # Rows 4 and 5 of a tile are rows 0 and 1 of the one below: rows 1 to 4 collect both. Columns likewise.
-        _transform_columns(B, self._v, self._half_d)
-        half[4, :, :, :-1] += half[0, :, :, 1:]
-        half[1, :, :, 1:] += half[5, :, :, :-1]
-        _transform_rows(B, self._half_d, self._d)
-        dd[:, 4, :, :, :-1] += dd[:, 0, :, :, 1:]
-        dd[:, 1, :, :, 1:] += dd[:, 5, :, :, :-1]
+        half = self._half[: self._v.size].reshape(self._v.shape)
+        rows_first, columns_first = half.reshape(self._dtiles.shape), self._v.reshape(self._dtiles.shape)
+        _transform_columns(self._b, self._v, half)
+        rows_first[4, :, :-1] += rows_first[0, :, 1:]
+        rows_first[1, :, 1:] += rows_first[5, :, :-1]
+        _transform_rows(self._b, half, self._v.transpose(1, 0, 2))
+        columns_first[4, :, :, :-1] += columns_first[0, :, :, 1:]
+        columns_first[1, :, :, 1:] += columns_first[5, :, :, :-1]
         for rows in self._wanted:  # the sums come last, over what neighbours have left there
             for columns in self._wanted:
-                np.copyto(tiles[rows, columns], dd[rows, columns])
+                np.copyto(self._dtiles[rows, columns], columns_first[columns, rows].swapaxes(0, 1))
         self._dframe.get(dimages)
 
     def store(self, planes: Array, images: Array) -> None:
-        """Put planes (t, t, M * TH * TW * K), t places of every tile, where they belong in images (M, OH, OW, K)."""
+        """Put planes (t, t, TH * TW * M * K), t places of every tile, where they belong in images (M, OH, OW, K)."""
         grid, places = self._places(planes, images)
         np.copyto(places, planes.reshape(places.shape))
         if grid is not None:
@@ -173,26 +175,29 @@ class WinogradTiles:
         return self._u_t
 
     def _tiles_in(self, frame: Frame) -> Array:
-        """The overlapping tiles of a frame: (6, 6, M, TH, TW, C)."""
-        M, TH, TW, _ = self._grid
+        """The overlapping tiles of a frame: (6, 6, TH, TW, M, C)."""
+        TH, TW, M, _ = self._grid
         _, FH, FW, C = frame.pixels.shape
-        return strided(frame.pixels, (REACH, REACH, M, TH, TW, C), (FW * C, C, FH * FW * C, TILE * FW * C, TILE * C, 1))
+        return strided(frame.pixels, (REACH, REACH, TH, TW, M, C), (FW * C, C, TILE * FW * C, TILE * C, FH * FW * C, 1))
 
     def _places(self, planes: Array, images: Array) -> tuple[Frame | None, Array]:
-        """The places (t, t, M, TH, TW, K) in the images, or in a frame around them where the tiles reach beyond."""
-        M, TH, TW, K = self._grid
+        """The places (t, t, TH, TW, M, K) in the images, or in a frame around them where the tiles reach beyond."""
+        TH, TW, M, K = self._grid
         side = len(planes)
         size = side * TH, side * TW
         frame = None
         if images.shape[1:3] != size:
             frame = Frame("grid", M, size, (0, 0), images, self._workspace).clear()
             images = frame.pixels
-        return frame, images.reshape(M, TH, side, TW, side, K).transpose(2, 4, 0, 1, 3, 5)
+        return frame, images.reshape(M, TH, side, TW, side, K).transpose(2, 4, 1, 3, 0, 5)
 
 
 def _transform(matrix: Array, planes: Array, half: Array, result: Array) -> None:
-    """result[p, q] = sum over i, j of matrix[p, i] planes[i, j] matrix[q, j]; planes (I, I, L), result (P, P, L)."""
-    half = half.reshape(-1)[: len(result) * planes[0].size].reshape(len(result), *planes.shape[1:])
+    """result[p, q] = sum over i, j of matrix[p, i] planes[i, j] matrix[q, j]; planes (I, I, L), result (P, P, L).
+
+    `half` is memory for what lies between the two; the result may overwrite the planes.
+    """
+    half = half[: len(result) * planes[0].size].reshape(len(result), *planes.shape[1:])
     _transform_columns(matrix, planes, half)
     _transform_rows(matrix, half, result)
 
@@ -203,13 +208,12 @@ def _transform_columns(matrix: Array, planes: Array, half: Array) -> None:
     One product for each column of planes keeps them small: OpenBLAS multiplies matrices of up to a million products
     without repacking them, several times faster where one is as thin as here.
     """
-    matrix = np.ascontiguousarray(matrix, dtype=planes.dtype)
     np.matmul(matrix, planes.transpose(1, 0, 2), out=half.transpose(1, 0, 2))
 
 
 def _transform_rows(matrix: Array, half: Array, result: Array) -> None:
     """result[p, q] = sum over j of half[p, j] matrix[q, j]; half (P, J, L), result (P, Q, L)."""
-    np.matmul(np.ascontiguousarray(matrix, dtype=half.dtype), half, out=result)
+    np.matmul(matrix, half, out=result)
 
 
 def _transform_kernel(weight: Array) -> Array:

@@ -20,14 +20,23 @@ def softmax(logits: Array, temperature: float = 1.0) -> Array:
 
 
 def softmax_cross_entropy(
-    logits: Array, labels: Array, label_smoothing: float = 0.0, temperature: float = 1.0
+    logits: Array,
+    labels: Array,
+    label_smoothing: float = 0.0,
+    temperature: float = 1.0,
+    class_weights: Array | None = None,
 ) -> tuple[Any, Array]:
     """Mean of -sum_c q_c log softmax(z / T)_c, and its gradient (softmax - q) / (N T).
 
     logits: float (N, C); labels: integers (N,) from 0 to C - 1. The target q is 1 at the label; with label smoothing s
     it is 1 - s there plus s / C everywhere (Szegedy et al. 2016, section 7). Through log-sum-exp, so nothing overflows.
+
+    class_weights: float (C,), not negative, on the device of the logits. Each term c of the sum then counts w_c times,
+    and the mean is that of weighted samples: the total is divided by the sum of the labels' weights, as PyTorch does.
     """
     _check_classes(logits, labels)
+    if class_weights is not None:
+        return _weighted_cross_entropy(logits, labels, label_smoothing, temperature, class_weights)
     xp = array_module(logits)
     N, C = logits.shape
     at_label = (xp.arange(N), labels)  # a label beyond C - 1 is an IndexError here
@@ -44,6 +53,32 @@ def softmax_cross_entropy(
     if label_smoothing:
         dlogits -= label_smoothing / (C * N * temperature)
     dlogits[at_label] -= (1 - label_smoothing) / (N * temperature)
+    return loss, dlogits
+
+
+def _weighted_cross_entropy(
+    logits: Array, labels: Array, label_smoothing: float, temperature: float, weights: Array
+) -> tuple[Any, Array]:
+    """With a_c = q_c w_c and W the sum of the labels' weights: -sum a_c log p_c / W, and (p sum_c a_c - a) / (W T)."""
+    N, C = logits.shape
+    if weights.shape != (C,):
+        raise ValueError(f"expected class weights ({C},) for logits {logits.shape}, got {weights.shape}")
+    xp = array_module(logits)
+    weights = weights.astype(logits.dtype, copy=False)
+    at_label, weight_of_label = (xp.arange(N), labels), weights[labels]  # (N,)
+    total = weight_of_label.sum()
+    target = xp.empty_like(logits)  # (N, C) a / W
+    target[...] = weights * (label_smoothing / C)
+    target[at_label] += (1 - label_smoothing) * weight_of_label
+    target /= total
+    scaled = logits / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    log_p = scaled - xp.log(xp.exp(scaled).sum(axis=1, keepdims=True))  # (N, C)
+    loss = -(target * log_p).sum()
+    dlogits = xp.exp(log_p)
+    dlogits *= target.sum(axis=1, keepdims=True)
+    dlogits -= target
+    dlogits /= temperature
     return loss, dlogits
 
 

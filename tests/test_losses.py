@@ -40,11 +40,50 @@ def test_focal_loss_with_gamma_zero_is_the_cross_entropy():
         np.testing.assert_allclose(ours, expected, rtol=1e-12)
 
 
+WEIGHTS = np.array([0.2, 1.0, 3.0, 0.0])
+
+
+@pytest.mark.parametrize(("smoothing", "temperature"), [(0.0, 1.0), (0.1, 1.0), (0.2, 1.7)])
+def test_class_weights_have_the_right_gradient_and_pytorchs_mean(smoothing, temperature):
+    rng = np.random.default_rng(3)
+    logits, labels = 3 * rng.standard_normal((7, 4)), np.array([0, 1, 2, 2, 1, 0, 3])
+
+    def loss(z):
+        return softmax_cross_entropy(z, labels, smoothing, temperature, WEIGHTS)
+
+    assert gradcheck_loss(loss, logits.copy(), np.random.default_rng(1)) < TOLERANCE
+    torch = pytest.importorskip("torch")
+    z = torch.tensor(logits, requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(
+        z / temperature, torch.tensor(labels), weight=torch.tensor(WEIGHTS), label_smoothing=smoothing
+    )
+    expected.backward()
+    value, dlogits = loss(logits)
+    assert value == pytest.approx(expected.item(), rel=1e-12)
+    np.testing.assert_allclose(dlogits, z.grad.numpy(), atol=1e-12)
+
+
+def test_equal_class_weights_change_nothing_and_keep_the_dtype():
+    rng = np.random.default_rng(4)
+    logits, labels = rng.standard_normal((6, 4)).astype(np.float32), rng.integers(0, 4, 6)
+    value, dlogits = softmax_cross_entropy(logits, labels, 0.1, 2.0, np.full(4, 0.3))
+    expected, dexpected = softmax_cross_entropy(logits, labels, 0.1, 2.0)
+    assert value == pytest.approx(float(expected), rel=1e-6)
+    np.testing.assert_allclose(dlogits, dexpected, atol=1e-7)
+    assert dlogits.dtype == value.dtype == np.float32
+
+
+def test_class_weights_of_another_number_of_classes():
+    with pytest.raises(ValueError, match=r"class weights \(4,\) for logits \(2, 4\), got \(3,\)"):
+        softmax_cross_entropy(np.zeros((2, 4)), np.array([0, 1]), class_weights=np.ones(3))
+
+
 def test_losses_leave_their_inputs_alone():
     rng = np.random.default_rng(0)
     logits, labels = rng.standard_normal((6, 4)), rng.integers(0, 4, 6)
     given = logits.copy()
     softmax_cross_entropy(given, labels, 0.1, 2.0)
+    softmax_cross_entropy(given, labels, 0.1, 2.0, np.arange(4.0))
     focal_loss(given, labels)
     mean_squared_error(given, np.zeros_like(given))
     softmax(given, 2.0)

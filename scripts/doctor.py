@@ -155,17 +155,16 @@ def _check_cupy(report: Report, cards: list[machine.Gpu]) -> None:
         report.warn(f"CuPy cannot be imported: {_one_line(error)}", "reinstall the extra that fits the driver")
         return
     report.fine(f"CuPy {cupy.__version__}")
-    if not cupy.cuda.is_available():
-        report.warn("CuPy finds no usable GPU", "install or update the NVIDIA driver; the CPU serves meanwhile")
-        return
     try:
-        major, minor = importlib.import_module("cupy.cuda.nvrtc").getVersion()
+        major, minor = cupy.cuda.nvrtc.getVersion()
     except Exception as error:
         report.warn(f"NVRTC cannot be loaded: {_one_line(error)}", 'pip install -e ".[gpu-cuda12]" brings it')
         return
     report.fine(f"NVRTC {major}.{minor}")
     if major >= 13 and any(_numbers(card.capability) < (7, 5) for card in cards):
         report.warn("NVRTC 13 compiles for compute capability 7.5 and newer only", 'use the extra ".[gpu-cuda12]"')
+    if not cupy.cuda.is_available():
+        report.warn("CuPy finds no usable GPU", "install or update the NVIDIA driver; the CPU serves meanwhile")
 
 
 def check_data(report: Report) -> None:

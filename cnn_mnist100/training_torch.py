@@ -149,15 +149,15 @@ def as_torch(network: nn.Module, arrays: Mapping[str, Array]) -> dict[str, Tenso
         raise ValueError(f"the networks differ in {sorted(theirs.keys() ^ arrays.keys())}")
     views = {}
     for name, tensor in theirs.items():
+        size = tensor.shape[0]  # K, or out
+        expected = (tensor.numel() // size, size) if tensor.ndim > 1 else (size,)
+        if arrays[name].shape != expected:
+            raise ValueError(f"{name} expected {expected}, got {arrays[name].shape}")
         view = torch.from_numpy(arrays[name])
         if tensor.ndim == 4:
-            K, C, KH, KW = tensor.shape
-            view = view.reshape(KH, KW, C, K).permute(3, 2, 0, 1)
-        elif tensor.ndim == 2:
-            view = view.T
-        if view.shape != tensor.shape:
-            raise ValueError(f"{name} expected {tuple(tensor.shape)} in PyTorch's form, got {tuple(view.shape)}")
-        views[name] = view
+            _, C, KH, KW = tensor.shape
+            view = view.reshape(KH, KW, C, size).permute(3, 2, 0, 1)
+        views[name] = view.T if tensor.ndim == 2 else view
     return views
 
 

@@ -217,4 +217,3 @@ def test_the_standard_pairs_have_not_changed():
     assert labels[:8].tolist() == [79, 8, 65, 83, 56, 84, 0, 81]
     assert folds[:8].tolist() == [5, 17, 14, 5, 18, 14, 0, 13]
     assert idx_sha256(pictures) == "41d0cec839eb657ae5d932d4efd9ead9843f42a27c2b3c07f63b70daf626c639"
-

@@ -23,7 +23,7 @@ __all__ = [
     "max_pool_forward",
 ]
 
-CHUNK_SIZE = 1 << 16  # input elements that are worked on at once
+CHUNK_SIZE = 1 << 17  # input elements that are worked on at once
 DOWN, ACROSS = 0, 1  # the two passes: along the rows of (M, H, W, C), and along its columns
 
 
@@ -131,24 +131,30 @@ def _maximum(direction: int, image: Array, windows: Windows, best: Array, winner
     """best = the largest of all steps, winner = the first step where it is."""
     xp = array_module(image)
     first, *others = _steps(direction, image, windows, best.shape[1 + direction])
-    if winner is not None:
-        winner.fill(0)
+    if not others:
+        best[...] = first
+        if winner is not None:
+            winner.fill(0)
     best_so_far = first
     for step, seen in enumerate(others, start=1):
-        if winner is not None:
+        if winner is not None and step == 1:
+            xp.less(best_so_far, seen, out=winner.view(bool))
+        elif winner is not None:
             better = xp.less(best_so_far, seen).view(np.uint8)
             better *= np.uint8(step)
             xp.maximum(winner, better, out=winner)
         best_so_far = xp.maximum(best_so_far, seen, out=best)
-    if not others:
-        best[...] = first
 
 
 def _give_to_winner(direction: int, dbest: Array, winner: Array, windows: Windows, dimage: Array) -> None:
     """dimage = dbest where the winner is, zero elsewhere; added up where windows overlap."""
-    dimage.fill(0)
+    xp = array_module(dimage)
+    overlap = _prepare(direction, dimage, windows, dbest)
     for step, dseen in enumerate(_steps(direction, dimage, windows, dbest.shape[1 + direction])):
-        dseen += dbest * (winner == step)
+        if overlap:
+            dseen += dbest * (winner == step)
+        else:
+            xp.multiply(dbest, winner == step, out=dseen)
 
 
 def _sum(direction: int, image: Array, windows: Windows, total: Array) -> None:
@@ -161,6 +167,17 @@ def _sum(direction: int, image: Array, windows: Windows, total: Array) -> None:
 
 def _give_to_all(direction: int, dtotal: Array, windows: Windows, dimage: Array) -> None:
     """dimage = dtotal at every step, added up where windows overlap."""
-    dimage.fill(0)
+    overlap = _prepare(direction, dimage, windows, dtotal)
     for dseen in _steps(direction, dimage, windows, dtotal.shape[1 + direction]):
-        dseen += dtotal
+        if overlap:
+            dseen += dtotal
+        else:
+            dseen[...] = dtotal
+
+
+def _prepare(direction: int, dimage: Array, windows: Windows, dbest: Array) -> bool:
+    """Fill dimage with zeros, unless the windows cover it without a gap; returns whether they overlap."""
+    kernel, stride = windows.kernel[direction], windows.stride[direction]
+    if kernel != stride or dbest.shape[1 + direction] * stride != dimage.shape[1 + direction]:
+        dimage.fill(0)
+    return kernel > stride

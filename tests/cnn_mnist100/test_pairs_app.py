@@ -139,11 +139,11 @@ def test_the_page_shows_the_notice_or_how_to_begin(run, tmp_path):
         "from pathlib import Path; from cnn_mnist100 import app, trained\n"
         f"print(app.make_demo(app.Settings(run={str(run)!r})).config)\n"
         f"trained.PROJECT = Path({str(tmp_path)!r}) / 'cnn_mnist100'\n"
-        "print('-----', app.make_demo(app.Settings()).config)"
+        "print('EMPTY PAGE', app.make_demo(app.Settings()).config)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=app.PROJECT.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    full, empty = done.stdout.split("-----")
+    full, empty = done.stdout.split("EMPTY PAGE")
     assert NOTICE in full
     assert "convolutions 3x3 of 4-8 filters" in full
     assert "python cnn_mnist100/training.py" in empty

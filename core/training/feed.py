@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from core.backend import Array, Device, to_device
-from core.data.batches import BatchReader
+from core.data.batches import BatchReader, epoch_order
 from core.data.normalize import Normalize
 from core.random import Stream
+from core.training.settings import steps_per_epoch
 from core.workers import workers
 
 AUGMENT_SALT = 0  # Stream.new_salt begins with 1
@@ -31,10 +33,11 @@ Augment = RowAugment | Callable[[Array, np.random.Generator], Array]
 
 
 class Feed:
-    """Reads chosen samples of `arrays` (inputs, labels, ...) for the batch that `stream` stands at.
+    """The batches of `arrays` (inputs, labels, ...), or of their `rows` (n,), in an order decided by the stream's seed.
 
-    A RowAugment is applied by every worker to its part of the batch; the draws belong to the sample, so the number of
-    workers changes nothing. Any other augmentation is called with the whole batch and a generator.
+    Inputs become float32, uint8 as 0 to 1, pass through `augment` and then through `normalize`. A RowAugment is applied
+    by every worker to its part of the batch; the draws belong to the sample, so the number of workers changes nothing.
+    Any other augmentation is called with the whole batch and a generator.
     """
 
     def __init__(
@@ -44,14 +47,31 @@ class Feed:
         device: Device,
         normalize: Normalize | None = None,
         augment: Augment | None = None,
+        rows: Array | None = None,
     ) -> None:
         self._stream, self._device = stream, device
+        self._rows = np.arange(len(arrays[0])) if rows is None else rows
         self._together = isinstance(augment, RowAugment)
         count = workers().count if self._together else 1
         self._parts = [_Part(arrays, stream, normalize, augment) for _ in range(count)]
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def epoch(self, epoch: int, batch_size: int, first: int = 0) -> Iterator[tuple[Array, ...]]:
+        """The batches of an epoch from the `first` on, in arrays that the next one may overwrite; moves the stream."""
+        order = self._rows[epoch_order(len(self), self._stream.seed, epoch)]
+        for batch in range(first, steps_per_epoch(len(self), batch_size)):
+            self._stream.seek(epoch, batch)
+            yield self.read(order[batch * batch_size : (batch + 1) * batch_size])
+
+    def endless(self, batch_size: int) -> Iterator[tuple[Array, ...]]:
+        """The batches of one epoch after the other, without end."""
+        for epoch in itertools.count():
+            yield from self.epoch(epoch, batch_size)
+
     def read(self, rows: Array) -> tuple[Array, ...]:
-        """The samples at `rows` (n,), in arrays that the next call may overwrite."""
+        """The samples at `rows` (n,), for the batch that the stream stands at."""
         if not self._together:
             return self._to_device(self._parts[0].read(rows, 0))
         parts: list[tuple[Array, ...]] = [()] * len(self._parts)

@@ -12,25 +12,29 @@ from core.layers import Layer
 REMEDY = "a lower --lr, a --warm-up or --clip-norm 1 may help"
 
 
+class NotFiniteError(UserError):
+    """The training's numbers have become infinite or NaN."""
+
+
 def finite(*numbers: Any) -> bool:
     """Whether all of these scalars are finite; on a GPU this waits for them."""
     return all(math.isfinite(float(number)) for number in numbers)
 
 
-def bad_step(model: Layer, loss: Any, norm: Any, where: str, safe: str) -> UserError:
+def bad_step(model: Layer, loss: Any, norm: Any, where: str, safe: str) -> NotFiniteError:
     """The error for a step whose loss or gradient is not finite, to be raised before the update.
 
     `where` names epoch, batch, step and learning rate, and `safe` says where the last good weights are.
     """
     what = "the gradient is not finite" if finite(loss) else f"the loss is {float(loss):g}"
-    return UserError(f"{what} in {where}, gradient norm {float(norm):g}: {_suspect(model)}. {safe}; {REMEDY}")
+    return NotFiniteError(f"{what} in {where}, gradient norm {float(norm):g}: {_suspect(model)}. {safe}; {REMEDY}")
 
 
 def check_weights(model: Layer, where: str, safe: str) -> None:
-    """Raise UserError unless every weight and buffer is finite; before they are saved."""
+    """Raise NotFiniteError unless every weight and buffer is finite; before they are saved."""
     for name, array in model.named_state():
         if not _finite(array):
-            raise UserError(f"{name} holds values that are not finite in {where}. {safe}; {REMEDY}")
+            raise NotFiniteError(f"{name} holds values that are not finite in {where}. {safe}; {REMEDY}")
 
 
 def _suspect(model: Layer) -> str:

@@ -24,9 +24,7 @@ from types import TracebackType
 from typing import Any
 
 from core.backend import Array, device_of
-from core.data.batches import epoch_order
 from core.data.normalize import Normalize
-from core.errors import UserError
 from core.layers import Layer
 from core.optim import Optimizer, clip_by_norm, clip_by_value, gradient_norm
 from core.random import Stream
@@ -35,12 +33,12 @@ from core.training.checkpoint import WEIGHTS, save_checkpoint
 from core.training.feed import Augment, Feed
 from core.training.files import write_checked
 from core.training.folder import RunFolder
-from core.training.guard import bad_step, check_weights, finite
+from core.training.guard import NotFiniteError, bad_step, check_weights, finite
 from core.training.history import Row
 from core.training.outputs import Outputs
 from core.training.parts import BatchParts
 from core.training.record import RunRecord
-from core.training.settings import TrainingSettings
+from core.training.settings import TrainingSettings, steps_per_epoch
 from core.training.signals import StopSignals
 from core.training.state import TrainingState
 
@@ -159,16 +157,12 @@ class Run:
         may be overwritten by the next batch.
         """
         state, size = self.state, self.settings.micro_batch_size
-        order = epoch_order(len(arrays[0]) if rows is None else len(rows), self.settings.seed, state.epoch)
-        order = order if rows is None else rows[order]
-        feed = Feed(arrays, self.stream, self.device, normalize, augment)
-        self._parts_an_epoch = -(-len(order) // size)
+        feed = Feed(arrays, self.stream, self.device, normalize, augment, rows)
+        self._parts_an_epoch = steps_per_epoch(len(feed), size)
         self._outputs.progress.begin(state.epoch, self._parts_an_epoch, state.batch)
-        for batch in range(state.batch, self._parts_an_epoch):
-            chosen = order[batch * size : (batch + 1) * size]
-            self.stream.seek(state.epoch, batch)
-            self._parts.begin(len(chosen))
-            yield feed.read(chosen)
+        for batch in feed.epoch(state.epoch, size, first=state.batch):
+            self._parts.begin(len(batch[0]))
+            yield batch
 
     def step(self, loss: Any, **metrics: Any) -> None:
         """Finish a batch after its backward: check, clip, update the weights, count.
@@ -252,7 +246,9 @@ class Run:
             raise RuntimeError("with --ema-decay, Run.validate expected figures measured inside `with run.averaged()`")
         for name, value in metrics.items():
             if not math.isfinite(value):
-                raise UserError(f"the validation {name} of epoch {self.state.epoch + 1} is {value:g}. {self._safe()}")
+                raise NotFiniteError(
+                    f"the validation {name} of epoch {self.state.epoch + 1} is {value:g}. {self._safe()}"
+                )
 
     def _safe(self) -> str:
         path = self.folder.last

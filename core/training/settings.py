@@ -99,8 +99,13 @@ class TrainingSettings:
             raise UserError(f"--min-lr {self.min_lr:g} is larger than --lr {self.lr:g}")
         if self.warm_up >= self.epochs:
             raise UserError(f"--warm-up must be shorter than --epochs {self.epochs}, got {self.warm_up:g}")
-        if not re.fullmatch(r"\w[\w.+-]{0,99}", self.name):
-            raise UserError(f"--name must be a plain folder name (letters, digits, - _ + .), got {self.name!r}")
+        if not re.fullmatch(r"\w[\w.+-]{0,99}(/\w[\w.+-]{0,99})*", self.name):
+            raise UserError(f"--name must be a folder name of letters, digits, - _ + and ., got {self.name!r}")
+
+    @property
+    def run_name(self) -> str:
+        """The name of the run's folder in runs/."""
+        return self.name
 
     @property
     def micro_batch_size(self) -> int:

@@ -1,0 +1,116 @@
+"""A search for good settings with Optuna: many short trainings, the hopeless ones given up early.
+
+The study is a journal file, so several processes can share one search, and an interrupted one goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import UserError
+from core.training.guard import NotFiniteError
+from core.training.history import Row
+from core.training.tuning import Settings, Train, as_table, variant, write_table
+
+SPACE = {"lr": (1e-5, 1e-1), "weight_decay": (1e-7, 1e-2)}  # searched on a logarithmic scale
+TRIALS_BEFORE_PRUNING = 5
+EPOCHS_BEFORE_PRUNING = 1
+SHOWN = 10
+
+
+def search(
+    settings: Settings,
+    train: Train,
+    folder: Path,
+    notice: str = "",
+    space: Mapping[str, tuple[float, float]] = SPACE,
+) -> Settings:
+    """Try `settings.search` combinations out of `space` (setting to lowest and highest); returns the best settings.
+
+    Trials are called <name>-search/<number>; study.journal, search.csv and search.png are in `folder`. All processes
+    that search in `folder` work on the same number of trials, and trials of an interrupted search count. After an epoch
+    that is worse than the median of the other trials at that epoch, a trial is given up. A trial whose numbers overflow
+    counts as failed. Raises UserError when Optuna is not installed or no trial succeeds.
+    """
+    optuna = _optuna()
+    study = _open_study(optuna, settings, folder)
+    monitored = f"validation_{settings.monitor}"
+    while sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)) < settings.search:
+        trial = study.ask()
+        changes = {name: trial.suggest_float(name, *ends, log=True) for name, ends in space.items()}
+
+        def watch(epoch: int, row: Row, trial: Any = trial) -> None:
+            trial.report(row[monitored], epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        shown = ", ".join(f"{name} {value:.3g}" for name, value in changes.items())
+        print(f"\ntrial {trial.number}: {shown}", flush=True)
+        try:
+            row = train(variant(settings, f"{settings.run_name}-search/{trial.number:04d}", changes), watch=watch)
+        except optuna.TrialPruned:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            print("given up: worse than the median of the trials", flush=True)
+        except NotFiniteError as error:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            print(f"failed: {error}", flush=True)
+        else:
+            trial.set_user_attr("row", row)
+            study.tell(trial, row[monitored])
+    return _conclude(optuna, study, settings, folder, notice)
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise UserError('--search needs Optuna: pip install "barenets[search]"') from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _open_study(optuna: Any, settings: Settings, folder: Path) -> Any:
+    """The study in `folder`, made if there is none."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = str(folder / "study.journal")
+        backend = JournalFileBackend(path, lock_obj=JournalFileOpenLock(path) if os.name == "nt" else None)
+    except OSError as error:
+        raise UserError(f"cannot write in {folder}: {error.strerror or error}") from error
+    study = optuna.create_study(
+        storage=JournalStorage(backend),
+        study_name=settings.run_name,
+        direction="minimize" if settings.monitor == "loss" else "maximize",
+        load_if_exists=True,
+        pruner=optuna.pruners.MedianPruner(TRIALS_BEFORE_PRUNING, EPOCHS_BEFORE_PRUNING),
+    )
+    # Each process draws differently, also those that start together.
+    seed = np.random.SeedSequence([settings.seed, len(study.get_trials(deepcopy=False)), os.getpid()])
+    study.sampler = optuna.samplers.TPESampler(seed=int(seed.generate_state(1)[0]))
+    return study
+
+
+def _conclude(optuna: Any, study: Any, settings: Settings, folder: Path, notice: str) -> Settings:
+    """Print and write the finished trials; returns the settings of the best one."""
+    from core.report import style, tuning
+
+    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if not complete:
+        raise UserError(f"none of the {settings.search} trials in {folder} succeeded; search around a lower --lr")
+    changes, rows = [trial.params for trial in complete], [trial.user_attrs["row"] for trial in complete]
+    values = [trial.value for trial in complete]
+    best = [trial.number for trial in complete].index(study.best_trial.number)
+    write_table(folder / "search.csv", changes, rows)
+    monitored = f"validation_{settings.monitor}"
+    style.save(tuning.search(changes, values, best, monitored, notice), folder / "search.png")
+    lines = as_table(changes, rows, monitored, highest_first=settings.monitor != "loss").splitlines()
+    print("\n" + "\n".join(lines[: SHOWN + 1]), flush=True)
+    return variant(settings, settings.name, changes[best])

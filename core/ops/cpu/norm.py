@@ -66,7 +66,7 @@ def _row_blocks(*arrays: Array) -> Iterator[list[Array]]:
 
 def _repeated(row: Array, x: Array) -> Array:
     """The row (C,) as often as a block of x (M, C) has rows; on a GPU, which broadcasts as fast, just once."""
-    return row if device_of(x) == "gpu" else array_module(x).tile(row, rows_at_once(x))  # type: ignore[no-any-return]
+    return row if device_of(x) == "gpu" else array_module(x).tile(row, rows_at_once(x))
 
 
 def subtract_row(x: Array, row: Array, y: Array) -> None:

@@ -9,14 +9,16 @@ from cnn_mnist100.model import Architecture, HeadName
 from cnn_mnist100.pairs import FOLDS
 from core.data.augment import Affine, ColourJitter, Compose, Elastic, RandomCrop
 from core.errors import UserError
-from core.training.settings import TrainingSettings, check_at_least, check_below_one
+from core.training.settings import check_at_least, check_below_one
+from core.training.tuning import TuningSettings
 
+TRIALS = 20  # of --auto, if --search does not say how many
 PresetName = Literal["default", "best"]
 
 
 @dataclass
-class Settings(TrainingSettings):
-    """The network, the data, the augmentation, and everything of TrainingSettings."""
+class Settings(TuningSettings):
+    """The network, the data, the augmentation, and all that training and tuning always have."""
 
     preset: PresetName = "default"
     """The values that all other flags start from."""
@@ -60,6 +62,8 @@ class Settings(TrainingSettings):
     """Augmentation: smoothness of the elastic distortion, in pixels."""
 
     def __post_init__(self) -> None:
+        if self.auto and not self.search:
+            self.search = TRIALS
         super().__post_init__()
         check_at_least(self, filters=1, kernel=1, padding=0, pools=0, hidden=1, validation=1)
         check_at_least(self, shift=0, rotate=0, shear=0, elastic=0, elastic_sigma=0.5)

@@ -4,14 +4,20 @@
     python cnn_mnist100/training.py --preset best        # see README.md for what the presets reach
     python cnn_mnist100/training.py --filters 24 48 --hidden 128 --epochs 5 --name mine
 
+    python cnn_mnist100/training.py --lr-find                             # which learning rate? A plot
+    python cnn_mnist100/training.py --sweep lr=1e-4,3e-4,1e-3 --epochs 3  # a table, CSV and plot
+    python cnn_mnist100/training.py --search 20 --epochs 3                # started twice, both share one search
+    python cnn_mnist100/training.py --auto                                # search, train on the best, test
+
 The data must have been prepared by setup_data.py; test_model.py measures the result on the test images.
 """
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 PROJECT = Path(__file__).resolve().parent
 sys.path.insert(0, str(PROJECT.parent))  # so that this runs from any folder, installed or not
@@ -27,56 +33,91 @@ try:
     from core.errors import UserError
     from core.layers import Layer, Parallel
     from core.losses import softmax_cross_entropy
+    from core.optim import Optimizer
     from core.predict import predict
     from core.random import Stream
-    from core.training.run import Run
+    from core.training.history import Row
+    from core.training.lr_finder import LossFunction
+    from core.training.run import Run, Watch
     from core.training.settings import make_optimizer, make_schedule
     from core.workers import set_threads
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
 
 
-def train(settings: Settings) -> None:
-    """Train as `settings` say; everything goes to runs/<name>."""
+def start(settings: Settings) -> None:
+    """Train, or look for better settings first, as the flags say."""
+    if settings.lr_find or settings.sweep or settings.search:
+        from cnn_mnist100 import tuning  # late, because it calls `train`
+
+        tuning.tune(settings)
+    else:
+        train(settings)
+
+
+def train(settings: Settings, *, watch: Watch | None = None) -> Row:
+    """Train as `settings` say; everything goes to runs/<name>. Returns the best epoch's row of the history."""
+    pairs = load(settings)
+    model, optimizer, stream = make_model(settings)
+    schedule = make_schedule(settings, len(pairs.rows))
+    augment, loss_of = settings.augmentation(), make_loss(settings)
+    folder, about = PROJECT / "runs" / settings.run_name, describe(settings.architecture(), pairs)
     device = select_device(settings.device)
-    set_threads(settings.threads)
-    images, labels, folds, info = load(settings)
-    rows, held_out = choose_rows(folds, settings.validation)
-    normalize = Normalize.fit(images[rows])
-    folder = PROJECT / "runs" / settings.run_name
+    x_held_out = to_device(preprocess(pairs.images[pairs.held_out], pairs.normalize), device)
+    labels_held_out = to_device(pairs.labels[pairs.held_out], device)
+    pictures = pairs.images[..., None]  # (N, 28, 56, 1)
 
-    architecture, stream = settings.architecture(), Stream(settings.seed)
-    network = build(architecture, seed=settings.seed, stream=stream).to(device)
-    model = Parallel(network)
-    model.skip_input_grad()
-    optimizer = make_optimizer(settings, model)
-    schedule = make_schedule(settings, len(rows))
-    augment, smoothing = settings.augmentation(), settings.label_smoothing
-    about = describe(architecture, normalize, info)
-    x_held_out = to_device(preprocess(images[held_out], normalize), device)
-    labels_held_out = to_device(labels[held_out], device)
-    pictures = images[..., None]  # (N, 28, 56, 1)
-
-    with Run(settings, model, optimizer, schedule, folder=folder, stream=stream, data_info=info, about=about) as run:
+    with Run(
+        settings,
+        model,
+        optimizer,
+        schedule,
+        folder=folder,
+        stream=stream,
+        data_info=pairs.info,
+        about=about,
+        watch=watch,
+    ) as run:
         for _ in run.epochs():
-            for x, t in run.batches(pictures, labels, rows=rows, normalize=normalize, augment=augment):
+            for x, t in run.batches(
+                pictures, pairs.labels, rows=pairs.rows, normalize=pairs.normalize, augment=augment
+            ):
                 logits = model.forward(x, train=True)
-                loss, dlogits = softmax_cross_entropy(logits, t, smoothing)
+                loss, dlogits = loss_of(logits, t)
                 accuracy = (logits.argmax(axis=1) == t).mean()
                 model.backward(dlogits)
                 run.step(loss, accuracy=accuracy)
             with run.averaged():
                 run.validate(**evaluate(model, x_held_out, labels_held_out))
+    return run.best
 
 
-def load(settings: Settings) -> tuple[Array, Array, Array, dict[str, Any]]:
-    """The training pairs uint8 (N, 28, 56), their labels int64 (N,), their folds (N,), and the info of the data."""
+class Pairs(NamedTuple):
+    """The prepared training pairs, and which of them are trained on."""
+
+    images: Array
+    """uint8 (N, 28, 56)."""
+    labels: Array
+    """int64 (N,)."""
+    rows: Array
+    """Indices of the pairs to train on."""
+    held_out: Array
+    """Indices of the pairs that validate; they share no digit with the others."""
+    normalize: Normalize
+    """The statistics of the pairs to train on."""
+    info: dict[str, Any]
+    """What the prepared data says of itself."""
+
+
+def load(settings: Settings) -> Pairs:
+    """The prepared training pairs; the test pairs stay closed."""
     folder = Path(settings.data) if settings.data else PROJECT / "archive" / "mnist100"
     prepared = load_prepared(folder, ["train_images", "train_labels", "train_folds"])
     images, labels, folds = prepared.arrays.values()
     if prepared.info["digits_shared"]:
         print("the pairs held out share digits with the others: validation figures will be better than the truth")
-    return images, labels.astype(np.int64), folds, prepared.info
+    rows, held_out = choose_rows(folds, settings.validation)
+    return Pairs(images, labels.astype(np.int64), rows, held_out, Normalize.fit(images[rows]), prepared.info)
 
 
 def choose_rows(folds: Array, validation: int) -> tuple[Array, Array]:
@@ -88,9 +129,25 @@ def choose_rows(folds: Array, validation: int) -> tuple[Array, Array]:
     return rows, held_out
 
 
-def describe(architecture: Architecture, normalize: Normalize, info: dict[str, Any]) -> dict[str, Any]:
+def make_model(settings: Settings) -> tuple[Parallel, Optimizer, Stream]:
+    """The network on its device, its optimizer, and the stream that its dropout draws from."""
+    set_threads(settings.threads)
+    stream = Stream(settings.seed)
+    network = build(settings.architecture(), seed=settings.seed, stream=stream).to(select_device(settings.device))
+    model = Parallel(network)
+    model.skip_input_grad()
+    return model, make_optimizer(settings, model), stream
+
+
+def make_loss(settings: Settings) -> LossFunction:
+    """The loss as a function of logits (N, 100) and labels (N,)."""
+    return partial(softmax_cross_entropy, label_smoothing=settings.label_smoothing)
+
+
+def describe(architecture: Architecture, pairs: Pairs) -> dict[str, Any]:
     """What the saved weights have to say of themselves, so that test and demo can use them."""
-    return {"architecture": architecture.to_dict(), "normalize": normalize.to_dict(), "classes": info["classes"]}
+    about = {"architecture": architecture.to_dict(), "normalize": pairs.normalize.to_dict()}
+    return about | {"classes": pairs.info["classes"]}
 
 
 def evaluate(model: Layer, x: Array, labels: Array) -> dict[str, float]:
@@ -101,4 +158,4 @@ def evaluate(model: Layer, x: Array, labels: Array) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(train, Settings, description=__doc__, presets=PRESETS)
+    main(start, Settings, description=__doc__, presets=PRESETS)

@@ -23,10 +23,9 @@ try:
 
     from cnn_mnist100.model import Architecture, build, preprocess
     from cnn_mnist100.settings import PRESETS, Settings
-    from cnn_mnist100.training import choose_rows, describe, load
+    from cnn_mnist100.training import describe, load
     from core.backend import Array
     from core.cli import main
-    from core.data.normalize import Normalize
     from core.errors import UserError
     from core.layers import Sequential
     from core.optim import Optimizer
@@ -40,13 +39,14 @@ except ModuleNotFoundError as error:
 
 def train(settings: Settings) -> None:
     """Train as `settings` say; everything goes to runs/torch-<name>."""
-    if settings.resume or settings.device == "gpu":
-        raise UserError(f"--{'resume' if settings.resume else 'device gpu'} is a flag of training.py only")
+    for flag in ("resume", "lr_find", "sweep", "search"):
+        if getattr(settings, flag):
+            raise UserError(f"--{flag.replace('_', '-')} is a flag of training.py only")
+    if settings.device == "gpu":
+        raise UserError("--device gpu: this comparison runs on the CPU")
     torch.set_num_threads(set_threads(settings.threads))
     torch.manual_seed(settings.seed)
-    images, labels, folds, info = load(settings)
-    rows, held_out = choose_rows(folds, settings.validation)
-    normalize, architecture = Normalize.fit(images[rows]), settings.architecture()
+    pairs, architecture = load(settings), settings.architecture()
     folder = PROJECT / "runs" / f"torch-{settings.run_name}"
 
     ours = build(architecture, seed=settings.seed)
@@ -54,15 +54,20 @@ def train(settings: Settings) -> None:
     theirs = torch_network(architecture)
     live_in(theirs, ours)
     optimizer.take(theirs)
-    schedule = make_schedule(settings, len(rows))
+    schedule = make_schedule(settings, len(pairs.rows))
     loss_of = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
-    about = describe(architecture, normalize, info) | {"trained_with": f"PyTorch {torch.__version__}"}
-    x_held_out, labels_held_out = preprocess(images[held_out], normalize), torch.from_numpy(labels[held_out])
-    pictures, augment, stream = images[..., None], settings.augmentation(), Stream(settings.seed)
+    about = describe(architecture, pairs) | {"trained_with": f"PyTorch {torch.__version__}"}
+    x_held_out = preprocess(pairs.images[pairs.held_out], pairs.normalize)
+    labels_held_out = torch.from_numpy(pairs.labels[pairs.held_out])
+    pictures, augment, stream = pairs.images[..., None], settings.augmentation(), Stream(settings.seed)
 
-    with Run(settings, ours, optimizer, schedule, folder=folder, stream=stream, data_info=info, about=about) as run:
+    with Run(
+        settings, ours, optimizer, schedule, folder=folder, stream=stream, data_info=pairs.info, about=about
+    ) as run:
         for _ in run.epochs():
-            for x, t in run.batches(pictures, labels, rows=rows, normalize=normalize, augment=augment):
+            for x, t in run.batches(
+                pictures, pairs.labels, rows=pairs.rows, normalize=pairs.normalize, augment=augment
+            ):
                 targets = torch.from_numpy(t)
                 logits = theirs(torch.from_numpy(x))
                 loss = loss_of(logits, targets)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from tiny_pairs import NOTICE, make_archive, make_arrays
 
-from cnn_mnist100 import training
+from cnn_mnist100 import training, tuning
 from cnn_mnist100.model import Architecture, build
 from cnn_mnist100.pairs import digit_ids
 from cnn_mnist100.settings import PRESETS, Settings
@@ -136,6 +138,45 @@ def test_filters_and_hidden_sizes_come_from_the_command_line():
     assert (architecture.filters, architecture.hidden, architecture.head) == ((8, 12), (20, 30), "digits")
 
 
+# -- tuning -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_range_test_suggests_a_learning_rate_and_plots(quick, tmp_path, capsys):
+    training.start(replace(quick, lr_find=True, elastic=20.0, head="digits", padding=1, batch_norm=True))
+    folder = tmp_path / "runs" / "default-lr-find"
+    assert (folder / "lr_find.png").stat().st_size > 1000
+    rows = (folder / "lr_find.csv").read_text().splitlines()
+    assert len(rows) > 20, "more batches than an epoch has"
+    suggested = float(capsys.readouterr().out.split("learning rate of ")[1].split(";")[0])
+    assert 1e-6 < suggested < 1
+    assert not (tmp_path / "runs" / "default").exists()
+
+
+def test_a_sweep_trains_with_every_value(quick, tmp_path):
+    training.start(replace(quick, epochs=1, sweep=("lr=1e-4,1e-2",)))
+    folder = tmp_path / "runs" / "default-sweep"
+    assert len((folder / "sweep.csv").read_text().splitlines()) == 1 + 2
+    assert (folder / "sweep.png").exists()
+    assert (folder / "lr-0.01" / "best.safetensors").exists()
+
+
+def test_auto_searches_trains_on_the_best_and_tests(quick, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("optuna")
+    tested = []
+    monkeypatch.setattr(tuning.test_model, "test", tested.append)
+    training.start(replace(quick, epochs=1, search=2, auto=True))
+    runs = tmp_path / "runs"
+    assert (runs / "default-search" / "study.journal").exists()
+    best = re.search(r"best: --lr (\S+) --weight-decay (\S+)", capsys.readouterr().out)
+    used = json.loads((runs / "default" / "config.json").read_text())["settings"]
+    assert [f"{used[name]:.3g}" for name in ("lr", "weight_decay")] == list(best.groups())
+    assert tested == [tuning.test_model.Settings(run=str(runs / "default"), data=quick.data)]
+
+
+def test_auto_alone_searches_too():
+    assert Settings(auto=True).search > 0
+
+
 # -- PyTorch ----------------------------------------------------------------------------------------------------------
 
 
@@ -195,6 +236,7 @@ def test_weights_go_to_pytorch_and_back(torch_script):
         torch_script.load_into_torch(torch_script.torch_network(replace(architecture, batch_norm=False)), state)
 
 
-def test_flags_that_pytorch_does_not_have(torch_script, quick):
-    with pytest.raises(UserError, match="--resume is a flag"):
-        torch_script.train(replace(quick, resume=True))
+@pytest.mark.parametrize("flag", [{"resume": True}, {"lr_find": True}, {"auto": True}, {"device": "gpu"}])
+def test_flags_that_pytorch_does_not_have(torch_script, quick, flag):
+    with pytest.raises(UserError, match=r"training\.py only|runs on the CPU"):
+        torch_script.train(replace(quick, **flag))

@@ -194,6 +194,7 @@ def test_pytorch_trains_as_we_do(torch_script, quick, tmp_path, optimizer):
     """Without dropout, whose draws differ, both must arrive at the same weights."""
     settings = replace(
         quick,
+        threads=1,
         epochs=1,
         dropout=0.0,
         optimizer=optimizer,
@@ -211,7 +212,7 @@ def test_pytorch_trains_as_we_do(torch_script, quick, tmp_path, optimizer):
 
 
 def test_the_same_with_batch_norm_and_two_heads(torch_script, quick, tmp_path):
-    settings = replace(quick, dropout=0.0, padding=1, batch_norm=True, head="digits", epochs=1)
+    settings = replace(quick, threads=1, epochs=1, dropout=0.0, padding=1, batch_norm=True, head="digits")
     training.train(settings)
     torch_script.train(settings)
     ours, theirs = weights(tmp_path / "runs" / "default"), weights(tmp_path / "runs" / "torch-default")

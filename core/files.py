@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -51,17 +52,54 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Let one process at a time change `path` (a file or a folder); the lock goes with the process, however it ends.
-
-    The lock is a small hidden file beside `path`. It stays: removing it would let two processes lock two files.
-    """
+    """Let one process at a time change `path` (a file or a folder); the lock goes with the process, however it ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(f".{path.name}.lock"), "ab") as handle:
-        if not _try_lock(handle):
-            print(f"waiting for another process that is writing {path} ...", file=sys.stderr)
-            while not _try_lock(handle):
-                time.sleep(WAIT)
+    lock = take_lock(path)
+    if lock is None:
+        print(f"waiting for another process that is writing {path} ...", file=sys.stderr)
+        while (lock := take_lock(path)) is None:
+            time.sleep(WAIT)
+    try:
         yield
+    finally:
+        drop_lock(path, lock)
+
+
+def take_lock(path: Path) -> BinaryIO | None:
+    """Lock `path` through a hidden file beside it, which is returned open; None while somebody else holds the lock.
+
+    Only the holder removes that file. So whoever gets the lock on a file that still has its name holds it alone, and
+    whoever gets it on one that was removed in the meantime starts again with the file that has the name now.
+    """
+    while True:
+        handle = open(lock_file(path), "ab+")  # noqa: SIM115, because it stays open as long as the lock is held
+        if not try_lock(handle):
+            handle.close()
+            return None
+        if _has_name(handle, lock_file(path)):
+            return handle
+        handle.close()
+
+
+def drop_lock(path: Path, handle: BinaryIO) -> None:
+    """Give back what `take_lock` returned. Windows removes no open file, so there the lock's file stays."""
+    if os.name != "nt":
+        with contextlib.suppress(OSError):
+            lock_file(path).unlink()  # before the lock goes: afterwards it could be the next holder's
+    handle.close()
+
+
+def lock_file(path: Path) -> Path:
+    """The hidden file beside `path` that stands for the lock on it."""
+    return path.with_name(f".{path.name}.lock")
+
+
+def _has_name(handle: BinaryIO, path: Path) -> bool:
+    """Whether the open file is the one that is at `path` now."""
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _try_lock_posix(handle: BinaryIO) -> bool:
@@ -79,6 +117,7 @@ def _try_lock_posix(handle: BinaryIO) -> bool:
 def _try_lock_windows(handle: BinaryIO) -> bool:
     import msvcrt
 
+    handle.seek(2**20)  # a byte beyond the content, which must stay readable
     try:
         msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
     except OSError:
@@ -86,4 +125,5 @@ def _try_lock_windows(handle: BinaryIO) -> bool:
     return True
 
 
-_try_lock: Callable[[BinaryIO], bool] = _try_lock_windows if os.name == "nt" else _try_lock_posix
+# Lock an open file without waiting; False while another process, or another open file of this one, has the lock.
+try_lock: Callable[[BinaryIO], bool] = _try_lock_windows if os.name == "nt" else _try_lock_posix

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import files
 from core.data import prepared
 from core.data.prepared import load_prepared, save_prepared
 from core.errors import UserError
@@ -78,7 +77,7 @@ def test_a_mapped_array_outlives_a_replacement(folder):
     save_prepared(folder, NEW, INFO)
     assert np.array_equal(mapped, OLD["x"])
     assert holds(folder, NEW)
-    assert not [path.name for path in folder.parent.iterdir() if path.name not in ("toy", ".toy.lock")]
+    assert not [path.name for path in folder.parent.iterdir() if path.name != "toy"]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +204,7 @@ def test_a_full_disk_leaves_the_old_data(folder, monkeypatch, call):
             save_prepared(folder, NEW, INFO)
     assert folder.exists()
     assert holds(folder, OLD)
-    assert not [path.name for path in folder.parent.iterdir() if path.name not in ("toy", ".toy.lock")]
+    assert not [path.name for path in folder.parent.iterdir() if path.name != "toy"]
 
 
 def test_a_really_full_disk_leaves_the_old_data(folder):
@@ -292,21 +291,7 @@ def test_a_kill_at_any_moment_leaves_the_old_data_or_the_new(tmp_path, start):
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 15
-    assert not [path.name for path in tmp_path.iterdir() if path.name not in ("toy", ".toy.lock")]
-
-
-# The files that all of this stands on.
-
-
-def test_a_replaced_file_is_the_old_one_or_the_new_one(tmp_path):
-    path = tmp_path / "x"
-    with files.replacing(path) as handle:
-        handle.write(b"old")
-        assert not path.exists()
-    with pytest.raises(TypeError), files.replacing(path) as handle:
-        handle.writelines([b"half a f", None])
-    assert path.read_bytes() == b"old"
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".x.lock", "x"]
+    assert not [path.name for path in tmp_path.iterdir() if path.name != "toy"]
 
 
 def test_a_file_system_without_locks_does_not_stop_the_work(tmp_path, monkeypatch):
@@ -314,20 +299,3 @@ def test_a_file_system_without_locks_does_not_stop_the_work(tmp_path, monkeypatc
     monkeypatch.setattr(fcntl, "flock", full_disk)
     save_prepared(tmp_path / "toy", OLD, INFO)
     assert holds(tmp_path / "toy", OLD)
-
-
-def test_one_waits_for_the_other_and_says_so(tmp_path, monkeypatch, capsys):
-    looks = iter([False, False, True])
-    monkeypatch.setattr(files, "_try_lock", lambda handle: next(looks))
-    monkeypatch.setattr(files, "WAIT", 0)
-    with files.locked(tmp_path / "x"):
-        pass
-    assert next(looks, "none left") == "none left"
-    assert "waiting for another process" in capsys.readouterr().err
-
-
-def test_a_lock_is_a_lock(tmp_path):
-    with files.locked(tmp_path / "x"), open(tmp_path / ".x.lock", "ab") as second:
-        assert not files._try_lock(second)
-    with open(tmp_path / ".x.lock", "ab") as second:
-        assert files._try_lock(second)

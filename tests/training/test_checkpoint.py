@@ -22,11 +22,6 @@ from core.training.checkpoint import load_checkpoint, save_checkpoint
 EXACT_DTYPES = [np.float16, np.float32, np.float64, np.uint8, np.int32, np.int64, np.bool_]
 
 
-def visible(folder):
-    """The folder's files except the locks, which stay."""
-    return [path for path in folder.iterdir() if not path.name.endswith(".lock")]
-
-
 def assert_same(a: dict, b: dict) -> None:
     assert a.keys() == b.keys()
     for name in a:
@@ -74,7 +69,7 @@ def test_loaded_arrays_can_be_written_to(tmp_path):
 def test_another_dtype_is_a_type_error(tmp_path, array):
     with pytest.raises(TypeError, match=r"save_checkpoint expected one of .* for 'x'"):
         save_checkpoint(tmp_path / "a.safetensors", {"x": array}, {})
-    assert visible(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_metadata_must_be_json(tmp_path):
@@ -194,7 +189,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == before
-    assert visible(tmp_path) == [path]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_no_space_at_the_last_moment_leaves_the_old_file(tmp_path, monkeypatch):
@@ -209,7 +204,7 @@ def test_no_space_at_the_last_moment_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="No space left on device"):
         save_checkpoint(path, {"x": np.ones(3)}, {})
     assert path.read_bytes() == before
-    assert visible(tmp_path) == [path]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
@@ -237,7 +232,7 @@ def test_a_library_that_writes_wrong_values_is_caught(tmp_path, monkeypatch):
     monkeypatch.setattr(safetensors.numpy, "save", wrong)
     with pytest.raises(RuntimeError, match="damaged"):
         save_checkpoint(tmp_path / "a.safetensors", {"x": np.zeros(3)}, {})
-    assert visible(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_returns_other_bytes_is_caught(tmp_path, monkeypatch):
@@ -246,7 +241,7 @@ def test_a_disk_that_returns_other_bytes_is_caught(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", lambda self: b"other")
     with pytest.raises(UserError, match="the disk returned other bytes"):
         save_checkpoint(tmp_path / "a.safetensors", {"x": np.zeros(3)}, {})
-    assert visible(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 KILLED_WHILE_SAVING = """

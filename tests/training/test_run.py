@@ -14,6 +14,7 @@ import toy_run
 from toy_run import settings_of, train
 
 from core.errors import UserError
+from core.files import lock_file
 from core.layers import Linear, Sequential
 from core.optim import SGD
 from core.params import pack
@@ -107,6 +108,7 @@ def test_two_runs_in_one_folder(run_folder):
 
     train(settings, watch=start_another)
     train(settings)
+    assert not lock_file(run_folder).exists()
 
 
 def test_a_lock_of_a_dead_process_is_taken_over(run_folder):
@@ -115,7 +117,7 @@ def test_a_lock_of_a_dead_process_is_taken_over(run_folder):
         "FolderLock(Path(sys.argv[1])).acquire(); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(run_folder)]).returncode == -9
-    assert run_folder.with_name(".run.lock").read_text() != ""
+    assert lock_file(run_folder).read_text() != ""
     train(settings_of(run_folder, "--epochs", "1"))
 
 

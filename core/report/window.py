@@ -30,10 +30,17 @@ class PictureWindow:
 
     def show(self, path: Path) -> None:
         """Show the picture at `path`, in the window that is open already if there is one."""
-        from matplotlib import pyplot
-
         if self._closed:
             return
+        try:
+            self._show(path)
+        except Exception as error:  # whatever a window toolkit may raise, it must not end a training
+            self._closed = True
+            print(f"no window: {error}", file=sys.stderr)
+
+    def _show(self, path: Path) -> None:
+        from matplotlib import pyplot
+
         picture = pyplot.imread(path)  # (H, W, 4)
         if self._figure is None:
             self._open(pyplot, picture)
@@ -42,6 +49,8 @@ class PictureWindow:
         self._figure.canvas.flush_events()
 
     def _open(self, pyplot: Any, picture: Any) -> None:
+        if pyplot.get_backend().lower() == "agg":
+            raise RuntimeError("matplotlib found no toolkit that works here")
         height, width = picture.shape[:2]
         self._figure = pyplot.figure(self._title, figsize=(width / DPI, height / DPI))
         axes = self._figure.add_axes((0, 0, 1, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from core.errors import UserError
 from core.files import replacing
@@ -24,3 +25,13 @@ def write_checked(path: Path, content: bytes | str) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"cannot write {path}: {reason}; what was there before is untouched") from error
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """Write a matplotlib figure as PNG; failures as in `write_checked`."""
+    from core.report import style
+
+    try:
+        style.save(figure, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error

@@ -21,7 +21,7 @@ from core.backend import Array
 from core.errors import UserError
 from core.layers import Layer
 from core.optim import Optimizer
-from core.training.files import write_checked
+from core.training.files import save_picture, write_checked
 
 SMOOTHING = 0.9  # weight of the past in the running mean of the loss
 BLOWN_UP = 4.0  # times the best smoothed loss: going on would show nothing
@@ -46,7 +46,7 @@ class RangeTest:
 
     def save(self, folder: Path, notice: str = "") -> None:
         """Write lr_find.csv and lr_find.png into `folder`."""
-        from core.report import style, tuning
+        from core.report import tuning
 
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
@@ -54,7 +54,7 @@ class RangeTest:
         table.writerows(zip(self.lrs, self.losses, self.smoothed, strict=True))
         write_checked(folder / "lr_find.csv", text.getvalue())
         figure = tuning.lr_range(self.lrs, self.losses, self.smoothed, self.suggestion, notice)
-        style.save(figure, folder / "lr_find.png")
+        save_picture(figure, folder / "lr_find.png")
 
 
 def lr_range_test(

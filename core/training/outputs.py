@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
-from core.training.files import write_checked
+from core.training.files import save_picture, write_checked
 from core.training.folder import RunFolder
 from core.training.history import Row
 from core.training.progress import Progress
@@ -48,14 +48,11 @@ class Outputs:
         """Bring curves.png, and the window, up to date."""
         if not state.history.rows:
             return
-        from core.report import plots, style
+        from core.report import plots
 
         begin = time.monotonic()
         figure = plots.learning_curves(state.history.columns(), notice=self._notice, title=self._folder.path.name)
-        try:
-            style.save(figure, self._folder.curves)
-        except OSError as error:
-            raise UserError(f"cannot write {self._folder.curves}: {error.strerror or error}") from error
+        save_picture(figure, self._folder.curves)
         if self._window is not None:
             self._window.show(self._folder.curves)
         end = time.monotonic()

@@ -57,13 +57,15 @@ class RunRecord:
 
     def refuse_changes(self, folder: Path, saved: Mapping[str, Any]) -> None:
         """Raise UserError, in one line that says what differs, unless the saved run can go on with this record."""
-        before, now = saved.get("settings", {}), self.identity["settings"]
+        if not (isinstance(saved.get("settings"), dict) and isinstance(saved.get("data"), dict)):
+            raise UserError(f"cannot resume {folder}: its checkpoint does not say with which settings it was made")
+        before, now = saved["settings"], self.identity["settings"]
         changes = [
             f"--{name.replace('_', '-')} was {before.get(name, 'unknown')} and is {now.get(name, 'unknown')}"
             for name in sorted((before.keys() | now.keys()) - FREE_SETTINGS)
             if before.get(name) != now.get(name)
         ]
-        old_data, new_data = saved.get("data", {}), self.identity["data"]
+        old_data, new_data = saved["data"], self.identity["data"]
         changes += [f"the data's {key} changed" for key in DATA_KEYS if old_data.get(key) != new_data.get(key)]
         if changes:
             raise UserError(

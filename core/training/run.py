@@ -207,6 +207,8 @@ class Run:
             save_checkpoint(self.folder.best, state.best_weights(), self._record.identity | description)
         self.save()
         self._outputs.epoch(state, row, best)
+        if state.finished and state.epoch < self.settings.epochs:
+            self._say(f"stopping early: {self.settings.patience} epochs without an improvement")
         if self._watch is not None:
             self._watch(int(row["epoch"]), row)
         if self._signals.caught:

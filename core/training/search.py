@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import UserError
+from core.training.files import save_picture
 from core.training.guard import NotFiniteError
 from core.training.history import Row
 from core.training.tuning import Settings, Train, as_table, variant, write_table
@@ -100,7 +101,7 @@ def _open_study(optuna: Any, settings: Settings, folder: Path) -> Any:
 
 def _conclude(optuna: Any, study: Any, settings: Settings, folder: Path, notice: str) -> Settings:
     """Print and write the finished trials; returns the settings of the best one."""
-    from core.report import style, tuning
+    from core.report import tuning
 
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if not complete:
@@ -110,7 +111,7 @@ def _conclude(optuna: Any, study: Any, settings: Settings, folder: Path, notice:
     best = [trial.number for trial in complete].index(study.best_trial.number)
     write_table(folder / "search.csv", changes, rows)
     monitored = f"validation_{settings.monitor}"
-    style.save(tuning.search(changes, values, best, monitored, notice), folder / "search.png")
+    save_picture(tuning.search(changes, values, best, monitored, notice), folder / "search.png")
     lines = as_table(changes, rows, monitored, highest_first=settings.monitor != "loss").splitlines()
     print("\n" + "\n".join(lines[: SHOWN + 1]), flush=True)
     return variant(settings, settings.name, changes[best])

@@ -94,6 +94,7 @@ class TrainingState:
         if description.get("kind") != TRAINING_STATE:
             raise UserError(f"{path} holds weights only; a training cannot go on from it")
         try:
+            _check(description)
             self.model.load_state_dict(_part(tensors, "model"))
             self.optimizer.load_state_dict(_part(tensors, "optimizer"))
             if self.ema is not None:
@@ -108,7 +109,7 @@ class TrainingState:
             self.stopping.load_state(description["stopping"])
             self.tally.load_state(description["tally"])
             self.history = History(description["history"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} does not fit this training: {error}") from error
 
     def best_weights(self) -> Tensors:
@@ -128,3 +129,14 @@ class TrainingState:
 def _part(tensors: Mapping[str, Array], prefix: str) -> Tensors:
     """The arrays whose names begin with `prefix.`, without it."""
     return {name.removeprefix(f"{prefix}."): array for name, array in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def _check(description: Mapping[str, Any]) -> None:
+    """Raise ValueError unless the numbers that nothing else would complain about are such numbers."""
+    if not (len(description["position"]) == 3 and all(type(n) is int and n >= 0 for n in description["position"])):
+        raise ValueError(f"its position is {description['position']}")
+    if type(description["finished"]) is not bool:
+        raise ValueError(f"its finished is {description['finished']!r}")
+    for row in [*description["history"], description["best"]]:
+        if not all(type(number) in (int, float) for number in row.values()):
+            raise ValueError(f"its history holds {row}")

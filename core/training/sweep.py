@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
+from core.training.files import save_picture
 from core.training.history import Row
 from core.training.tuning import Settings, Train, TuningSettings, as_table, as_text, variant, write_table
 
@@ -60,6 +61,6 @@ def _value(name: str, text: str, like: Any) -> Any:
 
 
 def _draw(path: Path, changes: list[dict[str, Any]], values: list[float], figure_name: str, notice: str) -> None:
-    from core.report import style, tuning
+    from core.report import tuning
 
-    style.save(tuning.sweep(changes, values, figure_name, notice), path)
+    save_picture(tuning.sweep(changes, values, figure_name, notice), path)

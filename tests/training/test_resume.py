@@ -15,7 +15,7 @@ import toy_run
 
 from core.errors import UserError
 from core.losses import softmax_cross_entropy
-from core.training.checkpoint import load_checkpoint
+from core.training.checkpoint import load_checkpoint, save_checkpoint
 from core.training.outputs import Outputs
 
 # What could go wrong on the way: averaged weights, a learning rate with a memory, parts of batches, early stopping.
@@ -273,3 +273,33 @@ def test_a_checkpoint_of_another_network_is_one_line(tmp_path, crashing, monkeyp
     monkeypatch.setattr("core.training.record.FREE_SETTINGS", FREE_SETTINGS | {"norm"})
     with pytest.raises(UserError, match=r"last\.safetensors does not fit this training: .*running_mean"):
         unbroken(folder, "--resume", "--no-norm")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"position": [1, 2]},
+        {"position": [1, -2, 3]},
+        {"position": [1.5, 0, 0]},
+        {"position": None},
+        {"finished": "no"},
+        {"history": {"a": 1}},
+        {"history": [{"epoch": "first"}]},
+        {"best": []},
+        {"stopping": 3},
+        {"tally": {"sums": 3}},
+        {"seconds": "long"},
+        {"settings": []},
+        {"data": "all"},
+        {"kind": ["training state"]},
+    ],
+    ids=str,
+)
+def test_a_hostile_description_is_one_line(tmp_path, crashing, change):
+    folder = tmp_path / "run"
+    crashed_run(folder, crashing)
+    tensors, metadata = load_checkpoint(folder / "last.safetensors")
+    save_checkpoint(folder / "last.safetensors", tensors, metadata | change)
+    with pytest.raises(UserError, match=r"run") as caught:
+        unbroken(folder, "--resume")
+    assert "\n" not in str(caught.value)

@@ -26,6 +26,7 @@ from core.training.ema import Ema
 from core.training.feed import Feed
 from core.training.outputs import Outputs
 from core.training.parts import BatchParts
+from core.training.progress import Progress
 from core.training.run import Run
 from core.training.settings import TrainingSettings
 from core.workers import set_threads
@@ -170,6 +171,7 @@ def test_a_run_stops_early_and_is_finished(run_folder, capsys):
     flags = ["--epochs", "50", "--patience", "2", "--min-delta", "0.5"]
     _, run = train(settings_of(run_folder, *flags))
     assert run.state.epoch == 3
+    assert "stopping early: 2 epochs without an improvement" in capsys.readouterr().out
     train(settings_of(run_folder, *flags, "--resume"))
     assert "is finished" in capsys.readouterr().out
 
@@ -402,3 +404,24 @@ def test_plot_without_a_display_is_a_note(run_folder, monkeypatch, capsys):
     monkeypatch.setattr(sys, "platform", "linux")
     train(settings_of(run_folder, "--plot", "--epochs", "1"))
     assert "--plot: there is no display; the curves are saved as a picture all the same" in capsys.readouterr().out
+
+
+def test_a_window_that_does_not_open_is_a_note(run_folder, monkeypatch, capsys, quick):
+    monkeypatch.setattr(Outputs, "draw", quick)
+    monkeypatch.setattr("core.report.window.why_no_window", lambda: "")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    train(settings_of(run_folder, "--plot", "--epochs", "1"))
+    assert "no window: matplotlib found no toolkit that works here" in capsys.readouterr().err
+    assert (run_folder / "curves.png").exists()
+
+
+def test_the_bar_is_for_terminals_only(monkeypatch, capsys):
+    for is_terminal in (False, True):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda answer=is_terminal: answer, raising=False)
+        progress = Progress(epochs=3)
+        progress.begin(epoch=1, steps=4, done=2)
+        progress.advance()
+        progress.say("a line")
+        captured = capsys.readouterr()
+        assert captured.out == "a line\n"
+        assert ("epoch 2/3" in captured.err) == is_terminal

@@ -52,6 +52,10 @@ def conv2d_backward(
         if dx is not None:
             np.matmul(drows, weight.T, out=dx.reshape(-1, C))
         return rows.T @ drows, dbias
+    if dx is not None and not suits_winograd(x, weight, windows, groups) and _has_mirror(windows):
+        mirrored = _mirror_weight(weight, windows, groups)
+        conv2d_forward(dy, mirrored, None, _mirror_windows(windows), groups, dx, workspace)
+        dx = None  # done
     dweight = np.zeros_like(weight)
     for M, parts in chunks(len(x), _images_at_once(x, weight, windows, groups)):
         method = _method(M, x, weight, windows, groups, workspace)
@@ -72,6 +76,26 @@ def add_to_rows(y: Array, bias: Array) -> None:
     """y += bias for y (N, H, W, K), a whole line of the images at once: short rows would cost four times as much."""
     lines = y.reshape(-1, y.shape[2] * y.shape[3])
     lines += np.tile(bias, y.shape[2])
+
+
+def _has_mirror(windows: Windows) -> bool:
+    """Whether dx is itself a convolution of dy: it is with steps of one pixel, by the kernel turned half around."""
+    (RH, RW), (PH, PW) = windows.reach, windows.padding
+    return windows.stride == (1, 1) and PH < RH and PW < RW
+
+
+def _mirror_windows(windows: Windows) -> Windows:
+    (RH, RW), (PH, PW) = windows.reach, windows.padding
+    return Windows(windows.kernel, padding=(RH - 1 - PH, RW - 1 - PW), dilation=windows.dilation)
+
+
+def _mirror_weight(weight: Array, windows: Windows, groups: int) -> Array:
+    """The kernel turned around, and with input and output channels exchanged in each group."""
+    KH, KW = windows.kernel
+    K = weight.shape[1] // groups
+    turned = weight.reshape(KH, KW, -1, groups, K)[::-1, ::-1]  # (KH, KW, C, G, K)
+    mirrored: Array = turned.transpose(0, 1, 4, 3, 2)  # (KH, KW, K, G, C)
+    return mirrored.reshape(KH * KW * K, -1)
 
 
 def _images_at_once(x: Array, weight: Array, windows: Windows, groups: int) -> int:

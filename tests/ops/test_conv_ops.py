@@ -1,0 +1,140 @@
+"""Convolution: the plain version against PyTorch, and the fast ones against the plain one."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from core.ops import cpu, gpu
+from core.ops.cpu import conv_phases, conv_windows, winograd
+from core.ops.cpu.conv_simple import simple_conv2d_backward, simple_conv2d_forward
+from core.ops.windows import Windows
+
+KERNELS = [(1, 1), (3, 3), (2, 5)]
+STRIDES = [(1, 1), (3, 2)]
+PADDINGS = [(0, 0), (2, 1)]
+DILATIONS = [(1, 1), (2, 1)]
+COMBINATIONS = list(itertools.product(KERNELS, STRIDES, PADDINGS, DILATIONS, [1, 2]))
+EXACT = {np.float64: 1e-13, np.float32: 3e-6}  # relative to the norm of the array
+
+
+@pytest.fixture(params=[False, True], ids=["one chunk", "many chunks"])
+def many_chunks(request, monkeypatch):
+    """Cut batches into chunks of one or two small images, with a rest, as large images would be."""
+    if request.param:
+        monkeypatch.setattr(winograd, "PLANE", 140)
+        monkeypatch.setattr(conv_windows, "ROWS_SIZE", 2000)
+        monkeypatch.setattr(conv_phases, "WINDOWS_SIZE", 2000)
+
+
+def distance(ours, expected):
+    """The relative distance of two arrays."""
+    assert ours.shape == expected.shape
+    return np.linalg.norm(ours - expected) / max(np.linalg.norm(expected), 1e-30)
+
+
+def arrays(rng, dtype, N, H, W, C, K, kernel, groups=1):
+    x = rng.standard_normal((N, H, W, C)).astype(dtype)
+    weight = rng.standard_normal((kernel[0] * kernel[1] * C // groups, K)).astype(dtype)
+    return x, weight, rng.standard_normal(K).astype(dtype)
+
+
+def fresh(name, shape, like, dtype=None):
+    """A workspace full of rubbish."""
+    memory = np.empty(shape, dtype or like.dtype)
+    memory.fill(77)
+    return memory
+
+
+# -- the plain version ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation", "groups"), COMBINATIONS)
+def test_the_simple_version_is_that_of_pytorch(kernel, stride, padding, dilation, groups):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    windows = Windows(kernel, stride, padding, dilation)
+    x, weight, bias = arrays(rng, np.float64, 2, 9, 8, 4, 6, kernel, groups)
+    theirs = [torch.from_numpy(a).requires_grad_() for a in (x.transpose(0, 3, 1, 2), to_torch(weight, kernel), bias)]
+    y = torch.nn.functional.conv2d(*theirs, stride, padding, dilation, groups)
+    ours = simple_conv2d_forward(x, weight, bias, windows, groups)
+    np.testing.assert_allclose(ours, y.detach().numpy().transpose(0, 2, 3, 1), atol=1e-12)
+    dy = rng.standard_normal(ours.shape)
+    y.backward(torch.from_numpy(dy.transpose(0, 3, 1, 2)))
+    dx, dweight, dbias = simple_conv2d_backward(dy, x, weight, windows, groups)
+    np.testing.assert_allclose(dx, theirs[0].grad.numpy().transpose(0, 2, 3, 1), atol=1e-12)
+    np.testing.assert_allclose(to_torch(dweight, kernel), theirs[1].grad.numpy(), atol=1e-12)
+    np.testing.assert_allclose(dbias, theirs[2].grad.numpy(), atol=1e-12)
+
+
+def to_torch(weight, kernel):
+    """Our weight (KH * KW * C, K) in PyTorch's order (K, C, KH, KW)."""
+    return weight.reshape(*kernel, -1, weight.shape[1]).transpose(3, 2, 0, 1).copy()
+
+
+# -- the fast versions ---------------------------------------------------------------------------------------------
+
+
+def check_against_simple(dtype, N, H, W, C, K, windows, groups=1, ops=cpu):
+    rng = np.random.default_rng(1)
+    x, weight, bias = arrays(rng, dtype, N, H, W, C, K, windows.kernel, groups)
+    precise = [array.astype(np.float64) for array in (x, weight, bias)]
+    expected = simple_conv2d_forward(*precise, windows, groups)
+    y = np.empty(expected.shape, dtype)
+    ops.conv2d_forward(x, weight, bias, windows, groups, y, fresh)
+    assert distance(y, expected) < EXACT[dtype]
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    dx = np.empty_like(x)
+    dweight, dbias = ops.conv2d_backward(dy, x, weight, windows, groups, dx, fresh)
+    expected = simple_conv2d_backward(dy.astype(np.float64), *precise[:2], windows, groups)
+    for ours, right in zip((dx, dweight, dbias), expected, strict=True):
+        assert ours.dtype == dtype
+        assert distance(ours, right) < EXACT[dtype]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation", "groups"), COMBINATIONS)
+@pytest.mark.usefixtures("many_chunks")
+def test_the_fast_version_is_the_simple_one(kernel, stride, padding, dilation, groups, dtype):
+    check_against_simple(dtype, 3, 9, 8, 4, 6, Windows(kernel, stride, padding, dilation), groups)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1), (2, 2), (0, 1)])
+@pytest.mark.parametrize("size", [(3, 3), (4, 4), (5, 7), (8, 8), (13, 6)])
+@pytest.mark.usefixtures("many_chunks")
+def test_winograd_is_the_simple_version(size, padding, dtype):
+    windows = Windows((3, 3), padding=padding)
+    assert cpu.conv.suits_winograd(np.empty((1, *size, 8)), np.empty((72, 9)), windows, groups=1)
+    check_against_simple(dtype, 5, *size, 8, 9, windows)
+
+
+def test_winograd_in_float32_is_nearly_as_precise_as_a_direct_sum():
+    rng = np.random.default_rng(0)
+    x, weight, bias = arrays(rng, np.float32, 8, 16, 16, 64, 64, (3, 3))
+    windows = Windows((3, 3), padding=(1, 1))
+    precise = simple_conv2d_forward(*(array.astype(np.float64) for array in (x, weight, bias)), windows)
+    y = np.empty(precise.shape, np.float32)
+    cpu.conv2d_forward(x, weight, bias, windows, 1, y, fresh)
+    direct = distance(simple_conv2d_forward(x, weight, bias, windows), precise)
+    assert distance(y, precise) < min(1e-6, 6 * direct)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation", "groups"), COMBINATIONS[::3])
+def test_the_version_for_a_gpu_is_the_simple_one(kernel, stride, padding, dilation, groups):
+    check_against_simple(np.float64, 3, 9, 8, 4, 6, Windows(kernel, stride, padding, dilation), groups, ops=gpu)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 7)])
+def test_the_block_for_a_gpu_is_the_same(size):
+    rng = np.random.default_rng(5)
+    windows = Windows((3, 3), padding=(1, 1))
+    x, weight, bias = arrays(rng, np.float64, 3, *size, 2, 4, (3, 3))
+    results = []
+    for ops in (cpu, gpu):
+        y, dx = np.empty((3, size[0] // 2, size[1] // 2, 4)), np.empty_like(x)
+        winners = ops.conv_relu_pool_forward(x, weight, bias, windows, y, True, fresh)
+        dy = np.sin(np.arange(y.size)).reshape(y.shape)
+        results.append([y, dx, *ops.conv_relu_pool_backward(dy, x, y, winners, weight, windows, dx, fresh)])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)

@@ -7,14 +7,16 @@ memory as scratch, and the next backward starts from zero.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 
 from core.backend import Array, array_module, device_of, to_cpu
-from core.ops.cpu.blocks import BLOCK
 from core.params import FlatParameters, Parameter, pack
 from core.workers import workers
+
+LONGEST_PIECE = 1 << 17  # elements; four float32 buffers of this length are 2 MB, and ten operations go over them
 
 
 class Optimizer:
@@ -79,25 +81,28 @@ class Optimizer:
     def _cut(self) -> list[list[Piece]]:
         """All pieces, for each worker; a piece lies wholly inside or outside the part that takes weight decay."""
         size, decayed = self.flat.data.size, self.flat.decayed
-        if device_of(self.flat.data) == "gpu":
-            count, length = 1, size
-        else:
-            count, length = workers().count, BLOCK
+        on_gpu = device_of(self.flat.data) == "gpu"
+        count, longest = (1, size) if on_gpu else (workers().count, LONGEST_PIECE)
         pieces: list[list[Piece]] = [[] for _ in range(count)]
+        longest = min(longest, size)
+        scratches = [array_module(self.flat.data).empty(longest, self.flat.data.dtype) for _ in range(count)]
         for first, last, decays in ((0, decayed, True), (decayed, size, False)):
-            starts = list(range(first, last, length))
-            for place, start in enumerate(starts):
-                piece = Piece(self, slice(start, min(start + length, last)), decays)
-                pieces[place * count // len(starts)].append(piece)
+            for rank, own in enumerate(pieces):
+                start, stop = (first + n * (last - first) // count for n in (rank, rank + 1))
+                number = -(-(stop - start) // longest)
+                borders = [start + n * (stop - start) // max(1, number) for n in range(number + 1)]
+                scratch = scratches[rank]
+                own.extend(Piece(self, slice(a, b), decays, scratch) for a, b in pairwise(borders))
         return pieces
 
 
 class Piece:
     """Views of one stretch of the flat buffers, made once."""
 
-    def __init__(self, optimizer: Optimizer, part: slice, decays: bool) -> None:
+    def __init__(self, optimizer: Optimizer, part: slice, decays: bool, scratch: Array) -> None:
         self.data = optimizer.flat.data[part]
         self.grad = optimizer.flat.grad[part]
+        self.scratch = scratch[: self.data.size]
         self.slots = [slot[part] for slot in optimizer.state.values()]
         self.decay = optimizer.weight_decay if decays else 0.0
         self.xp: Any = array_module(self.data)
@@ -105,7 +110,8 @@ class Piece:
     def add_l2(self) -> None:
         """grad += decay * data, the gradient of an L2 penalty of decay / 2 * |data|^2."""
         if self.decay:
-            self.grad += self.data * self.decay
+            self.xp.multiply(self.data, self.decay, out=self.scratch)
+            self.grad += self.scratch
 
     def shrink(self, lr: float) -> None:
         """data *= 1 - lr * decay: weight decay apart from the gradient."""
@@ -144,7 +150,8 @@ class SGD(Optimizer):
             velocity *= self.momentum
             velocity += grad
             if self.nesterov:
-                grad += self.momentum * velocity
+                piece.xp.multiply(velocity, self.momentum, out=piece.scratch)
+                grad += piece.scratch
             else:
                 grad[...] = velocity
         grad *= lr

@@ -35,13 +35,15 @@ class Parameter:
             self._is_zero = False
         return self._grad
 
-    def accumulate(self, operation: Callable[..., Any], *operands: Array) -> None:
-        """Add `operation(*operands)` to the gradient; `operation` takes `out=` as NumPy's functions do."""
+    def accumulate(self, operation: Callable[..., Any], *operands: Array | None) -> None:
+        """Add to the gradient what `operation(*operands, out=...)` writes."""
         if self._is_zero:
             operation(*operands, out=self._grad)
             self._is_zero = False
         else:
-            self._grad += operation(*operands)
+            part = array_module(self._grad).empty_like(self._grad)
+            operation(*operands, out=part)
+            self._grad += part
 
     def add_grad(self, part: Array) -> None:
         """Add `part`, of the same shape, to the gradient."""

@@ -14,6 +14,13 @@ from core.backend import Array
 
 Task = Callable[[int], None]
 
+_thread = threading.local()  # .working: this thread is a rank of a pool that is running
+
+
+def is_working() -> bool:
+    """Whether the calling thread is at work for a pool, and so should not hand out work itself."""
+    return getattr(_thread, "working", False)
+
 
 class Workers:
     """`count` workers: the calling thread is rank 0, helper threads are the others.
@@ -26,6 +33,7 @@ class Workers:
             raise ValueError(f"Workers expected a count of at least 1, got {count}")
         self.count = count
         self.barrier = threading.Barrier(count)
+        self._running = threading.Lock()
         self._task: Task | None = None
         self._errors: list[BaseException] = []
         # Two raw locks a helper are the fastest hand-over that Python has (about 10 microseconds a round trip).
@@ -38,19 +46,23 @@ class Workers:
         limit_blas_threads()
 
     def run(self, task: Task) -> None:
-        """Call `task(rank)` on every rank and wait for all; an error of any rank is raised here."""
+        """Call `task(rank)` on every rank and wait for all; an error of any rank is raised here.
+
+        Threads that call at the same time take turns. A task must not call `run` of its own pool.
+        """
         if self.count == 1:
             task(0)
             return
-        self._task = task
-        for start in self._start:
-            start.release()
-        self._attempt(0)
-        for done in self._done:
-            done.acquire()
-        self._task = None
-        if self._errors:
-            self._raise_first_error()
+        with self._running:
+            self._task = task
+            for start in self._start:
+                start.release()
+            self._attempt(0)
+            for done in self._done:
+                done.acquire()
+            self._task = None
+            if self._errors:
+                self._raise_first_error()
 
     def _serve(self, rank: int) -> None:
         start, done = self._start[rank - 1], self._done[rank - 1]
@@ -61,6 +73,7 @@ class Workers:
 
     def _attempt(self, rank: int) -> None:
         assert self._task is not None
+        _thread.working = True
         try:
             self._task(rank)
         except threading.BrokenBarrierError:
@@ -68,6 +81,8 @@ class Workers:
         except BaseException as error:
             self._errors.append(error)
             self.barrier.abort()
+        finally:
+            _thread.working = False
 
     def _raise_first_error(self) -> None:
         error = self._errors[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from core.data.augment import Affine, Compose, Cutout, Elastic, HorizontalFlip
+from core.data.augment import Affine, ColourJitter, Compose, Cutout, Elastic, HorizontalFlip, Transform
 from core.errors import UserError
 from core.training.settings import TrainingSettings, check_at_least, check_below_one
 from mlp_mnist.model import ActivationName, Architecture, DataSet
@@ -45,6 +45,8 @@ class Settings(TrainingSettings):
     """Augmentation: largest rotation, in degrees."""
     scale: float = 0.0
     """Augmentation: largest change of size, as a fraction."""
+    stretch: float = 0.0
+    """Augmentation: largest stretch in height, and shrinking in width or the reverse, as a fraction."""
     shear: float = 0.0
     """Augmentation: largest slant, in degrees."""
     shift: float = 0.0
@@ -55,6 +57,8 @@ class Settings(TrainingSettings):
     """Augmentation: smoothness of the elastic distortion, in pixels."""
     flip: bool = False
     """Augmentation: mirror every other image, for clothes rather than for digits."""
+    jitter: float = 0.0
+    """Augmentation: largest change of brightness and of contrast, as a fraction."""
     cutout: int = 0
     """Augmentation: side of the square that is blanked, in pixels."""
 
@@ -66,8 +70,9 @@ class Settings(TrainingSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, hidden=1, validation=1, train_samples=-1)
-        check_at_least(self, rotate=0, scale=0, shear=0, shift=0, elastic=0, elastic_sigma=0.5, cutout=0)
-        check_below_one(self, "dropout", "input_dropout", "scale")
+        check_at_least(self, rotate=0, scale=0, stretch=0, shear=0, shift=0)
+        check_at_least(self, elastic=0, elastic_sigma=0.5, jitter=0, cutout=0)
+        check_below_one(self, "dropout", "input_dropout", "scale", "stretch", "jitter")
         if not self.hidden:
             raise UserError("--hidden needs at least one size")
         if self.log_gradients and self.accumulate > 1:
@@ -92,13 +97,16 @@ class Settings(TrainingSettings):
 
     def augmentation(self) -> Compose | None:
         """The distortions that these settings ask for, if any."""
-        transforms: list[Affine | Elastic | HorizontalFlip | Cutout] = []
+        transforms: list[Transform | Affine | Elastic] = []
         if self.flip:
             transforms.append(HorizontalFlip())
-        if self.rotate or self.scale or self.shear or self.shift:
-            transforms.append(Affine(rotate=self.rotate, scale=self.scale, shear=self.shear, shift=self.shift))
+        affine = Affine(self.rotate, self.scale, self.stretch, self.shear, self.shift)
+        if affine != Affine():
+            transforms.append(affine)
         if self.elastic:
             transforms.append(Elastic(alpha=self.elastic, sigma=self.elastic_sigma))
+        if self.jitter:
+            transforms.append(ColourJitter(brightness=self.jitter, contrast=self.jitter))
         if self.cutout:
             transforms.append(Cutout(self.cutout))
         return Compose(transforms) if transforms else None

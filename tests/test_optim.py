@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from core.layers import Linear
-from core.ops.cpu.blocks import BLOCK
-from core.optim import SGD, Adam, AdamW, AMSGrad, clip_by_norm, clip_by_value, gradient_norm
+from core.optim import LONGEST_PIECE, SGD, Adam, AdamW, AMSGrad, clip_by_norm, clip_by_value, gradient_norm
 from core.params import Parameter, pack
 from core.workers import set_threads, workers
 
@@ -21,8 +20,8 @@ def parameters(seed=0):
     """Two parameters that are cut into several pieces, with and without decay."""
     rng = np.random.default_rng(seed)
     return [
-        Parameter(rng.standard_normal(BLOCK * 3 + 17, dtype=np.float32)),
-        Parameter(rng.standard_normal(BLOCK + 5, dtype=np.float32), decay=False),
+        Parameter(rng.standard_normal(LONGEST_PIECE * 3 + 17, dtype=np.float32)),
+        Parameter(rng.standard_normal(LONGEST_PIECE + 5, dtype=np.float32), decay=False),
     ]
 
 

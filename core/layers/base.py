@@ -57,12 +57,17 @@ class Layer:
 
     def workspace(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike | None = None) -> Array:
         """An uninitialised C-contiguous array that this layer reuses under `name`, on the device of `like`."""
-        wanted = np.dtype(like.dtype if dtype is None else dtype)
+        wanted = like.dtype if dtype is None else np.dtype(dtype)
+        latest = self._workspaces.get(name)
+        if latest is not None and latest.shape == shape and latest.dtype == wanted:
+            return latest
         size = math.prod(shape)
-        memory = self._workspaces.get(name)
+        memory = None if latest is None else latest.base
         if memory is None or memory.size < size or memory.dtype != wanted:
-            memory = self._workspaces[name] = array_module(like).empty(size, wanted)
-        return memory[:size].reshape(shape)
+            memory = array_module(like).empty(size, wanted)
+        view: Array = memory[:size].reshape(shape)  # its base is the memory, which may be larger
+        self._workspaces[name] = view
+        return view
 
     # -- the tree of layers -------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
+from core import ops
 from core.backend import Array, array_module
 from core.initializers import Initializer, he_normal
 from core.layers.base import Layer, expect_last_axis
@@ -37,27 +38,22 @@ class Linear(Layer):
 
     def forward(self, x: Array, train: bool = False) -> Array:
         expect_last_axis(self, x, self.in_features)
-        xp = array_module(x)
         rows = x.reshape(-1, self.in_features)  # (M, D)
-        y = self.workspace("y", (*x.shape[:-1], self.out_features), like=x)
-        flat = y.reshape(-1, self.out_features)  # (M, K)
-        xp.matmul(rows, self.weight.data, out=flat)
+        y = self.workspace("y", (len(rows), self.out_features), like=x)
+        ops.of(x).linear_forward(rows, self.weight.data, y, self.workspace)
         if self.bias is not None:
-            flat += self.bias.data
+            y += self.bias.data
         self.remember(train, x)
-        return y
+        return y.reshape(*x.shape[:-1], self.out_features)
 
     def backward(self, dy: Array) -> Array | None:
         x: Array = self.recall()
-        xp = array_module(x)
         rows = x.reshape(-1, self.in_features)  # (M, D)
         drows = dy.reshape(-1, self.out_features)  # (M, K)
-        self.weight.accumulate(xp.matmul, rows.T, drows)
         if self.bias is not None:
             # A product with ones runs in BLAS, four times faster than drows.sum(axis=0).
+            xp = array_module(dy)
             self.bias.accumulate(xp.matmul, xp.ones(len(drows), drows.dtype), drows)
-        if not self.input_grad:
-            return None
-        dx = self.workspace("dx", x.shape, like=x)
-        xp.matmul(drows, self.weight.data.T, out=dx.reshape(-1, self.in_features))
-        return dx
+        dx = self.workspace("dx", rows.shape, like=x) if self.input_grad else None
+        self.weight.accumulate(ops.of(x).linear_backward, rows, drows, self.weight.data, dx)
+        return None if dx is None else dx.reshape(x.shape)

@@ -31,8 +31,9 @@ class Parallel(Layer):
         self.flat = pack(network.parameters())
         self.count = self.workers.count if device_of(self.flat.data) == "cpu" else 1
         self.replicas = [network, *(network.replica() for _ in range(self.count - 1))]
-        self.gradients = [self.flat.grad]
-        self.gradients += [flatten_gradients(decayed_first(replica.parameters())) for replica in self.replicas[1:]]
+        # Found once: a walk through the layers takes longer than many of their operations.
+        self.parameters_of = [decayed_first(replica.parameters()) for replica in self.replicas]
+        self.gradients = [self.flat.grad, *(flatten_gradients(own) for own in self.parameters_of[1:])]
         self.streams = [_streams(replica) for replica in self.replicas]
         self.group = Group(self.workers)
         if self.count > 1:
@@ -78,12 +79,11 @@ class Parallel(Layer):
         self.group.open()
 
         def run(rank: int) -> None:
-            replica = self.replicas[rank]
             if rank > 0:  # what it gave last time has been added; rank 0 may be collecting several batches
-                for parameter in replica.parameters():
+                for parameter in self.parameters_of[rank]:
                     parameter.zero_grad()
-            inputs[rank] = replica.backward(dy[shards[rank]])
-            settle(replica.parameters())
+            inputs[rank] = self.replicas[rank].backward(dy[shards[rank]])
+            settle(self.parameters_of[rank])
 
         self.workers.run(run)
         self.workers.run(self._add_gradients)

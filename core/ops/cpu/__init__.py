@@ -4,6 +4,7 @@ from core.ops.cpu.activation import *
 from core.ops.cpu.conv import *
 from core.ops.cpu.conv_block import *
 from core.ops.cpu.dropout import *
+from core.ops.cpu.linear import *
 from core.ops.cpu.norm import *
 from core.ops.cpu.pool import *
 from core.ops.cpu.recurrent import *

@@ -10,3 +10,4 @@ from core.ops.cpu.pool import *
 from core.ops.cpu.recurrent import *
 from core.ops.cpu.sequences import *
 from core.ops.gpu.conv import *
+from core.ops.gpu.linear import *

@@ -1,0 +1,67 @@
+"""The products of a fully connected layer, shared among the workers where that pays.
+
+Each worker owns a stretch of the weight's rows, the same one in both passes and, nearly, in the optimizer's update: so
+the rows, their gradients and moments stay in the cache of the core that works on them. Work is shared when there is
+enough of it to be worth waking another thread, and when the caller is not a worker already (as it is inside
+`core.layers.Parallel`, which shares the batch instead).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from core.backend import Array
+from core.workers import is_working, workers
+
+__all__ = ["linear_backward", "linear_forward"]
+
+Workspace = Callable[[str, tuple[int, ...], Array], Array]  # a layer's own, see `Layer.workspace`
+
+WORTH_SHARING = 4e6  # multiplications; one thread does fewer of them in the time it takes to wake another
+MULTIPLE = 16  # parts are whole cache lines of float32, so that no two workers write to the same line
+
+
+def linear_forward(x: Array, weight: Array, y: Array, workspace: Workspace) -> None:
+    """y = x W for x (M, D), W (D, K), y (M, K); shared, each worker sums up over its rows of W."""
+    if not _worth_sharing(x.size * weight.shape[1]):
+        np.matmul(x, weight, out=y)
+        return
+    others = workspace("partial sums", (workers().count - 1, *y.shape), y)
+    partial = [y, *others]
+    _share(weight, lambda rank, rows: np.matmul(x[:, rows], weight[rows], out=partial[rank]))
+    for part in others:
+        y += part
+
+
+def linear_backward(x: Array, dy: Array, weight: Array, dx: Array | None, out: Array) -> None:
+    """out = x^T dy, the gradient (D, K) of the weight, and dx = dy W^T unless dx is None; x, dx: (M, D), dy: (M, K)."""
+
+    def run(_: int, rows: slice) -> None:
+        np.matmul(x.T[rows], dy, out=out[rows])
+        if dx is not None:
+            np.matmul(dy, weight[rows].T, out=dx[:, rows])
+
+    if _worth_sharing(x.size * weight.shape[1] * (1 if dx is None else 2)):
+        _share(weight, run)
+    else:
+        run(0, slice(None))
+
+
+def _worth_sharing(multiplications: int) -> bool:
+    return multiplications >= WORTH_SHARING and not is_working() and workers().count > 1
+
+
+def _share(weight: Array, product: Callable[[int, slice], Any]) -> None:
+    """Call product(rank, rows) on every worker with its rows of the weight (D, K)."""
+    pool, D = workers(), len(weight)
+
+    def border(rank: int) -> int:
+        return D if rank == pool.count else rank * D // pool.count // MULTIPLE * MULTIPLE
+
+    def run(rank: int) -> None:
+        product(rank, slice(border(rank), border(rank + 1)))
+
+    pool.run(run)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from core.report.metrics import Floats
 from core.report.style import BLUE, GREY, ORANGE, SKY, add_grid, new_figure, styled
@@ -29,7 +30,8 @@ def lr_range(
     )
     # A loss that blows up at the end would flatten everything else.
     axes.set_ylim(min(smoothed) * 0.9, max(smoothed[: max(2, len(smoothed) // 2)]) * 1.3)
-    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", title="Learning-rate range test")
+    axes.set(xlabel="learning rate", ylabel="loss", title="Learning-rate range test")
+    _log_scale(axes)
     axes.legend(loc="lower left")
     add_grid(axes)
     return figure
@@ -49,6 +51,7 @@ def sweep(
         axes.plot(x[order], np.asarray(values)[order], "o-", color=BLUE)
         axes.set(xlabel=next(iter(changes[0])), ylabel=figure_name)
         _log_if_wide(axes, x)
+        axes.set_xticks(x, [f"{number:g}" for number in x])
     else:
         labels = [", ".join(f"{name} {value}" for name, value in change.items()) for change in changes]
         axes.plot(values, range(len(values)), "o", color=BLUE)
@@ -82,4 +85,11 @@ def search(
 
 def _log_if_wide(axes: Axes, x: Floats) -> None:
     if x.min() > 0 and x.max() / x.min() >= LOG_FROM:
-        axes.set_xscale("log")
+        _log_scale(axes)
+
+
+def _log_scale(axes: Axes) -> None:
+    """A logarithmic axis with labels such as 0.001; matplotlib's own are formulas, which the house style prints raw."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())

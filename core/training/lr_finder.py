@@ -40,9 +40,10 @@ class RangeTest:
 
     @property
     def suggestion(self) -> float:
-        """The learning rate at which the smoothed loss falls most steeply over the logarithm of the rate."""
-        slope = np.gradient(np.asarray(self.smoothed))[FIRST_STEPS:]
-        return self.lrs[FIRST_STEPS + int(slope.argmin())]
+        """Where the smoothed loss falls most steeply over the logarithm of the rate, on its way down to its lowest."""
+        slope = np.gradient(np.asarray(self.smoothed))
+        lowest = max(FIRST_STEPS, int(np.argmin(self.smoothed)))
+        return self.lrs[FIRST_STEPS + int(slope[FIRST_STEPS : lowest + 1].argmin())]
 
     def save(self, folder: Path, notice: str = "") -> None:
         """Write lr_find.csv and lr_find.png into `folder`."""

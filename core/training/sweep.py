@@ -63,4 +63,5 @@ def _value(name: str, text: str, like: Any) -> Any:
 def _draw(path: Path, changes: list[dict[str, Any]], values: list[float], figure_name: str, notice: str) -> None:
     from core.report import tuning
 
-    save_picture(tuning.sweep(changes, values, figure_name, notice), path)
+    shown = [{name: as_text(v) if isinstance(v, tuple) else v for name, v in change.items()} for change in changes]
+    save_picture(tuning.sweep(shown, values, figure_name, notice), path)

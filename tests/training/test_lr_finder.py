@@ -13,7 +13,7 @@ from core.layers import Linear, Sequential
 from core.losses import mean_squared_error, softmax_cross_entropy
 from core.optim import SGD
 from core.training.feed import Feed
-from core.training.lr_finder import lr_range_test
+from core.training.lr_finder import RangeTest, lr_range_test
 from core.training.settings import make_optimizer
 
 
@@ -85,6 +85,13 @@ def test_the_rates_rise_evenly_on_a_logarithmic_scale():
     found = quadratic(1e-9, 1e-7, 1.0)
     np.testing.assert_allclose(np.diff(np.log(found.lrs)), np.log(1e7) / 199)
     assert (found.lrs[0], found.lrs[-1]) == (pytest.approx(1e-7), pytest.approx(1.0))
+
+
+def test_the_suggestion_lies_before_the_lowest_loss():
+    """What happens once the loss has begun to jump about says nothing."""
+    falling = [*np.linspace(1, 0.9, 20), *np.linspace(0.9, 0.3, 10), *np.linspace(0.3, 0.29, 10), 3.0, 0.5, 3.0]
+    found = RangeTest(list(np.geomspace(1e-7, 1, len(falling))), falling, falling)
+    assert found.lrs[19] <= found.suggestion <= found.lrs[30]
 
 
 def test_files(tmp_path):

@@ -26,7 +26,7 @@ try:
     from core.data.prepared import load_prepared
     from core.data.splits import split_indices
     from core.errors import UserError
-    from core.layers import Layer, Parallel
+    from core.layers import Layer
     from core.losses import focal_loss, mean_squared_error, softmax_cross_entropy
     from core.predict import predict
     from core.random import Stream
@@ -54,9 +54,8 @@ def train(settings: Settings) -> None:
     folder = PROJECT / "runs" / settings.run_name
 
     architecture, stream = settings.architecture(len(classes)), Stream(settings.seed)
-    network = build(architecture, seed=settings.seed, stream=stream).to(device)
-    model = network if settings.log_gradients else Parallel(network)
-    model.skip_input_grad()
+    model = build(architecture, seed=settings.seed, stream=stream)
+    model.to(device).skip_input_grad()
     optimizer = make_optimizer(settings, model)
     schedule = make_schedule(settings, len(rows))
     loss_of, augment = make_loss(settings), settings.augmentation()
@@ -67,7 +66,7 @@ def train(settings: Settings) -> None:
     with Run(settings, model, optimizer, schedule, folder=folder, stream=stream, data_info=info, about=about) as run:
         if settings.show_images:
             debug.save_images(folder / "images.png", images[rows], labels[rows], classes, augment)
-        backward = debug.GradientLog(folder / "gradients.log", network) if settings.log_gradients else model.backward
+        backward = debug.GradientLog(folder / "gradients.log", model) if settings.log_gradients else model.backward
         for _ in run.epochs():
             for x, t in run.batches(images, labels, rows=rows, normalize=normalize, augment=augment):
                 outputs = model.forward(x, train=True)

@@ -53,7 +53,7 @@ def transfer(url: str, part: Path, largest: int, label: str) -> bool:
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": version}
     try:
-        with closing(_open(url, headers)) as response:
+        with closing(open_following(url, headers)) as response:
             start = _start(response, have, version)
             if start is None:  # the part does not fit what the server has now
                 discard(part)
@@ -62,7 +62,7 @@ def transfer(url: str, part: Path, largest: int, label: str) -> bool:
                 _receive(response, url, part, start, largest, label)
             return start > 0
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise TransferError(_explain(error), again=not isinstance(error, ValueError)) from error
+        raise TransferError(explain(error), again=not isinstance(error, ValueError)) from error
 
 
 def discard(part: Path) -> None:
@@ -85,7 +85,7 @@ def _version_of(part: Path, url: str) -> str:
     return note["version"] if usable else ""
 
 
-def _open(url: str, headers: dict[str, str]) -> requests.Response:
+def open_following(url: str, headers: dict[str, str]) -> requests.Response:
     """Follow redirects by hand, because none may lead from an encrypted connection to an open one."""
     for _ in range(MAX_REDIRECTS):
         try:
@@ -169,7 +169,7 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
             since, received = time.monotonic(), 0
 
 
-def _explain(error: Exception) -> str:
+def explain(error: Exception) -> str:
     """A few words in place of the nested messages of three libraries."""
     if isinstance(error, requests.ConnectTimeout):
         return f"no answer within {TIMEOUT[0]:g} s"

@@ -1,0 +1,111 @@
+"""A demo in the browser: write an expression such as 12+7, and see how it is read and what it is worth.
+
+python emnist/app.py                           # the newest run
+python emnist/app.py --run cnn --port 8000
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent
+sys.path.insert(0, str(PROJECT.parent))  # so that this runs from any folder, installed or not
+try:
+    import numpy as np
+
+    from core.backend import Array
+    from core.cli import main
+    from core.demo import cards
+    from core.demo.canvas import drawing_pad
+    from core.demo.launch import LaunchSettings, launch, require_gradio
+    from core.demo.page import LIVE, empty_page, facts, html, page
+    from core.demo.strokes import Stroke, parse_strokes
+    from core.errors import UserError
+    from core.losses import softmax
+    from emnist.drawing import example, part
+    from emnist.line_card import STYLE, line_card
+    from emnist.reading import Reading, read_line
+    from emnist.trained import Reader, load_reader, prepare
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+
+TITLE = "Handwritten arithmetic"
+PAD_WIDTH, PAD_HEIGHT, PEN = 840, 240, 8  # units of the drawing pad, and of the line that it shows
+EXAMPLES = ("12+7", "36/4", "5-8", "2*3+10", "9/0")
+INVITATION = "Write an expression such as 12+7-3, or a word, with some space between the characters."
+
+
+@dataclass
+class Settings(LaunchSettings):
+    """Which network to show, and where."""
+
+    run: str = ""
+    """Name or folder of the run; the newest one if not given."""
+
+
+class LineReader:
+    """Reads lines of writing, from any thread."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self._lock = threading.Lock()  # layers reuse their workspaces, so two answers at once would mix
+
+    def read(self, strokes: list[Stroke]) -> tuple[Reading, list[Array], Array]:
+        """The reading, the pictures uint8 (28, 28) of the symbols, and the probabilities (S, K) of their classes."""
+        symbols = part(strokes, PEN)
+        pictures = [symbol.picture for symbol in symbols]
+        with self._lock:
+            logits = self.reader.network.forward(prepare(self.reader, np.stack(pictures)))
+            probabilities = softmax(logits).astype(np.float64)  # (S, K)
+        reading = read_line(probabilities, [symbol.is_low for symbol in symbols], self.reader.classes)
+        return reading, pictures, probabilities
+
+
+def serve(settings: Settings) -> None:
+    """Show the network that `settings` name, or how to get one."""
+    require_gradio()  # first, because without it there is nothing to prepare
+    launch(make_demo(settings), settings)
+
+
+def make_demo(settings: Settings) -> Any:
+    """The page as a `gr.Blocks`; without trained weights it says how to get them."""
+    try:
+        reader = load_reader(settings.run)
+    except UserError as error:
+        if settings.run:  # the visitor asked for these weights: that there are none is a mistake
+            raise
+        commands = [f"python {PROJECT.name}/{script}.py" for script in ("setup_data", "training", "test_model")]
+        return empty_page(TITLE, "A network written by hand in NumPy.", str(error), commands)
+    return expression_page(reader, LineReader(reader))
+
+
+def on_drawing(reader: LineReader, value: object) -> str:
+    """The answer, as HTML, to what the drawing pad sent."""
+    try:
+        strokes = parse_strokes(value, PAD_WIDTH, PAD_HEIGHT)
+    except UserError as error:
+        return cards.message(str(error), "error")
+    if not strokes:
+        return cards.message(INVITATION)
+    return line_card(*reader.read(strokes), reader.reader.classes)
+
+
+def expression_page(reader: Reader, line_reader: LineReader) -> Any:
+    """A wide pad above what was read."""
+    subtitle = f"A {reader.architecture}: forward, backward and all, by hand in NumPy."
+    with page(TITLE, subtitle, reader.notice) as demo:
+        html(STYLE, "style")
+        drawn = {text: example(text) for text in EXAMPLES}
+        pad = drawing_pad(PAD_WIDTH, PAD_HEIGHT, prompt="Write here", examples=drawn, display=1000, pen=PEN)
+        answer = html(cards.message(INVITATION), "answer")
+        facts(reader.weights)
+        pad.input(lambda value: on_drawing(line_reader, value), pad, answer, api_name="predict", **LIVE)
+    return demo
+
+
+if __name__ == "__main__":
+    main(serve, Settings, description=__doc__)

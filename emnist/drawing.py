@@ -1,0 +1,114 @@
+"""From the strokes of a line of writing to one 28 x 28 picture for each symbol, as EMNIST would show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.data.ink import BOX, Picture, emnist_style
+from core.demo.examples import DIGITS
+from core.demo.raster import draw
+from core.demo.strokes import Stroke
+
+PEN = 2.65  # pixels: with it, traced characters of EMNIST get the mean ink of the originals
+TOGETHER = 0.35  # of the narrower one: strokes that overlap more than this belong to one symbol
+LOW = 0.7  # of the height of the line, from which on a dot separates decimals
+DOT = 0.22  # of the height of the line: a smaller stroke, as high as wide, is a dot
+SPACE = 14  # units between the symbols of an example
+
+# Points of operators on a pad of 100 x 100; "x" is not among them, because it is a letter too.
+OPERATORS: dict[str, list[Stroke]] = {
+    "+": [np.array([[30.0, 52], [72, 50]]), np.array([[51.0, 30], [50, 73]])],
+    "-": [np.array([[30.0, 52], [72, 51]])],
+    "/": [np.array([[68.0, 14], [34, 88]])],
+    "*": [np.array([[49.0, 49], [52, 50], [52, 53], [49, 53], [49, 49]])],
+}
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """One symbol of the line: its picture uint8 (28, 28), its strokes, and where it lies, as shares of the line."""
+
+    picture: Picture
+    strokes: list[Stroke]
+    top: float
+    bottom: float
+    height: float
+
+    @property
+    def is_low(self) -> bool:
+        """Whether it stands at the foot of the line, as a decimal point does."""
+        return (self.top + self.bottom) / 2 > LOW
+
+
+def part(strokes: Sequence[Stroke], pen: float) -> list[Symbol]:
+    """The symbols of a line of writing, each stroke (P, 2), from left to right. `pen` is the width of the shown line.
+
+    Strokes belong together where one lies above the other for more than TOGETHER of the narrower one's width, such as
+    the two of a plus.
+    """
+    groups = [_Group([stroke], pen) for stroke in sorted(strokes, key=lambda stroke: float(stroke[:, 0].min()))]
+    merged = True
+    while merged:  # a merged group is wider, and may now reach a third one
+        merged = False
+        for place in range(len(groups) - 1, 0, -1):
+            before = [other for other in groups[:place] if other.overlap(groups[place]) > TOGETHER]
+            if before:
+                before[-1].absorb(groups.pop(place))
+                merged = True
+    groups.sort(key=lambda group: group.low[0] + group.high[0])
+    if not groups:
+        return []
+    top, bottom = min(group.low[1] for group in groups), max(group.high[1] for group in groups)
+    height = max(bottom - top, 1e-9)
+    return [_as_symbol(group, top, height, pen) for group in groups]
+
+
+class _Group:
+    """Strokes of one symbol, and the box around them and their ink."""
+
+    def __init__(self, strokes: list[Stroke], pen: float) -> None:
+        points = np.concatenate(strokes)
+        self.strokes = strokes
+        self.low, self.high = points.min(axis=0) - pen / 2, points.max(axis=0) + pen / 2
+
+    def overlap(self, other: _Group) -> float:
+        """How much of the narrower group's width the two share; below 0 where they are apart."""
+        shared = min(self.high[0], other.high[0]) - max(self.low[0], other.low[0])
+        return float(shared / min(self.high[0] - self.low[0], other.high[0] - other.low[0]))
+
+    def absorb(self, other: _Group) -> None:
+        self.strokes = [*self.strokes, *other.strokes]
+        self.low, self.high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+
+
+def _as_symbol(group: _Group, top: float, height: float, pen: float) -> Symbol:
+    picture = picture_of(group.strokes, pen)
+    low, high = ((float(edge) - top) / height for edge in (group.low[1], group.high[1]))
+    return Symbol(picture, group.strokes, low, high, float(max(group.high - group.low)) / height)
+
+
+def picture_of(strokes: Sequence[Stroke], pen: float) -> Picture:
+    """Strokes (P, 2) as EMNIST shows a character: uint8 (28, 28).
+
+    They are drawn with EMNIST's pen, or with the `pen` of the drawing where that is wider after scaling: so a dot,
+    which is nothing but pen, fills the box, as it does in BHMSDS.
+    """
+    points = np.concatenate(list(strokes))
+    extent = float(np.ptp(points, axis=0).max())
+    return emnist_style(draw(strokes, max(PEN, pen * BOX / (extent + pen)), box=BOX))
+
+
+def example(text: str) -> list[Stroke]:
+    """An expression such as 12+7, drawn by hand, to click and to test with."""
+    strokes: list[Stroke] = []
+    right = 0.0
+    for character in text:
+        drawn = DIGITS[int(character)] if character.isdigit() else OPERATORS[character]
+        left = min(stroke[:, 0].min() for stroke in drawn)
+        moved = [stroke + np.array([right - left, 0]) for stroke in drawn]
+        right = max(stroke[:, 0].max() for stroke in moved) + SPACE
+        strokes += moved
+    return strokes

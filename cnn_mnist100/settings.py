@@ -24,7 +24,7 @@ class Settings(TuningSettings):
     """The values that all other flags start from."""
     data: str = ""
     """Folder of the prepared data, if it is not archive/mnist100."""
-    validation: int = 2
+    validation: int = 1
     """Twentieths of the training pairs held out to choose the best epoch by; they share no digit with the rest."""
 
     filters: tuple[int, ...] = (16, 32)
@@ -115,11 +115,12 @@ class Settings(TuningSettings):
 
 PRESETS: dict[str, Settings] = {
     "default": Settings(
-        epochs=20, batch_size=256, lr=1e-3, weight_decay=1e-4, patience=5, min_delta=1e-3, monitor="loss",
+        epochs=20, batch_size=256, lr=3e-3, schedule="one_cycle", weight_decay=1e-4,
+        patience=5, min_delta=1e-3, monitor="loss",
     ),
     "best": Settings(
         preset="best", epochs=24, batch_size=256, optimizer="adamw", lr=3e-3, schedule="one_cycle", weight_decay=0.02,
-        ema_decay=0.999, ema_every=4, validation=1,
+        ema_decay=0.999, ema_every=4,
         filters=(32, 64, 128), padding=1, batch_norm=True, head="digits", dropout=0.3,
         shift=1, brightness=0.1, contrast=0.1, rotate=10, scale=0.1, shear=8, elastic=34, elastic_sigma=4.5,
     ),

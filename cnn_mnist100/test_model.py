@@ -69,6 +69,7 @@ def test(settings: Settings) -> None:
         model=str(reader.architecture),
         dataset="MNIST pairs",
         script=Path(__file__),
+        settings=settings,
         limits=LIMITS,
     )
     labels, answers = prepared.arrays["test_labels"], logits.argmax(axis=1)

@@ -38,6 +38,7 @@ class Case:
     training_batch: int
     inference_batches: tuple[int, ...] = (256, 1)
     weight_decay: float = 0.0
+    parallel: bool = False  # whether the workers share the batch (core.layers.Parallel) instead of the layers' products
     random: bool = False  # whether training draws, as dropout does, so that losses differ from one to the next
 
     def training(self, rows: int) -> Mapping[str, Action]:
@@ -57,7 +58,7 @@ class Case:
         x, _ = self._batch(rows)
         network = self.build(Stream(0))
         theirs = bench_torch.rebuild(network)
-        ours: Layer = Parallel(network)
+        ours: Layer = Parallel(network) if self.parallel else network
         return {OURS: lambda: ours.forward(x), "PyTorch": bench_torch.inference(theirs, x)}
 
     def _batch(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +67,8 @@ class Case:
 
     def _our_step(self, x: np.ndarray, labels: np.ndarray) -> Action:
         stream = Stream(0)
-        model = Parallel(self.build(stream))
+        network = self.build(stream)
+        model: Layer = Parallel(network) if self.parallel else network
         model.skip_input_grad()
         optimizer = Adam(model.parameters(), weight_decay=self.weight_decay)
 

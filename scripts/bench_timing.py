@@ -17,6 +17,7 @@ Action = Callable[[], Any]
 
 DISTURBED = 0.15  # cores taken by other processes
 SHORTEST_TURN = 0.05  # seconds; the system counts processor time in hundredths
+PAUSE = 0.05  # seconds; PyTorch's threads keep spinning for a while after their work, on cores that the next one needs
 FEWEST_QUIET = 0.25  # of the rounds, for a median over the quiet ones alone
 
 
@@ -96,6 +97,7 @@ def _round(contenders: Mapping[str, Action], repeats: Mapping[str, int]) -> Roun
 
 
 def _turn(action: Action, calls: int) -> Turn:
+    time.sleep(PAUSE)
     action()  # brings its data back into the caches that the others have used since
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(calls):

@@ -19,14 +19,22 @@ def split_indices(labels: Array, fraction: float, seed: int, stratified: bool = 
     size = round(fraction * N) if 0 < fraction < 1 else 0
     if not 0 < size < N:
         raise UserError(f"cannot hold out a fraction of {fraction} of {N} samples: one side would be empty")
-    order = shuffled(labels, seed, stratified)
-    # Every (N / size)-th place of the order, which is sorted by class: so each class gives its share.
-    place = np.arange(N)
-    chosen = (place + 1) * size // N > place * size // N
-    train, held_out = np.sort(order[~chosen]), np.sort(order[chosen])
+    held_out = choose_indices(labels, size, seed, stratified)
+    train = np.delete(np.arange(N), held_out)
     if stratified:
         require_every_class(labels, train)
     return train, held_out
+
+
+def choose_indices(labels: Array, size: int, seed: int, stratified: bool = True) -> Array:
+    """Choose `size` random samples, 0 to N of `labels` (N,): their indices, sorted int64 (size,).
+
+    The same arguments give the same choice; stratified, each class gives its share, rounded up or down.
+    """
+    order, N = shuffled(labels, seed, stratified), len(labels)
+    # Every (N / size)-th place of the order, which is sorted by class: so each class gives its share.
+    place = np.arange(N)
+    return np.sort(order[(place + 1) * size // N > place * size // N])
 
 
 def fold_indices(labels: Array, folds: int, seed: int, stratified: bool = True) -> list[tuple[Array, Array]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from core.backend import Array
 from core.data.prepared import Prepared
+from core.data.splits import choose_indices
 from core.errors import UserError
 from core.report.report import About, Figures, write_report
 from core.training.trained import Trained
@@ -23,6 +24,23 @@ def check_classes(trained: Trained[Any], prepared: Prepared) -> None:
         raise UserError(f"the test data has other classes than the network, which was trained on {trained.dataset}")
 
 
+def choose_samples(prepared: Prepared, samples: int) -> tuple[Prepared, list[str]]:
+    """The data with so many of the test images, or all for 0; and the sentences that the report must say of that.
+
+    They are the same at every call, and in the proportions of the classes. Raises UserError for more than there are.
+    """
+    labels = prepared.arrays["test_labels"]
+    if samples > len(labels):
+        raise UserError(f"--samples {samples}: there are only {len(labels)} test images")
+    if samples in (0, len(labels)):
+        return prepared, []
+    rows = choose_indices(labels, samples, seed=0)
+    chosen = {name: array[rows] for name, array in prepared.arrays.items()}
+    share = f"{samples:,} of the {len(labels):,} test images"
+    limit = f"It was measured on only {share}, chosen at random in the proportions of the classes."
+    return dataclasses.replace(prepared, arrays=chosen), [limit]
+
+
 def report_on(
     trained: Trained[Any],
     prepared: Prepared,
@@ -31,13 +49,14 @@ def report_on(
     model: str,
     dataset: str,
     script: Path,
+    settings: Any,
     limits: Sequence[str] = (),
     folder: Path | None = None,
 ) -> Figures:
     """Write the report on `probabilities` (N, K) for the prepared test_images and test_labels; returns its figures.
 
-    model and dataset: the network and the data in a few words. script: the file that was called, whose command line
-    repeats the measurement. folder: where it goes, by default report/ beside the weights.
+    model and dataset: the network and the data in a few words. script, settings: the file and the dataclass with
+    which it was called; the report says the command. folder: where it goes, by default report/ beside the weights.
     """
     info = prepared.info
     about = About(
@@ -46,7 +65,7 @@ def report_on(
         origin=info["origin"],
         licence=info.get("licence", ""),
         citation=info.get("citation", ""),
-        command=shlex.join(["python", f"{script.parent.name}/{script.name}", *sys.argv[1:]]),
+        command=command_line(script, settings),
         limits=limits,
         weights=trained.weights,
     )
@@ -59,6 +78,21 @@ def report_on(
         all_notices(trained.notice, info["notice"]),
         about,
     )
+
+
+def command_line(script: Path, settings: Any) -> str:
+    """The command that calls <project>/<script> with these settings: a flag for each that is not at its default.
+
+    settings: a dataclass of texts, numbers and truth values.
+    """
+    words = ["python", f"{script.parent.name}/{script.name}"]
+    for field in dataclasses.fields(settings):
+        flag, value = field.name.replace("_", "-"), getattr(settings, field.name)
+        if isinstance(value, bool) and value != field.default:
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value != field.default:
+            words += [f"--{flag}", str(value)]
+    return shlex.join(words)
 
 
 def all_notices(of_training_data: str, of_test_data: str) -> str:

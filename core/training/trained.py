@@ -38,8 +38,8 @@ def load_trained(
     """The network whose weights, saved by `Run` with `about` architecture, normalize and classes, are in a file.
 
     `read` makes the architecture of what was saved about the network, and raises ValueError unless the saved arrays fit
-    it: then no memory is taken for what a file merely claims. Raises UserError, with the command that trains a network, for a file
-    that is missing, damaged, or of another project.
+    it: then no memory is taken for what a file merely claims. Raises UserError, with the command that trains a network,
+    for a file that is missing, damaged, or of another project.
     """
     tensors, metadata = load_checkpoint(weights)
     try:

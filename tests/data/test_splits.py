@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data.splits import fold_indices, split_indices
+from core.data.splits import choose_indices, fold_indices, split_indices
 from core.errors import UserError
 
 LABELS = np.random.default_rng(0).choice(4, size=1003, p=[0.6, 0.25, 0.1, 0.05])
@@ -51,6 +51,18 @@ def test_a_class_without_anything_to_train_on_is_refused():
         split_indices(labels, 0.9, seed=0)
     with pytest.raises(UserError, match="class 7 has too few samples"):
         fold_indices(labels, 2, seed=0)
+
+
+@pytest.mark.parametrize("stratified", [True, False])
+@pytest.mark.parametrize("size", [0, 1, 50, 1002, 1003])
+def test_a_choice_has_its_size_and_the_proportions_of_the_classes(size, stratified):
+    rows = choose_indices(LABELS, size, seed=0, stratified=stratified)
+    assert rows.dtype == np.int64
+    assert len(np.unique(rows)) == len(rows) == size
+    assert (np.diff(rows) > 0).all()
+    if stratified:
+        share = size / len(LABELS) * np.bincount(LABELS)
+        assert (np.abs(np.bincount(LABELS[rows], minlength=4) - share) < 1).all()
 
 
 @given(st.integers(2, 60), st.integers(2, 12), st.integers(0, 5), st.booleans())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -80,6 +81,15 @@ class Architecture:
     def from_dict(cls, stored: dict[str, Any]) -> Architecture:
         """What `to_dict` described."""
         return cls(**(stored | {"hidden": tuple(stored["hidden"])}))
+
+    def matrices(self) -> list[tuple[int, int]]:
+        """The shapes of all weights, in their order."""
+        return list(pairwise((PIXELS, *self.hidden, self.classes)))
+
+    def __str__(self) -> str:
+        """The network in a few words, such as "multilayer perceptron 784-256-128-10, relu"."""
+        sizes = "-".join(map(str, (PIXELS, *self.hidden, self.classes)))
+        return f"multilayer perceptron {sizes}, {self.activation}"
 
 
 def build(architecture: Architecture, *, seed: int = 0, stream: Stream | None = None) -> Sequential:

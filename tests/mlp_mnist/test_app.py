@@ -14,12 +14,12 @@ from serving import ask, served
 from tiny_run import NOTICE, make_archive, make_run
 
 from core.demo.examples import DIGITS
+from core.demo.page import read_report
 from core.demo.raster import rasterise
-from core.demo.recogniser import Recogniser
 from core.demo.strokes import as_json
 from core.errors import UserError
 from mlp_mnist import app, test_model, trained
-from mlp_mnist.trained import load_trained
+from mlp_mnist.trained import load_classifier
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def recogniser(run):
-    model = load_trained(str(run), "mnist")
-    return Recogniser(model.network, model.classes, model.prepare, model.probabilities)
+    return app.make_recogniser(load_classifier(str(run), "mnist"))
 
 
 def test_predict_is_the_networks_answer_at_test_time(recogniser):
@@ -78,8 +77,7 @@ def test_photographs_are_answered(recogniser, tmp_path, dataset):
 
 
 def test_examples_come_from_the_report_and_are_answered(recogniser, run):
-    report = app.read_report(run / "best.safetensors")
-    examples = app.read_examples(run / "best.safetensors", report)
+    examples = app.read_examples(run / "best.safetensors")
     assert list(examples) == list("0123456789")
     images = np.stack(list(examples.values()))
     assert images.shape == (10, 28, 28)
@@ -89,22 +87,44 @@ def test_examples_come_from_the_report_and_are_answered(recogniser, run):
 
 def test_a_report_on_other_weights_is_not_shown(tmp_path):
     run = make_run(tmp_path / "run")
-    assert app.read_report(run / "best.safetensors") is None
+    assert read_report(run / "best.safetensors") is None
     test_model.test(test_model.Settings(run=str(run), data=str(make_archive(tmp_path / "data"))))
-    assert app.read_report(run / "best.safetensors")["images"] == 60
+    assert read_report(run / "best.safetensors")["images"] == 60
     make_run(run, notice="trained again")
-    assert app.read_report(run / "best.safetensors") is None
+    assert read_report(run / "best.safetensors") is None
 
 
 def test_without_weights_the_page_says_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.setattr(trained, "PROJECT", tmp_path / "mlp_mnist")
     with pytest.raises(UserError) as none:
-        load_trained("", "fashion_mnist")
-    text = app.how_to_begin("fashion_mnist", str(none.value))
-    for script in ("setup_data.py", "training.py", "test_model.py"):
-        assert f"python mlp_mnist/{script} --dataset fashion_mnist" in text
+        load_classifier("", "fashion_mnist")
+    assert "no model for fashion_mnist has been trained yet" in str(none.value)
+    commands = app.how_to_begin("fashion_mnist")
+    for command, script in zip(commands, ("setup_data.py", "training.py", "test_model.py"), strict=True):
+        assert command == f"python mlp_mnist/{script} --dataset fashion_mnist"
     with pytest.raises(UserError, match="no run 'gone'"):
         app.make_demo(app.Settings(run="gone"))
+
+
+EMPTY_PAGE = """
+import sys
+from pathlib import Path
+from mlp_mnist import app, trained
+
+trained.PROJECT = Path(sys.argv[1])
+for component in app.make_demo(app.Settings(dataset="fashion_mnist")).config["components"]:
+    print(component["props"].get("value"))
+"""
+
+
+def test_the_page_without_weights_shows_the_reason_and_the_commands(tmp_path):
+    pytest.importorskip("gradio")
+    command = [sys.executable, "-c", EMPTY_PAGE, str(tmp_path / "mlp_mnist")]
+    environment = os.environ | {"PYTHONPATH": str(app.PROJECT.parent)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert "Clothes" in done.stdout, done.stderr
+    assert "No model for fashion_mnist has been trained yet" in done.stdout
+    assert all(command in done.stdout for command in app.how_to_begin("fashion_mnist"))
 
 
 def test_without_gradio_there_is_one_line_and_exit_code_2(tmp_path):
@@ -133,7 +153,7 @@ def test_the_page_shows_the_notice_and_the_measured_accuracy(address, run):
     components = requests.get(f"{address}config", timeout=10).json()["components"]
     text = "\n".join(str(component["props"].get("value")) for component in components)
     assert NOTICE in text
-    assert f"{app.read_report(run / 'best.safetensors')['accuracy']['value']:.2%}" in text
+    assert f"{read_report(run / 'best.safetensors')['accuracy']['value']:.2%}" in text
     assert "784-16-8-10" in text
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shlex
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tiny_run import NOTICE, make_archive, make_run
 
-from core.cli import main
+from core.cli import main, parse
 from core.errors import UserError
 from core.training.checkpoint import load_checkpoint, save_checkpoint
 from mlp_mnist import test_model, trained
 from mlp_mnist.model import Architecture
-from mlp_mnist.trained import load_trained
+from mlp_mnist.trained import load_classifier, prepare, probabilities
 
 
 def fails_in_one_line(capsys: pytest.CaptureFixture[str], *flags: object) -> bool:
@@ -51,9 +55,9 @@ def test_training_and_test_data_may_each_have_a_notice(tmp_path):
 
 def test_sigmoid_scores_become_probabilities(tmp_path):
     run = make_run(tmp_path / "run", architecture=Architecture(hidden=(8,), activation="sigmoid", sigmoid_output=True))
-    model = load_trained(str(run), "mnist")
-    scores = model.network.forward(model.prepare(np.zeros((2, 28, 28), np.uint8)))
-    np.testing.assert_allclose(model.probabilities(scores).sum(axis=1), 1, rtol=1e-6)
+    classifier = load_classifier(str(run), "mnist")
+    scores = classifier.network.forward(prepare(classifier, np.zeros((2, 28, 28), np.uint8)))
+    np.testing.assert_allclose(probabilities(classifier, scores).sum(axis=1), 1, rtol=1e-6)
 
 
 def test_the_newest_run_on_the_data_set_is_taken(tmp_path, monkeypatch):
@@ -64,18 +68,18 @@ def test_the_newest_run_on_the_data_set_is_taken(tmp_path, monkeypatch):
         stamp = (folder / "best.safetensors").stat().st_mtime - 100 * age
         os.utime(folder / "best.safetensors", (stamp, stamp))
     (runs / "clothes" / "config.json").rename(runs / "clothes" / "kept.json")
-    assert load_trained("", "mnist").weights.parent.name == "new"
-    assert load_trained("old", "mnist").weights.parent.name == "old"
-    assert load_trained("clothes", "mnist").dataset == "fashion_mnist"
+    assert load_classifier("", "mnist").weights.parent.name == "new"
+    assert load_classifier("old", "mnist").weights.parent.name == "old"
+    assert load_classifier("clothes", "mnist").dataset == "fashion_mnist"
     with pytest.raises(UserError, match=r"training.py --dataset fashion_mnist"):
-        load_trained("", "fashion_mnist")
+        load_classifier("", "fashion_mnist")
 
 
 def test_a_run_that_is_not_there_names_those_that_are(tmp_path, monkeypatch):
     monkeypatch.setattr(trained, "PROJECT", tmp_path)
     make_run(tmp_path / "runs" / "mine")
     with pytest.raises(UserError, match=r"no run 'yours'.*mine"):
-        load_trained("yours", "mnist")
+        load_classifier("yours", "mnist")
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "foreign", "text", "empty"])
@@ -114,19 +118,61 @@ def test_a_description_that_lies_takes_no_memory_and_loads_nothing(tmp_path, lie
     tensors, metadata = load_checkpoint(run / "best.safetensors")
     metadata["about"]["architecture"] |= lie
     save_checkpoint(run / "best.safetensors", tensors, metadata)
-    with pytest.raises(UserError, match="does not hold a network of mlp_mnist"):
-        load_trained(str(run), "mnist")
+    with pytest.raises(UserError, match=r"holds no network of this project.*`python mlp_mnist/training.py`"):
+        load_classifier(str(run), "mnist")
 
 
 @pytest.mark.parametrize("part", ["about", "data", "notice"])
 def test_a_description_that_lacks_a_part_is_refused(tmp_path, part):
-    with pytest.raises(UserError, match="does not hold a network of mlp_mnist"):
-        load_trained(
+    with pytest.raises(UserError, match=r"holds no network of this project.*`python mlp_mnist/training.py`"):
+        load_classifier(
             str(make_run(tmp_path / "run", **{part: 7 if part != "notice" else None} | {"about": []})), "mnist"
         )
+
+
+def test_names_for_other_classes_than_the_network_has_are_refused(tmp_path):
+    run = make_run(tmp_path / "run")
+    tensors, metadata = load_checkpoint(run / "best.safetensors")
+    metadata["about"]["classes"].pop()
+    save_checkpoint(run / "best.safetensors", tensors, metadata)
+    with pytest.raises(UserError, match="holds no network of this project"):
+        load_classifier(str(run), "mnist")
 
 
 def test_data_with_other_classes_is_refused(tmp_path):
     run, archive = make_run(tmp_path / "run"), make_archive(tmp_path / "data", "fashion_mnist")
     with pytest.raises(UserError, match="other classes"):
         test_model.test(test_model.Settings(run=str(run), data=str(archive)))
+
+
+def report_of(run: Path) -> dict[str, Any]:
+    return json.loads((run / "report" / "report.json").read_text())
+
+
+def test_so_many_images_are_measured_and_the_report_says_so(tmp_path):
+    run, archive = make_run(tmp_path / "run"), make_archive(tmp_path / "data")
+    settings = test_model.Settings(run=str(run), data=str(archive), samples=20)
+    test_model.test(settings)
+    report = report_of(run)
+    assert report["images"] == 20
+    assert [row["support"] for row in report["classes"]] == [2] * 10, "the 60 digits have six of each class"
+    card = (run / "report" / "model_card.md").read_text()
+    assert "of 20 test images right" in card
+    assert "It was measured on only 20 of the 60 test images" in card
+    assert f"`{report['command']}`" in card
+    assert parse(test_model.Settings, shlex.split(report["command"])[2:]) == settings
+
+
+def test_samples_that_were_asked_for_are_in_the_command(tmp_path, monkeypatch):
+    run, archive = make_run(tmp_path / "run"), make_archive(tmp_path / "data")
+    settings = test_model.Settings(run=str(run), data=str(archive), samples=-1)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())  # no terminal
+    test_model.test(settings)
+    assert report_of(run)["images"] == 50
+    assert report_of(run)["command"].endswith("--samples 50")
+
+
+@pytest.mark.parametrize("samples", [-2, 61])
+def test_samples_that_there_are_not(tmp_path, capsys, samples):
+    run, archive = make_run(tmp_path / "run"), make_archive(tmp_path / "data")
+    assert fails_in_one_line(capsys, "--run", run, "--data", archive, "--samples", samples)

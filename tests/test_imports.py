@@ -34,8 +34,9 @@ CORNERS = {
     "matplotlib": ("core/report/*",),
     "PIL": ("core/data/*", "core/report/*", "core/demo/*"),
     "pandas": ("music_cuda/setup_data.py",),
+    "torch": ("*/training_torch.py",),  # the same network in PyTorch, for comparison; nothing imports it
 }
-FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "sklearn", "onnx", "onnxruntime", "tinygrad", "mxnet", "autograd")
+FRAMEWORKS = ("tensorflow", "keras", "jax", "sklearn", "onnx", "onnxruntime", "tinygrad", "mxnet", "autograd")
 UNSAFE = ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")
 HEAVY = ("pandas", "matplotlib", "gradio", "PIL", "tyro", "requests", "cupy", "torch", "scipy")
 
@@ -78,6 +79,8 @@ def complaints(path: str, source: str) -> list[str]:
             found.append(f"{package} belongs in {', '.join(CORNERS[package])}")
         if package in (*FRAMEWORKS, *UNSAFE):
             found.append(f"{package} has no place here")
+        if module.endswith(".training_torch"):
+            found.append("the comparison in PyTorch is nobody's part")
         if package in (*PROJECTS, "scripts", "tests") and package != top:
             found.append(f"{top} must not know {package}")
         if package == top == "core" and level(module) > level(module_name(path)):
@@ -108,6 +111,8 @@ def test_imports_go_down_only(path):
         ("core/data/fetch.py", "import gradio"),
         ("core/data/fetch.py", "import pickle"),
         ("core/losses.py", "from torch import nn"),
+        ("core/losses.py", "import jax"),
+        ("cifar/training.py", "from cifar import training_torch"),
         ("core/losses.py", "from mlp_mnist.model import build"),
         ("cifar/model.py", "from mlp_mnist import model"),
         ("cifar/training.py", "from scripts import machine"),

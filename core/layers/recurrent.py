@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 
@@ -16,7 +15,7 @@ from core.layers.recurrent_cells import Direction, GRUDirection, LSTMDirection, 
 from core.layers.sequences import Layout, Sequences
 from core.ops.cpu.sequences import ROWS
 from core.random import Stream
-from core.workers import workers
+from core.workers import is_working, workers
 
 
 class Recurrent(Layer):
@@ -30,7 +29,7 @@ class Recurrent(Layer):
     ones at all steps of a sequence (Gal and Ghahramani 2016, arXiv:1512.05287), drawn from `stream`. `rng` draws the
     initial weights; the parameters are called "l0.weight_ih", "l0_reverse.weight_ih", "l1.weight_ih", ...
 
-    On a CPU the two directions run on two workers, unless the workers are busy already, as they are inside `Parallel`.
+    On a CPU the two directions run on two workers, but not inside `Parallel`, where each worker has its own sequences.
     """
 
     cell: ClassVar[type[Direction]]
@@ -158,24 +157,13 @@ class Recurrent(Layer):
         return mask  # type: ignore[no-any-return]
 
     def _for_both(self, task: Callable[[int], None], like: Array) -> None:
-        """Call `task(place)` for each direction: on two workers if they are free."""
-        if self.directions == 2 and device_of(like) == "cpu" and _take_workers():
-            try:
-                workers().run(lambda rank: task(rank) if rank < 2 else None)
-            finally:
-                _taken.release()
+        """Call `task(place)` for each direction: on two workers, unless this is one of them already."""
+        pool = workers()
+        if self.directions == 2 and pool.count > 1 and not is_working() and device_of(like) == "cpu":
+            pool.run(lambda rank: task(rank) if rank < 2 else None)
         else:
             for place in range(self.directions):
                 task(place)
-
-
-_taken = threading.Lock()  # by a recurrent layer
-
-
-def _take_workers() -> bool:
-    """Whether the workers were free and are now taken; they are not inside `Parallel`, nor for two threads at once."""
-    pool = workers()
-    return pool.count > 1 and pool._task is None and _taken.acquire(blocking=False)
 
 
 class RNN(Recurrent):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from core.backend import Array, array_module
+from core.backend import Array, Device, array_module, to_device
 
 
 class Layout:
@@ -113,6 +113,11 @@ class Sequences:
         rows = self.present_rows()
         places = array_module(rows).asarray(starts[step] + rank[numbers[sequence]])  # (m,)
         return Sequences(rows[places], layout, None if self.last is None else self.last[numbers])
+
+    def to(self, device: Device) -> Sequences:
+        """These sequences on `device`: themselves if they are there, else a copy."""
+        rows, last = (None if array is None else to_device(array, device) for array in (self.rows, self.last))
+        return Sequences(rows, self.layout, last)
 
     def to_padded(self, fill: float = 0.0) -> Array:
         """The sequences as (N, T, D), with `fill` behind the end of each."""

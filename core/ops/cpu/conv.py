@@ -11,6 +11,7 @@ import numpy as np
 
 from core.backend import Array
 from core.ops.cpu import conv_windows, winograd
+from core.ops.cpu.conv_mirror import has_mirror, mirror
 from core.ops.cpu.conv_windows import WindowRows
 from core.ops.cpu.frames import Workspace, chunks
 from core.ops.cpu.norm import column_sums
@@ -18,8 +19,6 @@ from core.ops.cpu.winograd import WinogradTiles
 from core.ops.windows import Windows
 
 __all__ = ["conv2d_backward", "conv2d_forward"]
-
-FEWEST_CHANNELS = 8  # of input and output, for the transforms of Winograd's tiles to pay
 
 
 def conv2d_forward(
@@ -52,9 +51,9 @@ def conv2d_backward(
         if dx is not None:
             np.matmul(drows, weight.T, out=dx.reshape(-1, C))
         return rows.T @ drows, dbias
-    if dx is not None and not suits_winograd(x, weight, windows, groups) and _has_mirror(windows):
-        mirrored = _mirror_weight(weight, windows, groups)
-        conv2d_forward(dy, mirrored, None, _mirror_windows(windows), groups, dx, workspace)
+    if dx is not None and not _suits_winograd(x, weight, windows, groups) and has_mirror(windows):
+        mirrored, mirrored_windows = mirror(weight, windows, groups)
+        conv2d_forward(dy, mirrored, None, mirrored_windows, groups, dx, workspace)
         dx = None  # done
     dweight = np.zeros_like(weight)
     for M, parts in chunks(len(x), _images_at_once(x, weight, windows, groups)):
@@ -66,40 +65,19 @@ def conv2d_backward(
     return dweight, dbias
 
 
-def suits_winograd(x: Array, weight: Array, windows: Windows, groups: int) -> bool:
-    """Whether Winograd's tiles can and should be used."""
-    is_dense_3x3 = windows.kernel == (3, 3) and windows.is_dense and groups == 1
-    return is_dense_3x3 and min(x.shape[3], weight.shape[1]) >= FEWEST_CHANNELS
-
-
 def add_to_rows(y: Array, bias: Array) -> None:
     """y += bias for y (N, H, W, K), a whole line of the images at once: short rows would cost four times as much."""
     lines = y.reshape(-1, y.shape[2] * y.shape[3])
     lines += np.tile(bias, y.shape[2])
 
 
-def _has_mirror(windows: Windows) -> bool:
-    """Whether dx is itself a convolution of dy: it is with steps of one pixel, by the kernel turned half around."""
-    (RH, RW), (PH, PW) = windows.reach, windows.padding
-    return windows.stride == (1, 1) and PH < RH and PW < RW
-
-
-def _mirror_windows(windows: Windows) -> Windows:
-    (RH, RW), (PH, PW) = windows.reach, windows.padding
-    return Windows(windows.kernel, padding=(RH - 1 - PH, RW - 1 - PW), dilation=windows.dilation)
-
-
-def _mirror_weight(weight: Array, windows: Windows, groups: int) -> Array:
-    """The kernel turned around, and with input and output channels exchanged in each group."""
-    KH, KW = windows.kernel
-    K = weight.shape[1] // groups
-    turned = weight.reshape(KH, KW, -1, groups, K)[::-1, ::-1]  # (KH, KW, C, G, K)
-    mirrored: Array = turned.transpose(0, 1, 4, 3, 2)  # (KH, KW, K, G, C)
-    return mirrored.reshape(KH * KW * K, -1)
+def _suits_winograd(x: Array, weight: Array, windows: Windows, groups: int) -> bool:
+    size = windows.count(*x.shape[1:3])
+    return groups == 1 and winograd.suits(windows, size, x.shape[3], weight.shape[1])
 
 
 def _images_at_once(x: Array, weight: Array, windows: Windows, groups: int) -> int:
-    if suits_winograd(x, weight, windows, groups):
+    if _suits_winograd(x, weight, windows, groups):
         return winograd.images_at_once(windows.count(*x.shape[1:3]), x.shape[3], weight.shape[1])
     return conv_windows.images_at_once(x, windows)
 
@@ -107,6 +85,6 @@ def _images_at_once(x: Array, weight: Array, windows: Windows, groups: int) -> i
 def _method(
     M: int, x: Array, weight: Array, windows: Windows, groups: int, workspace: Workspace
 ) -> WinogradTiles | WindowRows:
-    if suits_winograd(x, weight, windows, groups):
+    if _suits_winograd(x, weight, windows, groups):
         return WinogradTiles(M, x, weight, windows.padding, windows.count(*x.shape[1:3]), workspace)
     return WindowRows(M, x, weight, windows, groups, workspace)

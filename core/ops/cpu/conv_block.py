@@ -8,30 +8,36 @@ then to that one of the four places that held the maximum.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import numpy as np
 
 from core.backend import Array
 from core.ops.cpu import conv_phases, winograd
 from core.ops.cpu.activation import relu_backward
-from core.ops.cpu.conv import suits_winograd
+from core.ops.cpu.conv import conv2d_backward, conv2d_forward
+from core.ops.cpu.conv_chain import chain_backward, chain_forward
 from core.ops.cpu.conv_phases import PhaseWindows
 from core.ops.cpu.frames import Workspace, chunks
 from core.ops.cpu.norm import column_sums
 from core.ops.cpu.winograd import WinogradTiles
-from core.ops.windows import Windows
+from core.ops.windows import Pair, Windows
 
 __all__ = ["conv_relu_pool_backward", "conv_relu_pool_forward"]
+
+Winners: TypeAlias = Array | tuple[Array, Array] | None
 
 
 def conv_relu_pool_forward(
     x: Array, weight: Array, bias: Array, windows: Windows, y: Array, keep: bool, workspace: Workspace
-) -> Array | None:
+) -> Winners:
     """Fill y (N, OH // 2, OW // 2, K) from x (N, H, W, C) with weight (KH * KW * C, K) and bias (K,).
 
     The windows must be dense. With `keep`, returns what backward needs besides x and y: which place held each maximum.
     """
-    winners = None
+    if not _runs_in_one_pass(x, weight, windows):
+        return chain_forward(conv2d_forward, x, weight, bias, windows, y, keep, workspace)
+    winners: Array | None = None
     for block in _blocks(x, weight, windows, workspace):
         if keep and winners is None:
             winners = workspace("winners", (len(x), block.winners_size), like=x, dtype=bool)
@@ -50,7 +56,7 @@ def conv_relu_pool_backward(
     dy: Array,
     x: Array,
     y: Array,
-    winners: Array,
+    winners: Winners,
     weight: Array,
     windows: Windows,
     dx: Array | None,
@@ -60,6 +66,9 @@ def conv_relu_pool_backward(
 
     Returns dweight and dbias.
     """
+    if isinstance(winners, tuple):
+        return chain_backward(conv2d_backward, dy, x, y, winners, weight, windows, dx, workspace)
+    assert winners is not None
     K = weight.shape[1]
     dweight, dbias = np.zeros_like(weight), np.zeros(K, weight.dtype)
     for block in _blocks(x, weight, windows, workspace):
@@ -118,12 +127,23 @@ class _Block:
         return flat[: self._top.size].reshape(self._top.shape), flat[self._top.size :].reshape(self._left.shape)
 
 
-def _blocks(x: Array, weight: Array, windows: Windows, workspace: Workspace) -> Iterator[_Block]:
+def _pooled_part(x: Array, windows: Windows) -> Pair:
+    """The size of the convolution's output without an odd last row or column, which pooling leaves out."""
     OH, OW = windows.count(*x.shape[1:3])
-    size = OH // 2 * 2, OW // 2 * 2  # pooling leaves out an odd last row or column
+    return OH // 2 * 2, OW // 2 * 2
+
+
+def _runs_in_one_pass(x: Array, weight: Array, windows: Windows) -> bool:
+    """Whether a method suits whose outputs come as planes."""
+    C, K = x.shape[3], weight.shape[1]
+    return winograd.suits(windows, _pooled_part(x, windows), C, K) or conv_phases.suits(windows, C)
+
+
+def _blocks(x: Array, weight: Array, windows: Windows, workspace: Workspace) -> Iterator[_Block]:
+    size = _pooled_part(x, windows)
     C, K = x.shape[3], weight.shape[1]
     method: WinogradTiles | PhaseWindows
-    if suits_winograd(x, weight, windows, groups=1):
+    if winograd.suits(windows, size, C, K):
         for M, parts in chunks(len(x), winograd.images_at_once(size, C, K)):
             method = WinogradTiles(M, x, weight, windows.padding, size, workspace)
             yield _Block(parts, method, M, workspace)

@@ -15,11 +15,19 @@ from __future__ import annotations
 import numpy as np
 
 from core.backend import Array
+from core.ops.cpu.conv import conv2d_forward
+from core.ops.cpu.conv_mirror import has_mirror, mirror
 from core.ops.cpu.frames import ProductSum, Workspace, strided
 from core.ops.windows import Pair, Windows
 
 WINDOWS_SIZE = 1 << 16  # elements of all windows of a chunk, or of one row of their outputs
+MOST_CHANNELS = 7  # with more, runs of channels are long enough to be copied fast
 PHASES = [(0, 0), (0, 1), (1, 0), (1, 1)]  # the row and column of an output among the four
+
+
+def suits(windows: Windows, C: int) -> bool:
+    """Whether there are few enough channels; and the gradient of the input has to be a convolution of its own."""
+    return C <= MOST_CHANNELS and has_mirror(windows)
 
 
 def images_at_once(size: Pair, C: int, K: int, windows: Windows) -> int:
@@ -39,13 +47,14 @@ class PhaseWindows:
         (KH, KW), C, K = windows.kernel, x.shape[3], weight.shape[1]
         PH, PW = size[0] // 2, size[1] // 2
         pairs = KW // 2 + 1  # of columns of a window
-        self._kernel = KH, KW, C, K
+        self._kernel, self._weight, self._windows = (KH, KW, C, K), weight, windows
+        self._output_size, self._workspace = windows.count(*x.shape[1:3]), workspace
         self._shape = M, KH + 1, pairs, 2, C, PH, PW
-        self._windows = workspace("windows", (M, (KH + 1) * 2 * pairs * C, PH * PW), like=x)
+        self._lined_up = workspace("windows", (M, (KH + 1) * 2 * pairs * C, PH * PW), like=x)
         row = 2 * pairs * C
         self._rows = [slice(0, KH * row), slice(row, (KH + 1) * row)]  # of the window, that a phase sees
-        self._frame = _ColumnFrame("frame", M, (size[0] + KH - 1, PW + pairs - 1), windows.padding, x, workspace)
-        self._dframe = _ColumnFrame("dframe", M, self._frame.size, windows.padding, x, workspace)
+        self._frame = _ColumnFrame(M, (size[0] + KH - 1, PW + pairs - 1), windows.padding, x, workspace)
+        self._seen = self._seen_in(self._frame)
         self.outputs = workspace("outputs", (2, 2, M * PH * PW * K), like=x)
         self._planes = self.outputs.reshape(2, 2, M, PH * PW, K)
         self._shifted = self._shift(weight)  # for the left and for the right phase: (KH * WW * C, K)
@@ -54,18 +63,18 @@ class PhaseWindows:
     def take(self, images: Array) -> None:
         """Line up the windows of images (M, H, W, C)."""
         self._frame.put(images)
-        np.copyto(self._windows.reshape(self._shape), self._seen(self._frame))
+        np.copyto(self._lined_up.reshape(self._shape), self._seen)
 
     def multiply(self) -> None:
         """Fill `outputs`."""
         for ph, pw in PHASES:
-            seen = self._windows[:, self._rows[ph]].transpose(0, 2, 1)  # (M, PH * PW, KH * WW * C)
+            seen = self._lined_up[:, self._rows[ph]].transpose(0, 2, 1)  # (M, PH * PW, KH * WW * C)
             np.matmul(seen, self._shifted[pw], out=self._planes[ph, pw])
 
     def add_weight_gradient(self) -> None:
         """Add the gradients of the shifted kernels, image by image."""
         for ph, pw in PHASES:
-            self._dshifted[pw].add(self._windows[:, self._rows[ph]], self._planes[ph, pw])
+            self._dshifted[pw].add(self._lined_up[:, self._rows[ph]], self._planes[ph, pw])
 
     def weight_gradient(self) -> Array:
         """The gradients of the shifted kernels, shifted back and added: (KH * KW * C, K)."""
@@ -75,18 +84,15 @@ class PhaseWindows:
         return both.reshape(-1, K)
 
     def input_gradient(self, dimages: Array) -> None:
-        """Fill dimages (M, H, W, C): the gradients of the windows, added up where they overlap; consumes these."""
-        self._windows.fill(0)
+        """Fill dimages (M, H, W, C)."""
+        dproducts = self._workspace("dproducts", (len(dimages), *self._output_size, self._kernel[3]), like=dimages)
+        dproducts.fill(0)  # for the odd row or column that no window sees
+        M, _, _, _, _, PH, PW = self._shape
         for ph, pw in PHASES:
-            dseen = self._shifted[pw] @ self._planes[ph, pw].transpose(0, 2, 1)
-            self._windows[:, self._rows[ph]] += dseen
-        dwindows = self._windows.reshape(self._shape)
-        self._dframe.clear()
-        into = self._seen(self._dframe)
-        for a in range(self._shape[1]):
-            for b in range(self._shape[2]):
-                into[:, a, b] += dwindows[:, a, b]
-        self._dframe.get(dimages)
+            plane = self._planes[ph, pw].reshape(M, PH, PW, -1)
+            dproducts[:, ph : 2 * PH : 2, pw : 2 * PW : 2] = plane
+        weight, windows = mirror(self._weight, self._windows, groups=1)
+        conv2d_forward(dproducts, weight, None, windows, 1, dimages, self._workspace)
 
     def store(self, plane: Array, images: Array) -> None:
         """Put one value for each window into images (M, PH, PW, K)."""
@@ -96,7 +102,7 @@ class PhaseWindows:
         """The reverse of `store`."""
         np.copyto(plane.reshape(images.shape), images)
 
-    def _seen(self, frame: _ColumnFrame) -> Array:
+    def _seen_in(self, frame: _ColumnFrame) -> Array:
         """The overlapping windows of a frame: (M, KH + 1, WW / 2, 2, C, PH, PW)."""
         FH, columns = frame.size
         C = self._shape[4]
@@ -113,12 +119,12 @@ class PhaseWindows:
 class _ColumnFrame:
     """M images among zeros, even and odd columns apart: `pixels` (M, 2, C, FH, columns); `size` is (FH, columns)."""
 
-    def __init__(self, name: str, M: int, size: Pair, padding: Pair, x: Array, workspace: Workspace) -> None:
+    def __init__(self, M: int, size: Pair, padding: Pair, x: Array, workspace: Workspace) -> None:
         _, H, W, C = x.shape
         (FH, columns), (PH, PW) = size, padding
         self.size = size
-        self.pixels = workspace(name, (M, 2, C, FH, columns), like=x)
-        self.clear()
+        self.pixels = workspace("column frame", (M, 2, C, FH, columns), like=x)
+        self.pixels.fill(0)
         self._height, self._width = max(0, min(H, FH - PH)), max(0, min(W, 2 * columns - PW))
         self._parts = []  # (columns of the images, their place in the frame), even and odd
         for odd in (0, 1):
@@ -128,18 +134,7 @@ class _ColumnFrame:
             inside = self.pixels[:, odd, :, PH : PH + self._height, left : left + count].transpose(0, 2, 3, 1)
             self._parts.append((slice(first, self._width, 2), inside))  # inside: (M, height, count, C)
 
-    def clear(self) -> None:
-        """Fill it with zeros."""
-        self.pixels.fill(0)
-
     def put(self, images: Array) -> None:
         """Copy images (M, H, W, C) into the frame, as far as they fit."""
         for columns, inside in self._parts:
             np.copyto(inside, images[:, : self._height, columns])
-
-    def get(self, images: Array) -> None:
-        """Copy from the frame into images (M, H, W, C); zeros where it does not reach."""
-        if (self._height, self._width) != images.shape[1:3]:
-            images.fill(0)
-        for columns, inside in self._parts:
-            np.copyto(images[:, : self._height, columns], inside)

@@ -22,7 +22,7 @@ import numpy as np
 
 from core.backend import Array
 from core.ops.cpu.frames import Frame, ProductSum, Workspace, strided
-from core.ops.windows import Pair
+from core.ops.windows import Pair, Windows
 
 KERNEL = 3
 TILE = 4  # outputs of a tile, in each direction
@@ -34,6 +34,9 @@ POINTS = np.array([0, 5 / 8, -5 / 8, 3 / 2, -3 / 2])
 
 # Elements of a plane, one place of all tiles of a chunk. All planes then share a second-level cache of 1 to 2 MB.
 PLANE = 4608
+
+FEWEST_CHANNELS = 8  # with fewer, the transforms cost more than the products they save
+MOST_WASTE = 1.5  # the area of all tiles by that of the output
 
 EDGES, INNER = slice(0, REACH, REACH - 1), slice(1, REACH - 1)  # rows or columns of a tile
 
@@ -57,6 +60,17 @@ def _matrices() -> tuple[Array, Array, Array]:
 
 
 A, B, G = _matrices()
+
+
+def suits(windows: Windows, size: Pair, C: int, K: int) -> bool:
+    """Whether tiles fit these windows, and are faster: with enough channels, and not too much beyond the edge.
+
+    `size` is that of the output, (OH, OW).
+    """
+    TH, TW = tiles_of(size)
+    fits = windows.kernel == (KERNEL, KERNEL) and windows.is_dense
+    waste = TH * TW * TILE**2 / (size[0] * size[1])
+    return fits and min(C, K) >= FEWEST_CHANNELS and waste <= MOST_WASTE
 
 
 def tiles_of(size: Pair) -> Pair:

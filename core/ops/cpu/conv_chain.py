@@ -1,0 +1,54 @@
+"""Convolution, bias, ReLU and 2 x 2 max-pooling one after the other, with whichever convolution is given.
+
+Pooled first: max(relu(y + b)) = relu(max(y) + b), since adding a bias and ReLU are monotone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from core.backend import Array, array_module
+from core.ops.cpu.activation import relu_backward
+from core.ops.cpu.frames import Workspace
+from core.ops.cpu.pool import max_pool_backward, max_pool_forward
+from core.ops.windows import Windows
+
+POOL = Windows((2, 2), stride=(2, 2))
+
+
+def chain_forward(
+    conv2d_forward: Callable[..., None],
+    x: Array,
+    weight: Array,
+    bias: Array,
+    windows: Windows,
+    y: Array,
+    keep: bool,
+    workspace: Workspace,
+) -> tuple[Array, Array]:
+    """See `core.ops.cpu.conv_block.conv_relu_pool_forward`."""
+    products = workspace("products", (len(x), *windows.count(*x.shape[1:3]), weight.shape[1]), like=x)
+    conv2d_forward(x, weight, None, windows, 1, products, workspace)
+    winners = max_pool_forward(products, POOL, y, keep, workspace)
+    y += bias
+    array_module(y).maximum(y, 0, out=y)
+    return winners
+
+
+def chain_backward(
+    conv2d_backward: Callable[..., tuple[Array, Array]],
+    dy: Array,
+    x: Array,
+    y: Array,
+    winners: tuple[Array, Array],
+    weight: Array,
+    windows: Windows,
+    dx: Array | None,
+    workspace: Workspace,
+) -> tuple[Array, Array]:
+    """See `core.ops.cpu.conv_block.conv_relu_pool_backward`."""
+    through_relu = workspace("through relu", dy.shape, like=x)
+    relu_backward(dy, y, through_relu)
+    dproducts = workspace("products", (len(x), *windows.count(*x.shape[1:3]), weight.shape[1]), like=x)
+    max_pool_backward(through_relu, winners, POOL, dproducts, workspace)
+    return conv2d_backward(dproducts, x, weight, windows, 1, dx, workspace)

@@ -17,6 +17,7 @@ import numpy as np
 from core.backend import Array
 
 MIN_POINTS, MAX_POINTS = 6, 250  # shorter drawings are left out, longer ones cut
+AT_ONCE = 1 << 14  # drawings that are copied together
 LONGEST_LINE = 1 << 20  # bytes; real ones have some hundreds, and what is longer is read, and refused, in pieces
 
 
@@ -38,8 +39,15 @@ class Drawings:
         """Some of the drawings, by a slice or by indices, as a copy."""
         lengths = self.lengths[chosen].astype(np.int64)  # (n,)
         starts = (np.cumsum(self.lengths, dtype=np.int64) - self.lengths)[chosen]  # (n,)
-        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)  # (m,)
-        return Drawings(self.points[np.repeat(starts, lengths) + within], self.lengths[chosen])
+        points = np.empty((lengths.sum(), 3), np.uint8)
+        filled = 0
+        for first in range(0, len(lengths), AT_ONCE):  # the places of all points take far more memory than the points
+            part = slice(first, first + AT_ONCE)
+            count = lengths[part].sum()
+            within = np.arange(count) - np.repeat(np.cumsum(lengths[part]) - lengths[part], lengths[part])
+            np.take(self.points, np.repeat(starts[part], lengths[part]) + within, axis=0, out=points[filled:][:count])
+            filled += count
+        return Drawings(points, self.lengths[chosen])
 
     def beginnings(self, share: float) -> Drawings:
         """The first `share` of each drawing's points, and at least two of them."""

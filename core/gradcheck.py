@@ -105,6 +105,10 @@ def layer_cases(rng: np.random.Generator) -> Iterator[tuple[str, Layer, Array]]:
     yield "Flatten", layers.Flatten(), images
     yield "Residual", layers.Residual(layers.Sequential(linear(5, 7), layers.Tanh(), linear(7, 5))), rows
     yield "Residual, shortcut", layers.Residual(linear(5, 3), linear(5, 3)), rows
+    yield "Committee", layers.Committee(linear(5, 3), linear(5, 3)), rows
+    together = layers.Committee(linear(5, 3), linear(5, 3))
+    together.apart = False
+    yield "Committee, answering together", together, rows
     norm = layers.BatchNorm(6, dtype=np.float64)
     network = layers.Sequential(layers.Flatten(), linear(80, 6, bias=False), norm, layers.GELU(), linear(6, 3))
     yield "a whole network", network, images

@@ -19,6 +19,7 @@ from core.layers import (
     GELU,
     SELU,
     BatchNorm,
+    Committee,
     Dropout,
     Flatten,
     Layer,
@@ -72,6 +73,8 @@ class Architecture:
     """End in a sigmoid for each class, as the mean squared error wants, instead of in logits for a softmax."""
     classes: int = 10
     """Number of classes."""
+    members: int = 1
+    """Number of such networks, which learn apart and answer together."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -84,24 +87,33 @@ class Architecture:
 
     def matrices(self) -> list[tuple[int, int]]:
         """The shapes of all weights, in their order."""
-        return list(pairwise((PIXELS, *self.hidden, self.classes)))
+        return list(pairwise((PIXELS, *self.hidden, self.classes))) * self.members
 
     def __str__(self) -> str:
         """The network in a few words, such as "multilayer perceptron 784-256-128-10, relu"."""
         sizes = "-".join(map(str, (PIXELS, *self.hidden, self.classes)))
-        return f"multilayer perceptron {sizes}, {self.activation}"
+        committee = f"committee of {self.members}: " if self.members > 1 else ""
+        return f"{committee}multilayer perceptron {sizes}, {self.activation}"
 
 
 def build(architecture: Architecture, *, seed: int = 0, stream: Stream | None = None) -> Sequential:
     """The network, with initial weights drawn from `seed` and dropout drawn from `stream`.
 
     Takes images (N, 28, 28) or (N, 784), prepared by `preprocess`; returns logits (N, classes), or scores between 0 and
-    1 with `sigmoid_output`.
+    1 with `sigmoid_output`. In training a committee returns (members * N, classes), see `core.layers.Committee`.
     """
     rng, stream = np.random.default_rng(seed), stream or Stream(seed)
+    members = [_layers(architecture, rng, stream) for _ in range(architecture.members)]
+    if len(members) == 1:
+        return Sequential(Flatten(), *members[0])
+    return Sequential(Flatten(), Committee(*(Sequential(*layers) for layers in members)))
+
+
+def _layers(architecture: Architecture, rng: np.random.Generator, stream: Stream) -> list[Layer]:
+    """The layers of one network, for flat images."""
     # He's variance suits functions that pass half of their input on, Glorot's those that are linear around 0.
     init = glorot_normal if architecture.activation in ("sigmoid", "tanh") else he_normal
-    layers: list[Layer] = [Flatten()]
+    layers: list[Layer] = []
     if architecture.input_dropout:
         layers.append(Dropout(architecture.input_dropout, stream=stream))
     size = PIXELS
@@ -116,7 +128,7 @@ def build(architecture: Architecture, *, seed: int = 0, stream: Stream | None = 
     layers.append(Linear(size, architecture.classes, rng=rng, init=init))
     if architecture.sigmoid_output:
         layers.append(Sigmoid())
-    return Sequential(*layers)
+    return layers
 
 
 def preprocess(images: Array, normalize: Normalize) -> Array:

@@ -38,6 +38,8 @@ class Settings(TrainingSettings):
     """Share of the pixels dropped in training."""
     batch_norm: bool = False
     """Normalise each hidden layer over the batch."""
+    members: int = 1
+    """Train so many networks at once, which learn apart and answer together."""
     loss: Literal["cross_entropy", "mean_squared_error", "focal"] = "cross_entropy"
     """What is minimised; mean_squared_error ends the network in sigmoids."""
 
@@ -69,14 +71,14 @@ class Settings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, hidden=1, validation=1, train_samples=-1)
+        check_at_least(self, hidden=1, validation=1, train_samples=-1, members=1)
         check_at_least(self, rotate=0, scale=0, stretch=0, shear=0, shift=0)
         check_at_least(self, elastic=0, elastic_sigma=0.5, jitter=0, cutout=0)
         check_below_one(self, "dropout", "input_dropout", "scale", "stretch", "jitter")
         if not self.hidden:
             raise UserError("--hidden needs at least one size")
-        if self.log_gradients and self.accumulate > 1:
-            raise UserError("--log-gradients shows whole batches: leave out --accumulate")
+        if self.log_gradients and (self.accumulate > 1 or self.members > 1):
+            raise UserError("--log-gradients shows whole batches of one network: leave out --accumulate and --members")
 
     @property
     def run_name(self) -> str:
@@ -93,6 +95,7 @@ class Settings(TrainingSettings):
             batch_norm=self.batch_norm,
             sigmoid_output=self.loss == "mean_squared_error",
             classes=classes,
+            members=self.members,
         )
 
     def augmentation(self) -> Compose | None:
@@ -123,12 +126,13 @@ PRESETS: dict[str, Settings] = {
         rotate=10, scale=0.12, shear=8, shift=1, elastic=34, elastic_sigma=4.5,
     ),
     "fashion": Settings(
-        preset="fashion", dataset="fashion_mnist", epochs=30, lr=2e-3, schedule="one_cycle", weight_decay=1e-5
+        preset="fashion", dataset="fashion_mnist", epochs=30, hidden=(512, 256), dropout=0.4, input_dropout=0.1,
+        lr=2e-3, schedule="one_cycle", weight_decay=1e-5, ema_decay=0.999,
     ),
     "fashion-best": Settings(
-        preset="fashion-best", dataset="fashion_mnist", epochs=40, batch_size=256, hidden=(1024, 512),
-        batch_norm=True, dropout=0.4, input_dropout=0.1, optimizer="adamw", lr=2e-3, schedule="one_cycle",
-        weight_decay=0.05, ema_decay=0.999, ema_every=4, flip=True,
+        preset="fashion-best", dataset="fashion_mnist", epochs=30, batch_size=256, hidden=(1024, 512),
+        batch_norm=True, dropout=0.4, input_dropout=0.1, members=4, optimizer="adamw", lr=2e-3, schedule="one_cycle",
+        weight_decay=0.05, ema_decay=0.998, ema_every=4,
     ),
     "classic-full": Settings(
         preset="classic-full", hidden=(107, 26), dropout=0.0, input_dropout=0.0, batch_size=60_000, epochs=200,

@@ -24,7 +24,7 @@ try:
     from core.cli import main
     from core.data.normalize import Normalize
     from core.data.prepared import load_prepared
-    from core.data.splits import split_indices
+    from core.data.splits import choose_indices, split_indices
     from core.errors import UserError
     from core.layers import Layer
     from core.losses import focal_loss, mean_squared_error, softmax_cross_entropy
@@ -34,6 +34,7 @@ try:
     from core.training.settings import make_optimizer, make_schedule
     from core.workers import set_threads
     from mlp_mnist import debug
+    from mlp_mnist.ask import how_many
     from mlp_mnist.model import build, preprocess
     from mlp_mnist.settings import PRESETS, Settings
 except ModuleNotFoundError as error:
@@ -49,7 +50,7 @@ def train(settings: Settings) -> None:
     device = select_device(settings.device)
     set_threads(settings.threads)
     images, labels, classes, info = load(settings)
-    rows, held_out = choose_rows(settings, ask_samples(settings.train_samples), labels)
+    rows, held_out = choose_rows(settings, labels)
     normalize = Normalize.fit(images[rows])
     folder = PROJECT / "runs" / settings.run_name
 
@@ -70,6 +71,7 @@ def train(settings: Settings) -> None:
         for _ in run.epochs():
             for x, t in run.batches(images, labels, rows=rows, normalize=normalize, augment=augment):
                 outputs = model.forward(x, train=True)
+                t = np.tile(t, settings.members)  # every member of a committee answers for itself
                 loss, doutputs = loss_of(outputs, t)
                 accuracy = (outputs.argmax(axis=1) == t).mean()
                 backward(doutputs)
@@ -86,28 +88,16 @@ def load(settings: Settings) -> tuple[Array, Array, list[str], dict[str, Any]]:
     return images, labels, list(prepared.info["classes"]), prepared.info
 
 
-def ask_samples(samples: int) -> int:
-    """How many images to train on: `samples`, or what the user says if that is -1 and there is a terminal."""
-    if samples >= 0:
-        return samples
-    if not sys.stdin.isatty():
-        return DEFAULT_SAMPLES
-    answer = input(f"How many training images (Enter for {DEFAULT_SAMPLES})? ").strip() or str(DEFAULT_SAMPLES)
-    if not answer.isdecimal() or int(answer) == 0:
-        raise UserError(f"a number of training images is a positive whole number, not {answer!r}")
-    return int(answer)
-
-
-def choose_rows(settings: Settings, samples: int, labels: Array) -> tuple[Array, Array]:
-    """The rows to train on, `samples` of them or all for 0, and those held out; in the proportions of the classes."""
+def choose_rows(settings: Settings, labels: Array) -> tuple[Array, Array]:
+    """The rows to train on and those held out, both in the proportions of the classes."""
+    samples = how_many(settings.train_samples, "training images", DEFAULT_SAMPLES)
     if settings.validation >= len(labels):
         raise UserError(f"--validation {settings.validation} leaves nothing of {len(labels)} images to train on")
     rows, held_out = split_indices(labels, settings.validation / len(labels), settings.seed)
     if samples > len(rows):
         raise UserError(f"--train-samples {samples}: only {len(rows)} of the images are not held out")
     if 0 < samples < len(rows):
-        _, chosen = split_indices(labels[rows], samples / len(rows), settings.seed)
-        rows = rows[chosen]
+        rows = rows[choose_indices(labels[rows], samples, settings.seed)]
     return rows, held_out
 
 

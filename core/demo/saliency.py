@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.backend import Array, array_module
-from core.layers import BatchNorm, Dropout, Layer, Sequential
+from core.layers import BatchNorm, Committee, Dropout, Layer, Sequential
 
 
 class Saliency:
@@ -63,8 +63,10 @@ def _as_at_test_time(layer: Layer) -> Layer:
         return _FrozenBatchNorm(layer)
     if isinstance(layer, Dropout):
         layer.rate = 0.0
+    if isinstance(layer, Committee):
+        layer.apart = False
     layer.input_grad = True
-    children = layer.layers if isinstance(layer, Sequential) else vars(layer)
+    children = layer.layers if isinstance(layer, Sequential | Committee) else vars(layer)
     for name, child in list(layer.children()):
         children[name] = _as_at_test_time(child)
     return layer

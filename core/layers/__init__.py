@@ -2,7 +2,7 @@
 
 from core.layers.activation import GELU, SELU, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from core.layers.base import Layer
-from core.layers.containers import Flatten, Residual, Sequential
+from core.layers.containers import Committee, Flatten, Residual, Sequential
 from core.layers.conv import Conv2d, ConvReLUPool
 from core.layers.dropout import Dropout
 from core.layers.linear import Linear
@@ -20,6 +20,7 @@ __all__ = [
     "SELU",
     "AvgPool2d",
     "BatchNorm",
+    "Committee",
     "Conv2d",
     "ConvReLUPool",
     "Dropout",

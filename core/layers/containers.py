@@ -76,6 +76,59 @@ class Residual(Layer):
         return self
 
 
+class Committee(Layer):
+    """Several networks that see the same input and learn apart, but answer together.
+
+    In training each member answers for itself: (N, ...) -> (members * N, C), the first member's rows first, so that the
+    loss of all rows is the mean of the members' own losses. Otherwise, and in training too with `apart` False, the
+    answer is the mean of theirs: (N, C). Members that start differently make different mistakes, and the mean of them
+    makes fewer (Hansen and Salamon, "Neural network ensembles", 1990).
+    """
+
+    def __init__(self, *members: Layer) -> None:
+        super().__init__()
+        if not members:
+            raise ValueError("Committee expected at least one member")
+        self.layers = {str(place): member for place, member in enumerate(members)}
+        self.apart = True
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        yield from self.layers.items()
+
+    def forward(self, x: Array, train: bool = False) -> Array:
+        self.remember(train, len(x))
+        answers = [member.forward(x, train) for member in self.layers.values()]
+        if train and self.apart:
+            y = self.workspace("all answers", (len(answers) * len(x), *answers[0].shape[1:]), like=answers[0])
+            array_module(x).concatenate(answers, out=y)
+            return y
+        return self._sum("mean answer", answers, 1 / len(answers))
+
+    def backward(self, dy: Array) -> Array | None:
+        N: int = self.recall()
+        members = self.layers.values()
+        if self.apart:
+            gradients = [member.backward(dy[n * N : (n + 1) * N]) for n, member in enumerate(members)]
+        else:
+            gradients = [member.backward(dy / len(members)) for member in members]
+        found = [gradient for gradient in gradients if gradient is not None]
+        return self._sum("dx", found, 1.0) if found else None
+
+    def _sum(self, name: str, parts: list[Array], factor: float) -> Array:
+        total = self.workspace(name, parts[0].shape, like=parts[0])
+        total[...] = parts[0]
+        for part in parts[1:]:
+            total += part
+        total *= factor
+        return total
+
+    def skip_input_grad(self) -> Layer:
+        """Spend nothing on the gradient of the input, in any member."""
+        for member in self.layers.values():
+            member.skip_input_grad()
+        return super().skip_input_grad()
+
+
 class Flatten(Layer):
     """(N, ...) -> (N, D): all axes but the first in one."""
 

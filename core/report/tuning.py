@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from core.report.metrics import Floats
-from core.report.style import BLUE, GREY, ORANGE, SKY, add_grid, new_figure, styled
+from core.report.style import BLUE, GREY, LINES, ORANGE, PAPER, SKY, add_grid, new_figure, styled
 
 LOG_FROM = 20  # a range of at least this ratio gets a logarithmic axis
 
@@ -65,22 +66,89 @@ def sweep(
 
 @styled
 def search(
-    changes: Sequence[Mapping[str, float]], values: Sequence[float], best: int, figure_name: str, notice: str = ""
+    changes: Sequence[Mapping[str, Any]], values: Sequence[float], best: int, figure_name: str, notice: str = ""
 ) -> Figure:
     """The validation figure of every finished trial against each setting that was searched; the best one is marked."""
     names = list(changes[0])
     figure = new_figure(4.2 * len(names) + 0.8, 4.2, notice)
     for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False, sharey=True)[0], strict=True):
-        x = np.asarray([trial[name] for trial in changes], float)
+        x, names_of_x = _places([trial[name] for trial in changes])
+        label = f"best: {names_of_x[int(x[best])] if names_of_x else format(x[best], '.3g')}"
         axes.plot(x, values, "o", color=GREY, alpha=0.7)
-        axes.plot(x[best], values[best], "o", color=ORANGE, markersize=9, label=f"best: {x[best]:.3g}")
-        _log_if_wide(axes, x)
+        axes.plot(x[best], values[best], "o", color=ORANGE, markersize=9, label=label)
+        if names_of_x:
+            axes.set_xticks(range(len(names_of_x)), names_of_x)
+            axes.set_xlim(-0.5, len(names_of_x) - 0.5)
+        else:
+            _log_if_wide(axes, x)
         axes.set_xlabel(name)
         axes.legend()
         add_grid(axes)
     figure.axes[0].set_ylabel(figure_name)
     figure.suptitle(f"Search: {len(values)} trials", x=0.01, ha="left", fontsize=13)
     return figure
+
+
+@styled
+def parallel_coordinates(
+    changes: Sequence[Mapping[str, Any]], values: Sequence[float], best: int, figure_name: str, notice: str = ""
+) -> Figure:
+    """Every finished trial as a line through its settings to its figure: the better, the darker; the best is marked."""
+    names = [*changes[0], figure_name]
+    columns = [*([trial[name] for trial in changes] for name in changes[0]), list(values)]
+    figure = new_figure(2.2 * len(names) + 1.4, 4.6, notice)
+    axes = figure.subplots()
+    heights = np.stack([_axis(axes, place, column) for place, column in enumerate(columns)])  # (settings + 1, trials)
+    rank = np.argsort(np.argsort(values)) / max(len(values) - 1, 1)
+    rank = 1 - rank if figure_name.endswith("loss") else rank
+    for trial in np.argsort(rank):
+        axes.plot(heights[:, trial], color=BLUE, alpha=0.1 + 0.6 * float(rank[trial]), linewidth=1.2)
+    axes.plot(heights[:, best], color=ORANGE, linewidth=2.6, label="best")
+    axes.set(xlim=(-0.3, len(names) - 0.5), ylim=(-0.06, 1.06), yticks=[])
+    axes.set_xticks(range(len(names)), names)
+    axes.spines[:].set_visible(False)
+    axes.set_title(f"Search: {len(values)} trials")
+    axes.legend(loc="upper right")
+    return figure
+
+
+def _axis(axes: Axes, place: int, values: Sequence[Any]) -> Floats:
+    """Draw one of the parallel axes with its labels; returns the height of each value on it, from 0 to 1."""
+    x, names = _places(values)
+    shown = np.log(x) if not names and x.min() > 0 and x.max() / x.min() >= LOG_FROM else x
+    low, extent = shown.min(), np.ptp(shown) or 1.0
+    heights = np.asarray((shown - low) / extent)
+    axes.axvline(place, color=LINES, linewidth=1.5, zorder=0)
+    for height in np.unique(heights) if names else (0.0, 1.0):
+        nearest = int(np.abs(heights - height).argmin())
+        text = names[int(x[nearest])] if names else f"{x[nearest]:.3g}"
+        axes.text(place + 0.04, height, text, va="center", fontsize=9, bbox={"color": PAPER, "pad": 1, "alpha": 0.8})
+    return heights
+
+
+@styled
+def time_against(
+    seconds: Sequence[float], values: Sequence[float], best: int, figure_name: str, notice: str = ""
+) -> Figure:
+    """The figure of every finished trial against the seconds that it took to reach it."""
+    figure = new_figure(7.0, 4.4, notice)
+    axes = figure.subplots()
+    axes.plot(seconds, values, "o", color=GREY, alpha=0.7)
+    axes.plot(seconds[best], values[best], "o", color=ORANGE, markersize=9, label="best")
+    axes.set(xlabel="seconds", ylabel=figure_name, title="Time and what it bought")
+    _log_if_wide(axes, np.asarray(seconds, float))
+    axes.legend()
+    add_grid(axes)
+    return figure
+
+
+def _places(values: Sequence[Any]) -> tuple[Floats, list[str]]:
+    """Numbers as they are; anything else numbered in order, with its names."""
+    if all(type(value) in (int, float) for value in values):
+        return np.asarray(values, float), []
+    order = sorted(set(values), key=lambda value: (value if isinstance(value, tuple) else (), str(value)))
+    names = ["x".join(map(str, value)) if isinstance(value, tuple) else str(value) for value in order]
+    return np.asarray([order.index(value) for value in values], float), names
 
 
 def _log_if_wide(axes: Axes, x: Floats) -> None:

@@ -16,9 +16,11 @@ from core.errors import UserError
 from core.training.files import save_picture
 from core.training.guard import NotFiniteError
 from core.training.history import Row
-from core.training.tuning import Settings, Train, as_table, variant, write_table
+from core.training.tuning import Settings, Train, as_table, as_text, variant, write_table
 
-SPACE = {"lr": (1e-5, 1e-1), "weight_decay": (1e-7, 1e-2)}  # searched on a logarithmic scale
+# Setting to its lowest and highest value, searched on a logarithmic scale, or to a list of choices.
+Space = Mapping[str, "tuple[float, float] | list[Any]"]
+SPACE: Space = {"lr": (1e-5, 1e-1), "weight_decay": (1e-7, 1e-2)}
 TRIALS_BEFORE_PRUNING = 5
 EPOCHS_BEFORE_PRUNING = 1
 SHOWN = 10
@@ -29,28 +31,29 @@ def search(
     train: Train,
     folder: Path,
     notice: str = "",
-    space: Mapping[str, tuple[float, float]] = SPACE,
+    space: Space = SPACE,
 ) -> Settings:
-    """Try `settings.search` combinations out of `space` (setting to lowest and highest); returns the best settings.
+    """Try `settings.search` combinations out of `space`; returns the best settings.
 
-    Trials are called <name>-search/<number>; study.journal, search.csv and search.png are in `folder`. All processes
-    that search in `folder` work on the same number of trials, and trials of an interrupted search count. After an epoch
-    that is worse than the median of the other trials at that epoch, a trial is given up. A trial whose numbers overflow
-    counts as failed. Raises UserError when Optuna is not installed or no trial succeeds.
+    Trials are called <name>-search/<number>. In `folder` are study.journal, search.csv and three pictures: search.png
+    (the figure against each setting), parallel.png (all settings side by side) and time.png. All processes that search
+    in `folder` work on the same number of trials, and trials of an interrupted search count. After an epoch that is
+    worse than the median of the other trials at that epoch, a trial is given up. A trial whose numbers overflow counts
+    as failed. Raises UserError when Optuna is not installed or no trial succeeds.
     """
     optuna = _optuna()
     study = _open_study(optuna, settings, folder)
     monitored = f"validation_{settings.monitor}"
     while sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)) < settings.search:
         trial = study.ask()
-        changes = {name: trial.suggest_float(name, *ends, log=True) for name, ends in space.items()}
+        changes = _suggest(trial, space)
 
         def watch(epoch: int, row: Row, trial: Any = trial) -> None:
             trial.report(row[monitored], epoch)
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        shown = ", ".join(f"{name} {value:.3g}" for name, value in changes.items())
+        shown = ", ".join(f"{name} {as_text(value)}" for name, value in changes.items())
         print(f"\ntrial {trial.number}: {shown}", flush=True)
         try:
             row = train(variant(settings, f"{settings.run_name}-search/{trial.number:04d}", changes), watch=watch)
@@ -63,7 +66,28 @@ def search(
         else:
             trial.set_user_attr("row", row)
             study.tell(trial, row[monitored])
-    return _conclude(optuna, study, settings, folder, notice)
+    return _conclude(optuna, study, settings, folder, notice, space)
+
+
+def _suggest(trial: Any, space: Space) -> dict[str, Any]:
+    """What the study wants to try next. It knows choices by their text, because it can store no tuple."""
+    drawn = {
+        name: trial.suggest_float(name, *values, log=True)
+        if isinstance(values, tuple)
+        else trial.suggest_categorical(name, [as_text(value) for value in values])
+        for name, values in space.items()
+    }
+    return _as_settings(drawn, space)
+
+
+def _as_settings(drawn: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """The study's values as settings: a choice instead of its text."""
+    choices = {name: {as_text(value): value for value in values} for name, values in space.items()}
+    return {
+        name: value if isinstance(space[name], tuple) else choices[name][value]
+        for name, value in drawn.items()
+        if name in space
+    }
 
 
 def _optuna() -> Any:
@@ -99,19 +123,23 @@ def _open_study(optuna: Any, settings: Settings, folder: Path) -> Any:
     return study
 
 
-def _conclude(optuna: Any, study: Any, settings: Settings, folder: Path, notice: str) -> Settings:
+def _conclude(optuna: Any, study: Any, settings: Settings, folder: Path, notice: str, space: Space) -> Settings:
     """Print and write the finished trials; returns the settings of the best one."""
     from core.report import tuning
 
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if not complete:
         raise UserError(f"none of the {settings.search} trials in {folder} succeeded; search around a lower --lr")
-    changes, rows = [trial.params for trial in complete], [trial.user_attrs["row"] for trial in complete]
+    changes = [_as_settings(trial.params, space) for trial in complete]
+    rows = [trial.user_attrs["row"] for trial in complete]
     values = [trial.value for trial in complete]
     best = [trial.number for trial in complete].index(study.best_trial.number)
     write_table(folder / "search.csv", changes, rows)
     monitored = f"validation_{settings.monitor}"
+    seconds = [row["seconds"] for row in rows]
     save_picture(tuning.search(changes, values, best, monitored, notice), folder / "search.png")
+    save_picture(tuning.parallel_coordinates(changes, values, best, monitored, notice), folder / "parallel.png")
+    save_picture(tuning.time_against(seconds, values, best, monitored, notice), folder / "time.png")
     lines = as_table(changes, rows, monitored, highest_first=settings.monitor != "loss").splitlines()
     print("\n" + "\n".join(lines[: SHOWN + 1]), flush=True)
     return variant(settings, settings.name, changes[best])

@@ -152,6 +152,17 @@ def test_a_search_finds_good_settings_and_says_so(tmp_path, capsys):
     assert "given up: worse than the median" in capsys.readouterr().out
 
 
+def test_a_search_among_choices(tmp_path):
+    space = {"lr": (1e-4, 1e-2), "hidden": [(64,), (256, 128)], "batch_size": [32, 64], "optimizer": ["adam", "sgd"]}
+    best = search(settings_of("--search", "8"), fake_train, tmp_path, space=space)
+    assert best.hidden in space["hidden"]
+    assert {settings.batch_size for settings in trained} == {32, 64}
+    with (tmp_path / "search.csv").open() as file:
+        assert {row["hidden"] for row in csv.DictReader(file)} == {"64", "256x128"}
+    for picture in ("search", "parallel", "time"):
+        assert (tmp_path / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_an_interrupted_search_goes_on(tmp_path):
     def interrupted(settings, *, watch=None):
         if len(trained) == 4:

@@ -39,7 +39,7 @@ def take_from_cache(runs: Path, folder: Path, key: str) -> Row | None:
 
     None, and nothing is done, where there is no such run or its weights have been changed since.
     """
-    for note in sorted(runs.glob(f"*/{FINISHED}"), key=lambda path: path.parent != folder):  # its own folder first
+    for note in sorted(runs.rglob(FINISHED), key=lambda path: path.parent != folder):  # its own folder first
         try:
             known = json.loads(note.read_text("utf-8"))
             weights = (note.parent / BEST).read_bytes()

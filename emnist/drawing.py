@@ -15,7 +15,6 @@ from core.demo.strokes import Stroke
 PEN = 2.65  # pixels: with it, traced characters of EMNIST get the mean ink of the originals
 TOGETHER = 0.35  # of the narrower one: strokes that overlap more than this belong to one symbol
 LOW = 0.7  # of the height of the line, from which on a dot separates decimals
-DOT = 0.22  # of the height of the line: a smaller stroke, as high as wide, is a dot
 SPACE = 14  # units between the symbols of an example
 
 # Points of operators on a pad of 100 x 100; "x" is not among them, because it is a letter too.
@@ -29,18 +28,16 @@ OPERATORS: dict[str, list[Stroke]] = {
 
 @dataclass(frozen=True)
 class Symbol:
-    """One symbol of the line: its picture uint8 (28, 28), its strokes, and where it lies, as shares of the line."""
+    """One symbol: its picture uint8 (28, 28), its strokes, and where its middle is, from 0 (top of the line) to 1."""
 
     picture: Picture
     strokes: list[Stroke]
-    top: float
-    bottom: float
-    height: float
+    middle: float
 
     @property
     def is_low(self) -> bool:
         """Whether it stands at the foot of the line, as a decimal point does."""
-        return (self.top + self.bottom) / 2 > LOW
+        return self.middle > LOW
 
 
 def part(strokes: Sequence[Stroke], pen: float) -> list[Symbol]:
@@ -63,7 +60,11 @@ def part(strokes: Sequence[Stroke], pen: float) -> list[Symbol]:
         return []
     top, bottom = min(group.low[1] for group in groups), max(group.high[1] for group in groups)
     height = max(bottom - top, 1e-9)
-    return [_as_symbol(group, top, height, pen) for group in groups]
+    middles = [float((group.low[1] + group.high[1]) / 2 - top) / height for group in groups]
+    return [
+        Symbol(picture_of(group.strokes, pen), group.strokes, middle)
+        for group, middle in zip(groups, middles, strict=True)
+    ]
 
 
 class _Group:
@@ -82,12 +83,6 @@ class _Group:
     def absorb(self, other: _Group) -> None:
         self.strokes = [*self.strokes, *other.strokes]
         self.low, self.high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
-
-
-def _as_symbol(group: _Group, top: float, height: float, pen: float) -> Symbol:
-    picture = picture_of(group.strokes, pen)
-    low, high = ((float(edge) - top) / height for edge in (group.low[1], group.high[1]))
-    return Symbol(picture, group.strokes, low, high, float(max(group.high - group.low)) / height)
 
 
 def picture_of(strokes: Sequence[Stroke], pen: float) -> Picture:

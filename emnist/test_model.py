@@ -62,6 +62,7 @@ def test(settings: Settings) -> None:
         model=str(reader.architecture),
         dataset=describe(prepared.info["recipe"]),
         script=Path(__file__),
+        settings=settings,
         limits=LIMITS,
     )
     labels, answers = prepared.arrays["test_labels"].astype(np.int64), logits.argmax(axis=1)

@@ -26,9 +26,9 @@ def load_reader(run: str) -> Reader:
     return load_trained(weights, command, read_architecture, build)
 
 
-def read_architecture(stored: dict[str, Any], tensors: Tensors) -> Architecture:
+def read_architecture(about: dict[str, Any], tensors: Tensors) -> Architecture:
     """The architecture that `Architecture.to_dict` described; ValueError unless the saved matrices are its own."""
-    architecture = Architecture.from_dict(stored)
+    architecture = Architecture.from_dict(about["architecture"])
     saved = sorted(tensor.shape for tensor in tensors.values() if tensor.ndim == 2)
     if sorted(architecture.matrices()) != saved:
         raise ValueError(f"{architecture} does not fit matrices {saved}")

@@ -6,25 +6,26 @@ Whatever the way, the arrays are compared with the publisher's by checksum at th
 
 from __future__ import annotations
 
-import hashlib
 import string
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from core.data.fetch import FetchError, download, downloads_folder, named_mirror
-from core.data.image_csv import read_image_csv, write_image_csv
-from core.data.prepared import INFO, Arrays, Prepared
-from core.data.readers import idx_header, read_idx_pair
-from core.data.setup import Info, SetupSettings, check_settings, megabytes, set_up, shown
+from core.data.fetch import named_mirror
+from core.data.image_files import (
+    PARTS,
+    altered_files,
+    csv_checksums,
+    fetch_images,
+    idx_sha256,
+    read_csv_files,
+    write_csv_files,
+)
+from core.data.prepared import Arrays, Prepared
+from core.data.setup import Info, SetupSettings, check_settings, set_up
 from core.data.sources import DataSet
-from core.data.verify import sha256_of_content
-from core.errors import UserError
 
-PARTS = {"train": "training", "test": "test"}
 STAND_IN = {"train": 12_000, "test": 2_000}
 NOT_COMPARABLE = "figures are not comparable with published ones"
 
@@ -53,7 +54,8 @@ def set_up_images(data_set: DataSet, settings: ImageSettings, project: Path, com
         if settings.synthetic:
             arrays, facts = _make_stand_in(data_set, settings.subset)
         else:
-            arrays = _read_csv_files(data_set, settings) or _fetch(data_set, settings, project)
+            csv = settings.from_csv
+            arrays = read_csv_files(csv, len(data_set.classes)) if csv else fetch_images(data_set, settings, project)
             arrays, facts = _judge(arrays, data_set, settings, recipe)
         counts = {part: len(arrays[f"{part}_labels"]) for part in PARTS}
         call = command + _flags(settings)
@@ -62,7 +64,7 @@ def set_up_images(data_set: DataSet, settings: ImageSettings, project: Path, com
     prepared = set_up(data_set.title, folder, settings, recipe, gather)
     _print_summary(prepared)
     if settings.csv:
-        _write_csv_files(folder, prepared)
+        write_csv_files(folder, prepared)
     return prepared
 
 
@@ -72,49 +74,13 @@ def _recipe(data_set: DataSet, settings: ImageSettings) -> Info:
     if settings.synthetic:
         recipe["origin"] = "synthetic"
     elif settings.from_csv:
-        recipe |= {"origin": "csv", "files": {path.name: _checksum(path) for path in settings.from_csv}}
+        recipe |= {"origin": "csv", "files": csv_checksums(settings.from_csv)}
     return recipe
-
-
-def _checksum(path: Path) -> str:
-    try:
-        return sha256_of_content(path)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--from-csv {path}: cannot be read ({reason})") from error
-
-
-def _read_csv_files(data_set: DataSet, settings: ImageSettings) -> Arrays | None:
-    if not settings.from_csv:
-        return None
-    arrays: Arrays = {}
-    for part, path in zip(PARTS, settings.from_csv, strict=True):
-        arrays[f"{part}_images"], arrays[f"{part}_labels"] = read_image_csv(path, len(data_set.classes))
-    return arrays
-
-
-def _fetch(data_set: DataSet, settings: ImageSettings, project: Path) -> Arrays:
-    downloads = downloads_folder(project, settings.data_dir)
-    paths = {}
-    for role, file in data_set.files.items():
-        try:
-            found = download(file, downloads, settings.mirror, settings.offline, settings.allow_unverified)
-        except FetchError as error:
-            raise FetchError(f"{error}; --synthetic makes stand-in data without any network") from None
-        if found.address:
-            print(f"downloaded {shown(found.path)} ({megabytes(found.path.stat().st_size)})")
-        paths[role] = found.path
-    arrays: Arrays = {}
-    for part in PARTS:
-        pair = read_idx_pair(paths[f"{part}_images"], paths[f"{part}_labels"], len(data_set.classes))
-        arrays[f"{part}_images"], arrays[f"{part}_labels"] = pair
-    return arrays
 
 
 def _judge(arrays: Arrays, data_set: DataSet, settings: ImageSettings, recipe: Info) -> tuple[Arrays, Info]:
     """Compare with the publisher's checksums, cut to the subset, and say in the notice what is not as published."""
-    digests = {role: _content_sha256(array) for role, array in arrays.items()}
-    altered = [role for role, file in data_set.files.items() if digests[role] != file.content_sha256]
+    altered = altered_files(data_set, arrays)
     kept = {role: array[: settings.subset] for role, array in arrays.items()}
     cuts = [
         f"{len(kept[role]):,} of {len(arrays[role]):,} {name}"
@@ -132,7 +98,7 @@ def _judge(arrays: Arrays, data_set: DataSet, settings: ImageSettings, recipe: I
         origin, files = "csv", recipe["files"]
     else:
         origin = "mirror" if named_mirror(settings.mirror) else "publisher"
-        files = {file.name: digests[role] for role, file in data_set.files.items()}
+        files = {file.name: idx_sha256(arrays[role]) for role, file in data_set.files.items()}
     return kept, {
         "origin": origin,
         "complete": not notices,
@@ -142,13 +108,6 @@ def _judge(arrays: Arrays, data_set: DataSet, settings: ImageSettings, recipe: I
         "licence": data_set.licence,
         "citation": data_set.citation,
     }
-
-
-def _content_sha256(array: NDArray[np.uint8]) -> str:
-    """The checksum that the uncompressed IDX file of this array has."""
-    digest = hashlib.sha256(idx_header(array))
-    digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def _make_stand_in(data_set: DataSet, subset: int | None) -> tuple[Arrays, Info]:
@@ -187,14 +146,3 @@ def _print_summary(prepared: Prepared) -> None:
         print(f"{name:<12}{train:>9,}{test:>7,}")
     if prepared.info["notice"]:
         print(f"NOTICE: {prepared.info['notice']}")
-
-
-def _write_csv_files(folder: Path, prepared: Prepared) -> None:
-    """Write those CSV files that are not younger than the prepared data."""
-    for part in PARTS:
-        path = folder.with_name(f"{folder.name}_{part}.csv")
-        if path.exists() and path.stat().st_mtime >= (folder / INFO).stat().st_mtime:
-            print(f"{shown(path)} is there already")
-            continue
-        write_image_csv(path, prepared.arrays[f"{part}_images"], prepared.arrays[f"{part}_labels"])
-        print(f"wrote {shown(path)} ({megabytes(path.stat().st_size)})")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from core.cli import main
-from core.data import fetch, image_setup
+from core.data import fetch, image_files
 from core.data.prepared import load_prepared
 from core.data.readers import idx_header
 from core.data.sources import DATA_SETS, MNIST
@@ -289,7 +289,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(call, archive, arguments, reason)
 
 
 def test_a_folder_with_other_things_is_refused_before_any_download(call, tmp_path, monkeypatch):
-    monkeypatch.setattr(image_setup, "download", None)
+    monkeypatch.setattr(image_files, "download", None)
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").touch()
     code, _, err = call("--archive", tmp_path / "home")

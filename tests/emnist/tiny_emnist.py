@@ -13,6 +13,7 @@ from PIL import Image
 
 from core.data.prepared import save_prepared
 from core.data.readers import idx_header
+from core.layers import Layer
 from core.training.checkpoint import save_checkpoint
 from emnist.model import Architecture, build
 from emnist.setup_data import stand_in
@@ -105,8 +106,10 @@ def make_archive(folder: Path, train: int = 408, test: int = 102) -> Path:
     return folder
 
 
-def make_run(folder: Path, architecture: Architecture | None = None, **changes: object) -> Path:
-    """A run folder as training leaves it; the weights are as they were drawn."""
+def make_run(
+    folder: Path, architecture: Architecture | None = None, weights: Layer | None = None, **changes: object
+) -> Path:
+    """A run folder as training leaves it; the weights are as they were drawn, unless others are given."""
     architecture = architecture or Architecture(51, hidden=(16,))
     _, facts = stand_in(SYMBOLS)
     description = {
@@ -120,6 +123,6 @@ def make_run(folder: Path, architecture: Architecture | None = None, **changes: 
         },
     }
     folder.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(folder / "best.safetensors", build(architecture).state_dict(), description | changes)
+    save_checkpoint(folder / "best.safetensors", (weights or build(architecture)).state_dict(), description | changes)
     (folder / "config.json").write_text(json.dumps({"data": {"dataset": "emnist"}}))
     return folder

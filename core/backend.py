@@ -36,7 +36,7 @@ def why_no_gpu() -> str:
     try:
         cupy = _cupy()
     except ImportError:
-        return 'CuPy is not installed (pip install "barenets[gpu-cuda12]" or "barenets[gpu-cuda13]")'
+        return 'CuPy is not installed (pip install -e ".[gpu-cuda12]" or ".[gpu-cuda13]")'
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:

@@ -92,7 +92,7 @@ def test_a_preset_gives_the_values_to_start_from(arguments, hidden):
 
 
 def test_an_unknown_preset_is_refused():
-    with pytest.raises(UserError, match="huge.*preset"):
+    with pytest.raises(UserError, match=r"huge.*preset"):
         cli.parse(WithPreset, ["--preset", "huge"], presets={"default": WithPreset()})
 
 

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from core.data.verify import GZIP_MAGIC
 from core.errors import UserError
@@ -76,7 +76,7 @@ def _zip_files(stream: BinaryIO, wanted: Callable[[str], bool], largest: int, pa
 
 def _tar_files(stream: BinaryIO, wanted: Callable[[str], bool], largest: int, path: Path) -> Iterator[Member]:
     budget = 2 * BLOCK * MOST_FILES + 20 * path.stat().st_size
-    with gzip.open(stream) as plain, tarfile.open(fileobj=_Capped(plain, budget, path), mode="r|") as archive:
+    with gzip.open(stream) as plain, tarfile.open(fileobj=cast("BinaryIO", _Capped(plain, budget, path)), mode="r|") as archive:
         for count, info in enumerate(archive):
             _check_count(count, path)
             if not info.isfile() or not wanted(info.name):

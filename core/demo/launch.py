@@ -36,7 +36,7 @@ def require_gradio() -> Any:
     try:
         import gradio
     except ImportError:
-        raise UserError('the demos need Gradio: pip install "barenets[demo]"') from None
+        raise UserError('the demos need Gradio: pip install -e ".[demo]"') from None
     return gradio
 
 

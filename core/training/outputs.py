@@ -87,7 +87,7 @@ class Events:
         try:
             from tensorboardX import SummaryWriter  # type: ignore[import-untyped, unused-ignore]
         except ImportError:
-            raise UserError('--tensorboard needs tensorboardX: pip install "barenets[tensorboard]"') from None
+            raise UserError('--tensorboard needs tensorboardX: pip install -e ".[tensorboard]"') from None
         self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def write(self, row: Row) -> None:

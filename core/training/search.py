@@ -94,7 +94,7 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError:
-        raise UserError('--search needs Optuna: pip install "barenets[search]"') from None
+        raise UserError('--search needs Optuna: pip install -e ".[search]"') from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

@@ -132,7 +132,7 @@ def test_without_gradio_there_is_one_line_and_exit_code_2(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, app.__file__], capture_output=True, text=True, env=environment)
     assert done.returncode == 2
-    assert done.stderr == 'error: the demos need Gradio: pip install "barenets[demo]"\n'
+    assert done.stderr == 'error: the demos need Gradio: pip install -e ".[demo]"\n'
 
 
 @pytest.mark.parametrize("port", [-1, 70_000])

@@ -76,18 +76,20 @@ def _zip_files(stream: BinaryIO, wanted: Callable[[str], bool], largest: int, pa
 
 def _tar_files(stream: BinaryIO, wanted: Callable[[str], bool], largest: int, path: Path) -> Iterator[Member]:
     budget = 2 * BLOCK * MOST_FILES + 20 * path.stat().st_size
-    with gzip.open(stream) as plain, tarfile.open(fileobj=cast("BinaryIO", _Capped(plain, budget, path)), mode="r|") as archive:
-        for count, info in enumerate(archive):
-            _check_count(count, path)
-            if not info.isfile() or not wanted(info.name):
-                continue
-            if info.size > largest:
-                raise UserError(f"{path}: {info.name} is larger than the {largest:,} bytes that it may have")
-            content = archive.extractfile(info)
-            data = content.read() if content else b""
-            if len(data) != info.size:
-                raise EOFError
-            yield Member(info.name, data, bool(info.mode & EXECUTABLE))
+    with gzip.open(stream) as plain:
+        capped = cast("BinaryIO", _Capped(plain, budget, path))  # it has the one method that is called
+        with tarfile.open(fileobj=capped, mode="r|") as archive:
+            for count, info in enumerate(archive):
+                _check_count(count, path)
+                if not info.isfile() or not wanted(info.name):
+                    continue
+                if info.size > largest:
+                    raise UserError(f"{path}: {info.name} is larger than the {largest:,} bytes that it may have")
+                content = archive.extractfile(info)
+                data = content.read() if content else b""
+                if len(data) != info.size:
+                    raise EOFError
+                yield Member(info.name, data, bool(info.mode & EXECUTABLE))
 
 
 class _Capped:

@@ -19,6 +19,7 @@ try:
 
     from core.backend import Array
     from core.cli import main
+    from core.data.ink import Picture
     from core.demo import cards
     from core.demo.canvas import drawing_pad
     from core.demo.launch import LaunchSettings, launch, require_gradio
@@ -54,13 +55,18 @@ class LineReader:
         self.reader = reader
         self._lock = threading.Lock()  # layers reuse their workspaces, so two answers at once would mix
 
-    def read(self, strokes: list[Stroke]) -> tuple[Reading, list[Array], Array]:
-        """The reading, the pictures uint8 (28, 28) of the symbols, and the probabilities (S, K) of their classes."""
+    def read(self, strokes: list[Stroke]) -> tuple[Reading, list[Picture], Array]:
+        """The reading, the pictures uint8 (28, 28) of the symbols, and the probabilities (S, K) of their classes.
+
+        Each symbol is shown to the network as a character and as a sign; its probabilities are the mean of the answers.
+        """
         symbols = part(strokes, PEN)
-        pictures = [symbol.picture for symbol in symbols]
+        pictures = [symbol.as_character for symbol in symbols]
+        both = np.stack([*pictures, *(symbol.as_sign for symbol in symbols)])  # (2 S, 28, 28)
         with self._lock:
-            logits = self.reader.network.forward(prepare(self.reader, np.stack(pictures)))
-            probabilities = softmax(logits).astype(np.float64)  # (S, K)
+            logits = self.reader.network.forward(prepare(self.reader, both))
+            answers = softmax(logits).astype(np.float64)  # (2 S, K)
+        probabilities = answers.reshape(2, len(symbols), -1).mean(axis=0)  # (S, K)
         reading = read_line(probabilities, [symbol.is_low for symbol in symbols], self.reader.classes)
         return reading, pictures, probabilities
 

@@ -1,4 +1,9 @@
-"""From the strokes of a line of writing to one 28 x 28 picture for each symbol, as EMNIST would show it."""
+"""From the strokes of a line of writing to 28 x 28 pictures of its symbols.
+
+Characters and signs were learned from two data sets of different looks: EMNIST's characters are soft and leave a
+margin, the signs of BHMSDS are thin, hard and fill the picture. What a stroke on the pad will turn out to be is not
+known before it is read. So each symbol is drawn in both ways.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.data.ink import BOX, Picture, emnist_style
+from core.data.ink import BOX, SIDE, Picture, centred, emnist_style, scaled
 from core.demo.examples import DIGITS
 from core.demo.raster import draw
 from core.demo.strokes import Stroke
 
 PEN = 2.65  # pixels: with it, traced characters of EMNIST get the mean ink of the originals
+THIN_PEN = 2.5  # pixels: the mean stroke of BHMSDS
 TOGETHER = 0.35  # of the narrower one: strokes that overlap more than this belong to one symbol
 LOW = 0.7  # of the height of the line, from which on a dot separates decimals
 SPACE = 14  # units between the symbols of an example
@@ -28,9 +34,10 @@ OPERATORS: dict[str, list[Stroke]] = {
 
 @dataclass(frozen=True)
 class Symbol:
-    """One symbol: its picture uint8 (28, 28), its strokes, and where its middle is, from 0 (top of the line) to 1."""
+    """One symbol: as a character and as a sign, each uint8 (28, 28), and where its middle is, from 0 (top) to 1."""
 
-    picture: Picture
+    as_character: Picture
+    as_sign: Picture
     strokes: list[Stroke]
     middle: float
 
@@ -62,7 +69,7 @@ def part(strokes: Sequence[Stroke], pen: float) -> list[Symbol]:
     height = max(bottom - top, 1e-9)
     middles = [float((group.low[1] + group.high[1]) / 2 - top) / height for group in groups]
     return [
-        Symbol(picture_of(group.strokes, pen), group.strokes, middle)
+        Symbol(as_character(group.strokes, pen), as_sign(group.strokes, pen), group.strokes, middle)
         for group, middle in zip(groups, middles, strict=True)
     ]
 
@@ -85,15 +92,24 @@ class _Group:
         self.low, self.high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
 
 
-def picture_of(strokes: Sequence[Stroke], pen: float) -> Picture:
-    """Strokes (P, 2) as EMNIST shows a character: uint8 (28, 28).
+def as_character(strokes: Sequence[Stroke], pen: float) -> Picture:
+    """Strokes (P, 2) as EMNIST shows a character: uint8 (28, 28)."""
+    return emnist_style(_draw(strokes, pen, PEN, BOX))
 
-    They are drawn with EMNIST's pen, or with the `pen` of the drawing where that is wider after scaling: so a dot,
-    which is nothing but pen, fills the box, as it does in BHMSDS.
+
+def as_sign(strokes: Sequence[Stroke], pen: float) -> Picture:
+    """Strokes (P, 2) as BHMSDS shows a sign, with a thin pen, hard edges and no margin: uint8 (28, 28)."""
+    soft = centred(scaled(_draw(strokes, pen, THIN_PEN, SIDE), SIDE))
+    return np.asarray(np.where(soft > 127, 255, 0), np.uint8)
+
+
+def _draw(strokes: Sequence[Stroke], pen: float, usual: float, box: int) -> Picture:
+    """Draw with the `usual` pen of pictures whose ink fills `box` pixels, or with that of the drawing if it is wider.
+
+    So a dot, which is nothing but pen, becomes a blob, as it is in BHMSDS.
     """
-    points = np.concatenate(list(strokes))
-    extent = float(np.ptp(points, axis=0).max())
-    return emnist_style(draw(strokes, max(PEN, pen * BOX / (extent + pen)), box=BOX))
+    extent = float(np.ptp(np.concatenate(list(strokes)), axis=0).max())
+    return draw(strokes, max(usual, pen * box / (extent + pen)), box=box)
 
 
 def example(text: str) -> list[Stroke]:

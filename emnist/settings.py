@@ -92,13 +92,13 @@ PRESETS: dict[str, Settings] = {
     "default": replace(CLASSIC, preset="default"),
     "classic": CLASSIC,
     "mlp-best": Settings(
-        preset="mlp-best", epochs=40, batch_size=256, hidden=(1024, 512), batch_norm=True, dropout=0.25,
+        preset="mlp-best", epochs=40, batch_size=256, hidden=(1536, 1024), batch_norm=True, dropout=0.2,
         optimizer="adamw", lr=2e-3, schedule="one_cycle", weight_decay=0.05, ema_decay=0.999, ema_every=4,
-        validation=0.05, rotate=8, scale=0.1, shear=8, shift=1, elastic=25,
+        validation=0.05, rotate=8, scale=0.1, shear=8, shift=1, elastic=20,
     ),
     "cnn": Settings(
-        preset="cnn", epochs=20, batch_size=256, filters=(32, 64, 128), hidden=(256,), batch_norm=True, dropout=0.4,
+        preset="cnn", epochs=14, batch_size=256, filters=(32, 64, 128), hidden=(256,), batch_norm=True, dropout=0.4,
         optimizer="adamw", lr=3e-3, schedule="one_cycle", weight_decay=0.05, ema_decay=0.999, ema_every=4,
-        label_smoothing=0.1, validation=0.05, rotate=8, scale=0.1, shear=8, shift=1, elastic=25,
+        label_smoothing=0.1, validation=0.05, rotate=8, scale=0.1, shear=8, shift=1, elastic=20,
     ),
 }  # fmt: skip

@@ -1,4 +1,7 @@
-"""The handwritten symbols of BHMSDS: read from its archive, and made to look like EMNIST's characters."""
+"""The handwritten symbols of BHMSDS: read from its archive, and placed like EMNIST's characters.
+
+Their size stays: in BHMSDS a symbol fills the picture, in EMNIST a character leaves two pixels free on each side.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import numpy as np
 from core.backend import Array
 from core.data.archives import Member, archive_files
 from core.data.fetch import FetchError, download, downloads_folder
-from core.data.ink import emnist_style, read_grey_png
+from core.data.ink import centred, read_grey_png
 from core.data.setup import SetupSettings, megabytes, shown
 from core.data.sources import BHMSDS
 from core.data.splits import split_indices
@@ -39,7 +42,7 @@ class Symbols:
 
 
 def get_symbols(chosen: Sequence[str], settings: SetupSettings, project: Path) -> Symbols:
-    """The chosen symbols, white on black, placed like EMNIST's characters; each different picture once.
+    """The chosen symbols, white on black, in the middle of the picture; each different picture once.
 
     Raises UserError when they cannot be had, or are not the pinned ones and --allow-unverified is missing.
     """
@@ -95,7 +98,7 @@ def read_pictures(members: Sequence[Member], chosen: Sequence[str], path: Path) 
             raise UserError(f"{path}: holds no picture of {symbol}")
         for member in sorted(different.values()):
             grey = read_grey_png(member.data, f"{path}: {member.path}", (28, 28))
-            images.append(emnist_style(np.uint8(255) - grey))
+            images.append(centred(np.uint8(255) - grey))
             labels.append(label)
     return np.stack(images), np.array(labels, np.int64)
 

@@ -8,7 +8,7 @@ from tiny_emnist import SYMBOLS
 
 from core.demo.examples import DIGITS
 from emnist.classes import MERGED
-from emnist.drawing import OPERATORS, example, part, picture_of
+from emnist.drawing import OPERATORS, as_character, as_sign, example, part
 from emnist.lookalikes import as_lines, measure_lookalikes, measure_parts
 from emnist.reading import read_line
 
@@ -24,7 +24,9 @@ def test_a_line_is_parted_into_its_symbols(text, scale):
     assert [len(symbol.strokes) for symbol in symbols] == [
         len(DIGITS[int(c)] if c.isdigit() else OPERATORS[c]) for c in text
     ]
-    assert all(symbol.picture.shape == (28, 28) and symbol.picture.max() > 200 for symbol in symbols)
+    assert all(
+        picture.shape == (28, 28) and picture.max() > 200 for s in symbols for picture in (s.as_character, s.as_sign)
+    )
 
 
 def test_an_empty_line_has_no_symbols():
@@ -43,15 +45,23 @@ def test_a_dot_fills_the_picture_and_only_a_low_one_is_a_decimal_point():
     digits = [DIGITS[3], [stroke + np.array([80.0, 0]) for stroke in DIGITS[5]]]
     low = part([*digits[0], *digits[1], tap], pen=8)[-1]
     assert low.is_low
-    assert (low.picture > 127).sum() > 300
+    assert (low.as_character > 127).sum() > 300
     high = part([*digits[0], *digits[1], tap - np.array([0, 36.0])], pen=8)[-1]
     assert not high.is_low
 
 
 def test_a_small_symbol_is_drawn_with_emnists_pen():
     """However large a digit is written, its line is as wide as in the training data."""
-    inks = [picture_of([stroke * scale for stroke in DIGITS[2]], pen=8).mean() for scale in (1.0, 2.0, 4.0)]
+    inks = [as_character([stroke * scale for stroke in DIGITS[2]], pen=8).mean() for scale in (1.0, 2.0, 4.0)]
     assert max(inks) - min(inks) < 0.1 * max(inks)
+
+
+def test_a_sign_is_thin_and_hard_and_fills_the_picture():
+    plus = as_sign(OPERATORS["+"], pen=3)
+    assert set(np.unique(plus)) == {0, 255}
+    assert plus.any(axis=1).sum() >= 27
+    assert plus.any(axis=0).sum() >= 27
+    assert plus.mean() < as_character(OPERATORS["+"], pen=3).mean()
 
 
 def probabilities(*symbols: dict[str, float]) -> np.ndarray:

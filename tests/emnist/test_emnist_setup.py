@@ -59,12 +59,12 @@ def test_characters_are_upright_and_symbols_follow_them(settings):
     np.testing.assert_array_equal(np.bincount(labels[84:], minlength=18)[14:], [18] * 4)
 
 
-def test_symbols_are_white_on_black_and_placed_like_characters(settings):
+def test_symbols_are_white_on_black_and_in_the_middle(settings):
     images = prepare(settings).arrays["train_images"][84:]  # (72, 28, 28)
-    assert images[:, [0, 1, -1]].max() < 30, "two pixels are left free, but for the soft edge of the ink"
     assert (images.max(axis=(1, 2)) > 200).all()
-    rows = np.flatnonzero((images[0] > 40).any(axis=1))
-    assert (rows[0], rows[-1]) == (2, 25)
+    rows, columns = (np.flatnonzero((images[0] > 40).any(axis=axis)) for axis in (1, 0))
+    assert (rows[0], rows[-1]) == (12, 15), "4 pixels high, as published"
+    assert columns.mean() == pytest.approx(13.5, abs=0.5)
 
 
 def test_symbols_are_parted_once_and_for_all_and_no_picture_is_in_both_parts(settings):

@@ -1,7 +1,7 @@
 """From the strokes of a line of writing to 28 x 28 pictures of its symbols.
 
 Characters and signs were learned from two data sets of different looks: EMNIST's characters are soft and leave a
-margin, the signs of BHMSDS are thin, hard and fill the picture. What a stroke on the pad will turn out to be is not
+margin, the signs of BHMSDS are hard-edged and fill the picture. What a stroke on the pad will turn out to be is not
 known before it is read. So each symbol is drawn in both ways.
 """
 
@@ -18,7 +18,7 @@ from core.demo.raster import draw
 from core.demo.strokes import Stroke
 
 PEN = 2.65  # pixels: with it, traced characters of EMNIST get the mean ink of the originals
-THIN_PEN = 2.5  # pixels: the mean stroke of BHMSDS
+SIGN_PEN = 2.5  # pixels: the mean stroke of BHMSDS
 TOGETHER = 0.35  # of the narrower one: strokes that overlap more than this belong to one symbol
 LOW = 0.7  # of the height of the line, from which on a dot separates decimals
 SPACE = 14  # units between the symbols of an example
@@ -98,8 +98,8 @@ def as_character(strokes: Sequence[Stroke], pen: float) -> Picture:
 
 
 def as_sign(strokes: Sequence[Stroke], pen: float) -> Picture:
-    """Strokes (P, 2) as BHMSDS shows a sign, with a thin pen, hard edges and no margin: uint8 (28, 28)."""
-    soft = centred(scaled(_draw(strokes, pen, THIN_PEN, SIDE), SIDE))
+    """Strokes (P, 2) as BHMSDS shows a sign, with hard edges and no margin: uint8 (28, 28)."""
+    soft = centred(scaled(_draw(strokes, pen, SIGN_PEN, SIDE), SIDE))
     return np.asarray(np.where(soft > 127, 255, 0), np.uint8)
 
 

@@ -119,9 +119,9 @@ PRESETS: dict[str, Settings] = {
         patience=5, min_delta=1e-3, monitor="loss",
     ),
     "best": Settings(
-        preset="best", epochs=24, batch_size=256, optimizer="adamw", lr=3e-3, schedule="one_cycle", weight_decay=0.02,
+        preset="best", epochs=10, batch_size=256, optimizer="adamw", lr=3e-3, schedule="one_cycle", weight_decay=0.02,
         ema_decay=0.999, ema_every=4,
-        filters=(32, 64, 128), padding=1, batch_norm=True, head="digits", dropout=0.3,
-        shift=1, brightness=0.1, contrast=0.1, rotate=10, scale=0.1, shear=8, elastic=34, elastic_sigma=4.5,
+        filters=(32, 64), padding=1, batch_norm=True, head="digits", dropout=0.3,
+        shift=1, brightness=0.1, contrast=0.1, rotate=10, scale=0.1, shear=8, elastic=30, elastic_sigma=5,
     ),
 }  # fmt: skip

@@ -126,8 +126,9 @@ PRESETS: dict[str, Settings] = {
         rotate=10, scale=0.12, shear=8, shift=1, elastic=34, elastic_sigma=4.5,
     ),
     "fashion": Settings(
-        preset="fashion", dataset="fashion_mnist", epochs=30, hidden=(512, 256), dropout=0.4, input_dropout=0.1,
-        lr=2e-3, schedule="one_cycle", weight_decay=1e-5, ema_decay=0.999,
+        preset="fashion", dataset="fashion_mnist", epochs=30, batch_size=256, hidden=(1024, 512), batch_norm=True,
+        dropout=0.4, input_dropout=0.1, optimizer="adamw", lr=2e-3, schedule="one_cycle", weight_decay=0.05,
+        ema_decay=0.998, ema_every=4,
     ),
     "fashion-best": Settings(
         preset="fashion-best", dataset="fashion_mnist", epochs=30, batch_size=256, hidden=(1024, 512),

@@ -77,8 +77,10 @@ def _measure(case: Any, arguments: argparse.Namespace) -> Iterator[dict[str, Any
     kinds += [("inference", case.inference, batch) for batch in case.inference_batches]
     for kind, build, batch in kinds:
         actions = build(batch)
-        if kind == "inference" or not case.random:
-            _check_agreement(actions, STEPS_COMPARED if kind == "training step" else 1)
+        if kind == "inference":
+            _check_agreement(actions, calls=1)
+        elif not case.random:
+            _check_agreement(case.training(batch, bench_models.LEARNING_RATE), STEPS_COMPARED)
         result = bench_timing.compare(actions, arguments.rounds, arguments.seconds)
         ours = result.timings[bench_models.OURS].median
         speedups = {name: timing.median / ours for name, timing in result.timings.items()}

@@ -64,7 +64,7 @@ def test_the_same_networks_are_compared():
     from scripts import bench_models
 
     for case in bench_models.CASES:
-        training = case.training(16)
+        training = case.training(16, bench_models.LEARNING_RATE)
         assert len(training) >= 3  # ours, and PyTorch's default and fused optimizers
         if not case.random:
             benchmark._check_agreement(training, calls=5)

@@ -29,7 +29,7 @@ try:
     from core.losses import softmax
     from emnist.drawing import example, part
     from emnist.line_card import STYLE, line_card
-    from emnist.reading import Reading, read_line
+    from emnist.reading import Answers, Reading, read_line
     from emnist.trained import Reader, load_reader, prepare
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
@@ -56,19 +56,16 @@ class LineReader:
         self._lock = threading.Lock()  # layers reuse their workspaces, so two answers at once would mix
 
     def read(self, strokes: list[Stroke]) -> tuple[Reading, list[Picture], Array]:
-        """The reading, the pictures uint8 (28, 28) of the symbols, and the probabilities (S, K) of their classes.
-
-        Each symbol is shown to the network as a character and as a sign; its probabilities are the mean of the answers.
-        """
+        """The reading, the pictures uint8 (28, 28) of the symbols, and the probabilities (S, K) of their classes."""
         symbols = part(strokes, PEN)
         pictures = [symbol.as_character for symbol in symbols]
         both = np.stack([*pictures, *(symbol.as_sign for symbol in symbols)])  # (2 S, 28, 28)
         with self._lock:
             logits = self.reader.network.forward(prepare(self.reader, both))
-            answers = softmax(logits).astype(np.float64)  # (2 S, K)
-        probabilities = answers.reshape(2, len(symbols), -1).mean(axis=0)  # (S, K)
-        reading = read_line(probabilities, [symbol.is_low for symbol in symbols], self.reader.classes)
-        return reading, pictures, probabilities
+            as_characters, as_signs = softmax(logits).astype(np.float64).reshape(2, len(symbols), -1)  # (S, K) each
+        lean, low = [symbol.lean for symbol in symbols], [symbol.is_low for symbol in symbols]
+        reading = read_line(Answers(as_characters, as_signs, lean, low), self.reader.classes)
+        return reading, pictures, as_characters
 
 
 def serve(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 Characters and signs were learned from two data sets of different looks: EMNIST's characters are soft and leave a
 margin, the signs of BHMSDS are hard-edged and fill the picture. What a stroke on the pad will turn out to be is not
-known before it is read. So each symbol is drawn in both ways.
+known before it is read, so each symbol is drawn in both ways.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ SIGN_PEN = 2.5  # pixels: the mean stroke of BHMSDS
 TOGETHER = 0.35  # of the narrower one: strokes that overlap more than this belong to one symbol
 LOW = 0.7  # of the height of the line, from which on a dot separates decimals
 SPACE = 14  # units between the symbols of an example
+
+ONE = [np.array([[54.0, 12], [50, 50], [47, 88]])]  # without a flag, as in EMNIST
 
 # Points of operators on a pad of 100 x 100; "x" is not among them, because it is a letter too.
 OPERATORS: dict[str, list[Stroke]] = {
@@ -45,6 +47,13 @@ class Symbol:
     def is_low(self) -> bool:
         """Whether it stands at the foot of the line, as a decimal point does."""
         return self.middle > LOW
+
+    @property
+    def lean(self) -> float:
+        """How far it leans to the right: from its lowest to its highest point, width over height."""
+        points = np.concatenate(self.strokes)
+        x, y = points[points[:, 1].argmin()] - points[points[:, 1].argmax()]
+        return float(x / max(-y, 1e-9))
 
 
 def part(strokes: Sequence[Stroke], pen: float) -> list[Symbol]:
@@ -117,7 +126,7 @@ def example(text: str) -> list[Stroke]:
     strokes: list[Stroke] = []
     right = 0.0
     for character in text:
-        drawn = DIGITS[int(character)] if character.isdigit() else OPERATORS[character]
+        drawn = OPERATORS.get(character) or (ONE if character == "1" else DIGITS[int(character)])
         left = min(stroke[:, 0].min() for stroke in drawn)
         moved = [stroke + np.array([right - left, 0]) for stroke in drawn]
         right = max(stroke[:, 0].max() for stroke in moved) + SPACE

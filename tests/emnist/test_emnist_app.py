@@ -36,8 +36,8 @@ def run(tmp_path_factory):
     classes = stand_in(("dot", "plus", "minus", "slash"))[1]["classes"]
     names = {"+": "plus", "-": "minus", "/": "slash", "*": "dot"}
     symbols = {c: part(example(c), app.PEN)[0] for c in "0123456789" + "".join(OPERATORS)}
-    images = np.stack([s.as_sign if c in OPERATORS else s.as_character for c, s in symbols.items()])  # (14, 28, 28)
-    labels = np.array([classes.index(names.get(c, c)) for c in symbols])
+    images = np.stack([picture for s in symbols.values() for picture in (s.as_character, s.as_sign)])  # (28, 28, 28)
+    labels = np.repeat([classes.index(names.get(c, c)) for c in symbols], 2)
     architecture, normalize = Architecture(51, hidden=(64,)), Normalize(0.17, 0.33)
     network = build(architecture)
     model, augment, rng = Parallel(network), Compose([Affine(rotate=10, shear=10, shift=1)]), np.random.default_rng(0)

@@ -10,7 +10,7 @@ from core.demo.examples import DIGITS
 from emnist.classes import MERGED
 from emnist.drawing import OPERATORS, as_character, as_sign, example, part
 from emnist.lookalikes import as_lines, measure_lookalikes, measure_parts
-from emnist.reading import read_line
+from emnist.reading import Answers, read_line
 
 CLASSES = [*MERGED, *SYMBOLS]
 
@@ -21,9 +21,7 @@ def test_a_line_is_parted_into_its_symbols(text, scale):
     drawn = [stroke * scale + np.array([13.0, 5.0]) for stroke in example(text)]
     symbols = part(drawn[::-1], pen=8 * scale)
     assert len(symbols) == len(text)
-    assert [len(symbol.strokes) for symbol in symbols] == [
-        len(DIGITS[int(c)] if c.isdigit() else OPERATORS[c]) for c in text
-    ]
+    assert [len(symbol.strokes) for symbol in symbols] == [len(OPERATORS.get(c) or DIGITS[int(c)]) for c in text]
     assert all(
         picture.shape == (28, 28) and picture.max() > 200 for s in symbols for picture in (s.as_character, s.as_sign)
     )
@@ -71,14 +69,36 @@ def probabilities(*symbols: dict[str, float]) -> np.ndarray:
     return rows / rows.sum(axis=1, keepdims=True)
 
 
-def read(*symbols, low=None):
-    return read_line(probabilities(*symbols), low or [False] * len(symbols), CLASSES)
+def read(*symbols, signs=None, lean=None, low=None):
+    none = [0.0] * len(symbols)
+    return read_line(
+        Answers(probabilities(*symbols), probabilities(*(signs or symbols)), lean or none, low or none), CLASSES
+    )
 
 
 def test_lookalikes_are_read_as_digits_where_that_makes_a_sum():
-    reading = read({"I": 0.7, "1": 0.3}, {"Z": 0.9, "2": 0.1}, {"t": 0.6, "plus": 0.4}, {"7": 1})
-    assert (reading.text, reading.value) == ("12+7", "19")
-    assert reading.classes == ("1", "2", "plus", "7")
+    reading = read({"I": 0.7, "1": 0.3}, {"Z": 0.9, "2": 0.1}, {"plus": 1}, {"O": 0.6, "0": 0.4})
+    assert (reading.text, reading.value) == ("12+0", "12")
+    assert reading.classes == ("1", "2", "plus", "0")
+
+
+def test_a_plus_that_looks_like_a_t_is_known_by_its_picture_as_a_sign():
+    symbols = [{"3": 1}, {"t": 0.99}, {"4": 1}]
+    assert read(*symbols, signs=[{"3": 1}, {"plus": 1}, {"plus": 1}]).value == "7"
+    assert read(*symbols, signs=[{"3": 1}, {"t": 1}, {"plus": 1}]).text == "3t4"
+
+
+def test_a_bar_is_a_one_or_a_slash_as_it_leans():
+    symbols = [{"8": 1}, {"1": 0.7, "slash": 0.3}, {"L": 0.9}]
+    assert read(*symbols).value == "811"
+    assert read(*symbols, lean=[0, 0.5, 0.1]).text == "8/1"
+    assert read(*symbols, lean=[0, -0.5, 0.1]).text == "811"
+
+
+def test_the_lean_of_a_stroke():
+    slash, backslash = np.array([[9.0, 0], [0, 10]]), np.array([[0.0, 0], [9, 10]])
+    assert [part([stroke], pen=1)[0].lean for stroke in (slash, slash[::-1], backslash)] == [0.9, 0.9, -0.9]
+    assert np.isfinite(part([np.array([[3.0, 3.0]])], pen=1)[0].lean)
 
 
 def test_words_stay_words():
@@ -92,19 +112,23 @@ def test_signs_without_a_digit_are_no_sum():
 
 
 def test_a_cross_between_numbers_multiplies_and_a_dot_depends_on_its_height():
-    assert read({"3": 1}, {"X": 0.9, "plus": 0.1}, {"4": 1}).value == "12"
+    assert read({"3": 1}, {"X": 0.9}, {"4": 1}).value == "12"
     assert read({"3": 1}, {"dot": 1}, {"4": 1}).value == "12"
     assert read({"3": 1}, {"dot": 1}, {"5": 1}, low=[False, True, False]).value == "3.5"
 
 
 @pytest.mark.parametrize(
-    ("names", "trouble"),
-    [(["9", "slash", "0"], "divided by zero"), (["9", "plus"], "missing"), (["slash", "3"], "missing")],
+    ("names", "trouble"), [(["9", "minus"], "missing"), (["plus", "plus", "3", "plus"], "missing")]
 )
 def test_what_has_no_value_says_why(names, trouble):
     reading = read(*({name: 1.0} for name in names))
     assert reading.value == ""
     assert trouble in reading.trouble
+
+
+def test_a_division_by_zero_says_so():
+    reading = read({"9": 1}, {"slash": 1}, {"0": 1}, lean=[0, 0.6, 0])
+    assert (reading.value, reading.trouble) == ("", "nothing can be divided by zero")
 
 
 def test_lookalikes_are_counted_apart():

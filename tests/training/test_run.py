@@ -394,7 +394,7 @@ def test_tensorboard_events(run_folder):
 
 def test_tensorboard_without_its_package_is_one_line(run_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(UserError, match=r'pip install "barenets\[tensorboard\]"'):
+    with pytest.raises(UserError, match=r'pip install -e "\.\[tensorboard\]"'):
         train(settings_of(run_folder, "--tensorboard"))
 
 

@@ -213,7 +213,7 @@ def test_two_processes_share_a_study(tmp_path):
 
 def test_without_optuna_it_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UserError, match=r'--search needs Optuna: pip install "barenets\[search\]"'):
+    with pytest.raises(UserError, match=r'--search needs Optuna: pip install -e "\.\[search\]"'):
         search(settings_of("--search", "3"), fake_train, tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -99,7 +99,8 @@ def on_drawing(reader: LineReader, value: object) -> str:
 
 def expression_page(reader: Reader, line_reader: LineReader) -> Any:
     """A wide pad above what was read."""
-    subtitle = f"A {reader.architecture}: forward, backward and all, by hand in NumPy."
+    network = str(reader.architecture)
+    subtitle = f"{network[0].upper()}{network[1:]}: forward, backward and all, by hand in NumPy."
     with page(TITLE, subtitle, reader.notice) as demo:
         html(STYLE, "style")
         drawn = {text: example(text) for text in EXAMPLES}

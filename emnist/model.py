@@ -104,6 +104,8 @@ def build(architecture: Architecture, *, seed: int = 0, stream: Stream | None = 
         if a.batch_norm:
             layers[f"norm{place}"] = BatchNorm(filters)
     layers["flatten"] = Flatten()
+    if a.filters and a.dropout:
+        layers["flatten_dropout"] = Dropout(a.dropout, stream=stream)
     for place in range(1, 1 + len(a.hidden)):
         before, after = next(shapes)
         layers[f"hidden{place}"] = Linear(before, after, rng=rng, bias=not a.batch_norm)

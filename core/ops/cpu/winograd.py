@@ -32,8 +32,8 @@ PLACES = REACH * REACH
 # Where polynomials are evaluated, besides infinity. With the usual 0, 1, -1, 2, -2 errors would be twice as large.
 POINTS = np.array([0, 5 / 8, -5 / 8, 3 / 2, -3 / 2])
 
-# Elements of a plane, one place of all tiles of a chunk. Smaller chunks stay closer to the processor but make more calls,
-# at which threads wait for the interpreter's lock: with two threads and 2 MB of second-level cache this is the best.
+# Elements of a plane, one place of all tiles of a chunk. Smaller chunks stay closer to the processor but make more
+# calls, at which threads wait for the interpreter's lock: with two threads and 2 MB of second-level cache this is best.
 PLANE = 9216
 
 FEWEST_CHANNELS = 8  # with fewer, the transforms cost more than the products they save

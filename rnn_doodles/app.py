@@ -164,7 +164,10 @@ def game_page(guesser: Guesser, table: Table) -> Any:
                     reset = gradio.Button("Start again", elem_id="reset")
                 with gradio.Accordion("Paste strokes as JSON", open=False):
                     pasted = gradio.Textbox(
-                        label="[[[x, y], ...], ...], or a line of Quick, Draw!", lines=3, max_length=70_000
+                        label="[[[x, y], ...], ...], or a line of Quick, Draw!",
+                        lines=3,
+                        max_length=70_000,
+                        elem_id="pasted",
                     )
                     look = gradio.Button("Recognise", elem_id="look")
             with gradio.Column(min_width=320):

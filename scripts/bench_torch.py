@@ -2,63 +2,165 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from core import layers
+from core.backend import Array
+from core.layers import Sequences
 
 Action = Callable[[], Any]
+RECURRENT = {layers.RNN: nn.RNN, layers.GRU: nn.GRU, layers.LSTM: nn.LSTM}
+AT_ONCE = 512  # rows of a forward pass, when there are more; core.predict takes as many
 
 
-def rebuild(network: layers.Sequential) -> nn.Sequential:
-    """The same network in PyTorch, with a copy of its weights."""
-    theirs = nn.Sequential(*(_same(layer) for _, layer in network.children()))
-    state = theirs.state_dict()
-    for name, array in network.state_dict().items():
-        state[name] = torch.tensor(array.T if array.ndim == 2 else array)  # PyTorch keeps (outputs, inputs)
-    theirs.load_state_dict(state)
-    return theirs
+@dataclass(frozen=True)
+class Rival:
+    """One way to run a network in PyTorch."""
+
+    name: str
+    fused: bool = False
+    """One kernel for the optimizer's update instead of several."""
+    channels_last: bool = False
+    """Images in memory as (N, H, W, C), which is often faster on a CPU."""
+    padded: bool = False
+    """Sequences as (N, T, D) with zeros behind their ends, which it reads like all the rest, instead of packed."""
+    agrees: bool = True
+    """Whether its results must be ours; they are not where it reads zeros behind the ends of sequences."""
+
+    def inputs(self, x: Array | Sequences) -> Tensor | PackedSequence:
+        """A batch as this way wants it; images become (N, C, H, W), in either order in memory."""
+        if isinstance(x, Sequences):
+            padded = torch.from_numpy(x.to_padded())
+            return padded if self.padded else pack_padded_sequence(padded, torch.from_numpy(x.lengths), True, False)
+        tensor = torch.from_numpy(x)
+        if x.ndim != 4:
+            return tensor
+        images = tensor.permute(0, 3, 1, 2)
+        return images if self.channels_last else images.contiguous()
+
+    def rebuild(self, network: layers.Layer) -> nn.Sequential:
+        """The same network in PyTorch, with a copy of its weights."""
+        theirs = nn.Sequential(*(module for _, layer in network.children() for module in _same(layer)))
+        return theirs.to(memory_format=torch.channels_last) if self.channels_last else theirs  # type: ignore[call-overload]
+
+    def training_step(
+        self, network: layers.Layer, optimizer: Callable[..., torch.optim.Optimizer], x: Any, labels: Array
+    ) -> Action:
+        """One step on a batch, as PyTorch's own examples write it; the action returns the loss."""
+        model, inputs, targets = self.rebuild(network), self.inputs(x), torch.from_numpy(labels)
+        theirs = optimizer(model.parameters(), fused=self.fused)
+        loss_function = nn.CrossEntropyLoss()
+        model.train()
+
+        def step() -> Any:
+            theirs.zero_grad(set_to_none=True)
+            loss = loss_function(model(inputs), targets)
+            loss.backward()
+            theirs.step()
+            return loss.detach()
+
+        return step
+
+    def inference(self, network: layers.Layer, x: Any) -> Action:
+        """The logits of all rows; the action returns them."""
+        model = self.rebuild(network).eval()
+        parts = [self.inputs(x[start : start + AT_ONCE]) for start in range(0, len(x), AT_ONCE)]
+
+        def forward() -> Any:
+            with torch.inference_mode():
+                return torch.cat([model(part) for part in parts]) if len(parts) > 1 else model(parts[0])
+
+        return forward
 
 
-def _same(layer: layers.Layer) -> nn.Module:
+def _same(layer: layers.Layer) -> Iterator[nn.Module]:
+    """What PyTorch has for one of our layers, with its weights."""
     if isinstance(layer, layers.Linear):
-        return nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
-    if isinstance(layer, layers.ReLU):
-        return nn.ReLU()
-    if isinstance(layer, layers.Dropout):
-        return nn.Dropout(layer.rate)
-    if isinstance(layer, layers.Flatten):
-        return nn.Flatten()
-    raise NotImplementedError(f"rebuild has no PyTorch layer for {type(layer).__name__} yet: add it here")
+        yield _filled(
+            nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None),
+            weight=layer.weight.data.T,  # PyTorch keeps (outputs, inputs)
+            bias=None if layer.bias is None else layer.bias.data,
+        )
+    elif isinstance(layer, layers.Conv2d):
+        yield _convolution(layer)
+        if isinstance(layer, layers.ConvReLUPool):
+            yield nn.ReLU()
+            if not layer.pool.is_point:
+                yield nn.MaxPool2d(layer.pool.kernel, layer.pool.stride)
+    elif type(layer) in RECURRENT:
+        yield _recurrent(layer)
+    elif isinstance(layer, layers.Dropout):
+        yield nn.Dropout(layer.rate)
+    elif type(layer) in SIMPLE:
+        yield SIMPLE[type(layer)]()
+    else:
+        raise NotImplementedError(f"there is no PyTorch layer for {type(layer).__name__} here yet: add it")
 
 
-def training_step(model: nn.Module, optimizer: torch.optim.Optimizer, x: np.ndarray, labels: np.ndarray) -> Action:
-    """One step on a batch, as PyTorch's own examples write it; the action returns the loss."""
-    inputs, targets = torch.from_numpy(x), torch.from_numpy(labels)
-    loss_function = nn.CrossEntropyLoss()
-    model.train()
+def _convolution(layer: layers.Conv2d) -> nn.Module:
+    windows, C = layer.windows, layer.in_channels // layer.groups
+    made = nn.Conv2d(
+        layer.in_channels,
+        layer.out_channels,
+        windows.kernel,
+        windows.stride,
+        windows.padding,
+        windows.dilation,
+        layer.groups,
+        bias=layer.bias is not None,
+    )
+    weight = layer.weight.data.reshape(*windows.kernel, C, layer.out_channels).transpose(3, 2, 0, 1)
+    return _filled(made, weight=weight, bias=None if layer.bias is None else layer.bias.data)
 
-    def step() -> Any:
-        optimizer.zero_grad(set_to_none=True)
-        loss = loss_function(model(inputs), targets)
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
 
-    return step
+def _recurrent(layer: Any) -> nn.Module:
+    depth = len(layer.layers)
+    made = RECURRENT[type(layer)](
+        layer.input_size, layer.hidden_size, depth, True, True, layer.dropout, layer.directions == 2
+    )
+    state = {}
+    for name, array in layer.state_dict().items():  # "l1_reverse.weight_ih" is "weight_ih_l1_reverse" there
+        place, kind = name.split(".")
+        gates_apart = array.swapaxes(1, 2) if array.ndim == 3 else array  # theirs are stacked, (K * H, inputs)
+        state[f"{kind}_{place}"] = gates_apart.reshape(-1, *gates_apart.shape[2:])
+    return LastState(_filled(made, **state), layer.directions)
 
 
-def inference(model: nn.Module, x: np.ndarray) -> Action:
-    """The logits of a batch; the action returns them."""
-    inputs = torch.from_numpy(x)
-    model.eval()
+class LastState(nn.Module):
+    """The last state of each direction of the topmost recurrent layer: (N, C)."""
 
-    def forward() -> Any:
-        with torch.inference_mode():
-            return model(inputs)
+    def __init__(self, recurrent: nn.Module, directions: int) -> None:
+        super().__init__()
+        self.recurrent, self.directions = recurrent, directions
 
-    return forward
+    def forward(self, x: Tensor | PackedSequence) -> Tensor:
+        _, last = self.recurrent(x)
+        states = last[0] if isinstance(last, tuple) else last  # an LSTM has a cell beside its state
+        return torch.cat(list(states[-self.directions :]), dim=1)
+
+
+class FlattenChannelsLast(nn.Module):
+    """(N, C, H, W) -> (N, H * W * C), the order of our rows; without a copy where memory is channels last."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1).flatten(1) if x.ndim == 4 else x.flatten(1)
+
+
+SIMPLE: dict[type[layers.Layer], Callable[[], nn.Module]] = {
+    layers.ReLU: nn.ReLU,
+    layers.Flatten: FlattenChannelsLast,
+    layers.LastState: nn.Identity,  # `_recurrent` takes it already
+}
+
+
+def _filled(module: nn.Module, **arrays: Array | None) -> nn.Module:
+    """The module with these values in its parameters."""
+    module.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in arrays.items() if a is not None})
+    return module

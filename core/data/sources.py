@@ -191,6 +191,12 @@ GTZAN = DataSet(
             1_108_271, "3fb2e38c281764076c7c1ec79f9e73956a913cffaa38e44cfb94282291e72cfa",
             content_size=1_107_270, content_sha256="e5fe20f4e2f61d1aa3e07b17ffdea6b565970b3a1811746bd31f182a401fc3bc",
         ),
+        # The same table in its first form, in which the songs are called .au: with .wav instead it is the file above.
+        "features_au": SourceFile(
+            "gtzan", "features_30_sec.csv", (),
+            1_107_271, "cf6bbbd297e193292bb7b626bc70bf94a3703ac100f9faa4cb5bc5751a6c8066",
+            content_size=1_106_270, content_sha256="74ebda2df0903e1b554f6a542e912cc158c37a961928d4dd57c92a9b1b45b04b",
+        ),
     },
 )  # fmt: skip
 

@@ -1,0 +1,183 @@
+"""Lists, dictionaries, numbers, texts and NumPy arrays out of a pickle, read as data: nothing in it can run.
+
+Python's own `pickle` calls whatever a file names, so it must not see a file from elsewhere. This reader knows the few
+instructions that old files of plain data consist of (protocols 0 to 2, as Python 2 wrote them), and four names, for
+which it builds an array itself. At any other instruction or name it gives up.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from typing import Any
+
+import numpy as np
+
+from core.errors import UserError
+
+MARK = object()  # on the stack: where a group of values begins
+MOST_STEPS = 10_000_000  # instructions of a file
+
+RECONSTRUCT = tuple(f"numpy.{core}.multiarray _reconstruct" for core in ("core", "_core"))
+ARRAY, DTYPE = "numpy ndarray", "numpy dtype"
+NAMES = (*RECONSTRUCT, ARRAY, DTYPE)
+NUMBER_TYPES = ("u1", "i1", "i2", "i4", "i8", "f4", "f8")  # no objects, no text
+
+PUSH = {
+    "NONE", "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "FLOAT", "BINFLOAT",
+    "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE",
+}  # fmt: skip
+CONSTANT = {"NEWTRUE": True, "NEWFALSE": False}
+SILENT = {"PROTO"}
+TUPLE_SIZES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+def read_plain_pickle(data: bytes, name: str) -> Any:
+    """The value that the pickle `data` describes; `name` stands for it in messages.
+
+    Raises UserError for a pickle that is damaged, or that asks for anything but plain data.
+    """
+    try:
+        return _Reader(name).read(data)
+    except (ValueError, IndexError, TypeError, KeyError, AttributeError, OverflowError, UnicodeError) as error:
+        raise UserError(f"{name}: a damaged pickle, or none ({error})") from None
+
+
+class _Name:
+    """A name that the file mentions; stands on the stack until it is used."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class _Raw:
+    """An array or a dtype that has been announced, and is filled by the BUILD instruction."""
+
+    def __init__(self, kind: str, code: str = "") -> None:
+        self.kind, self.code = kind, code
+        self.value: Any = None
+
+
+class _Reader:
+    """The pickle machine, cut down to data: a stack, and a memory of values that are used again."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.stack: list[Any] = []
+        self.memory: dict[int, Any] = {}
+
+    def read(self, data: bytes) -> Any:
+        for count, (instruction, argument, _) in enumerate(pickletools.genops(data)):
+            if count > MOST_STEPS:
+                raise ValueError("too long")
+            if instruction.name == "STOP":
+                return _finished(self.stack.pop())
+            self.step(instruction.name, argument)
+        raise ValueError("it does not end")
+
+    def step(self, name: str, argument: Any) -> None:
+        """Carry out one instruction."""
+        stack = self.stack
+        if name in PUSH:
+            stack.append(argument)
+        elif name in CONSTANT:
+            stack.append(CONSTANT[name])
+        elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
+            self.memory[int(argument)] = stack[-1]
+        elif name in ("BINGET", "LONG_BINGET", "GET"):
+            stack.append(self.memory[int(argument)])
+        elif name == "MARK":
+            stack.append(MARK)
+        elif name in ("EMPTY_LIST", "EMPTY_DICT"):
+            stack.append([] if name == "EMPTY_LIST" else {})
+        elif name in TUPLE_SIZES:
+            size = TUPLE_SIZES[name]
+            values = [stack.pop() for _ in range(size)][::-1]
+            stack.append(tuple(values))
+        elif name in ("TUPLE", "LIST", "DICT", "APPENDS", "SETITEMS"):
+            self._take_group(name)
+        elif name in ("APPEND", "SETITEM"):
+            self._add(stack[-2 if name == "APPEND" else -3], name)
+        elif name == "GLOBAL":
+            self._mention(argument)
+        elif name == "REDUCE":
+            self._announce()
+        elif name == "BUILD":
+            self._build()
+        elif name not in SILENT:
+            raise UserError(f"{self.name}: refused, because this pickle is not plain data (instruction {name})")
+
+    def _take_group(self, name: str) -> None:
+        place = len(self.stack) - 1 - next(n for n, value in enumerate(reversed(self.stack)) if value is MARK)
+        values = self.stack[place + 1 :]
+        del self.stack[place:]
+        if name == "TUPLE":
+            self.stack.append(tuple(values))
+        elif name == "LIST":
+            self.stack.append(values)
+        elif name == "DICT":
+            self.stack.append(dict(_pairs(values)))
+        elif name == "APPENDS":
+            _expect(self.stack[-1], list).extend(values)
+        else:
+            _expect(self.stack[-1], dict).update(_pairs(values))
+
+    def _add(self, target: Any, name: str) -> None:
+        value = self.stack.pop()
+        if name == "APPEND":
+            _expect(target, list).append(value)
+        else:
+            _expect(target, dict)[self.stack.pop()] = value
+
+    def _mention(self, text: str) -> None:
+        if text not in NAMES:
+            raise UserError(f"{self.name}: refused, because this pickle names {text.replace(' ', '.')}, which could run")
+        self.stack.append(_Name(text))
+
+    def _announce(self) -> None:
+        arguments, called = self.stack.pop(), self.stack.pop()
+        if not isinstance(called, _Name) or called.text == ARRAY:
+            raise ValueError("a call of something that is no array")
+        self.stack.append(_Raw(DTYPE, str(arguments[0])) if called.text == DTYPE else _Raw(ARRAY))
+
+    def _build(self) -> None:
+        state, raw = self.stack.pop(), self.stack[-1]
+        if not isinstance(raw, _Raw):
+            raise ValueError("a state of something that is no array")
+        if raw.kind == DTYPE:
+            if raw.code not in NUMBER_TYPES:
+                raise ValueError(f"an array of {raw.code!r}")
+            order = state[1] if state[1] in ("<", ">") else "|"
+            raw.value = np.dtype(order.replace("|", "") + raw.code)
+            return
+        _, shape, dtype, is_fortran, content = state
+        if not isinstance(content, str) or not isinstance(dtype, _Raw):
+            raise ValueError("an array without its bytes")
+        values = np.frombuffer(content.encode("latin-1"), dtype.value)
+        raw.value = values.reshape(shape, order="F" if is_fortran else "C")
+
+
+def _finished(value: Any, depth: int = 0) -> Any:
+    """The value with its arrays in place of what announced them."""
+    if depth > 20:
+        raise ValueError("nested too deeply")
+    if isinstance(value, _Raw):
+        return value.value
+    if isinstance(value, list):
+        return [_finished(item, depth + 1) for item in value] if any(map(_is_nested, value)) else value
+    if isinstance(value, dict):
+        return {key: _finished(item, depth + 1) for key, item in value.items()}
+    return value
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, _Raw | list | dict)
+
+
+def _pairs(values: list[Any]) -> zip[tuple[Any, Any]]:
+    return zip(values[::2], values[1::2], strict=True)
+
+
+def _expect(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"a {kind.__name__} was expected")
+    return value

@@ -8,17 +8,20 @@ folds first, and both digits of a pair come from one fold; whole folds are then 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.backend import Array
+from core.backend import Array, array_module
 from core.errors import UserError
+from core.random import Stream
 
 SIDE = 28
 HEIGHT, WIDTH = SIDE, 2 * SIDE
 CLASSES = tuple(f"{number:02d}" for number in range(100))
 FOLDS = 20
+EXCHANGE_SALT = 1 << 16  # far above those that layers draw with
 
 Bytes = NDArray[np.uint8]
 
@@ -103,3 +106,15 @@ def linked_groups(ids: Array) -> Array:
         group = group[group]  # a shortcut that halves the number of rounds
         if (group == before).all():
             return group[ids[:, 0]]
+
+
+def exchange(batches: Iterable[tuple[Array, ...]], stream: Stream) -> Iterator[tuple[Array, Array]]:
+    """The batches (x, labels) with the right digits in a new order, so that no number is seen twice in one hand.
+
+    x (N, 28, 56, 1) is changed in place; labels (N,) from 0 to 99. All pairs of a batch come from the same side of the
+    split, so nothing held out gets among them.
+    """
+    for x, labels in batches:
+        order = array_module(x).asarray(stream.generator(EXCHANGE_SALT).permutation(len(x)))
+        x[:, :, SIDE:] = x[order, :, SIDE:]
+        yield x, labels - labels % 10 + labels[order] % 10

@@ -44,6 +44,8 @@ class Settings(TuningSettings):
     head: HeadName = "number"
     """Answer for the picture as a whole, or for each half with the same weights."""
 
+    exchange: bool = True
+    """Augmentation: let the right digits of each batch change places, so that every epoch pairs the digits anew."""
     shift: int = 2
     """Augmentation: largest shift along each axis, in whole pixels."""
     brightness: float = 0.2
@@ -119,9 +121,10 @@ PRESETS: dict[str, Settings] = {
         patience=5, min_delta=1e-3, monitor="loss",
     ),
     "best": Settings(
-        preset="best", epochs=10, batch_size=256, optimizer="adamw", lr=3e-3, schedule="one_cycle", weight_decay=0.02,
+        preset="best", epochs=24, batch_size=256, optimizer="adamw", lr=3e-3, schedule="one_cycle", weight_decay=0.02,
         ema_decay=0.999, ema_every=4,
-        filters=(32, 64), padding=1, batch_norm=True, head="digits", dropout=0.3,
-        shift=1, brightness=0.1, contrast=0.1, rotate=10, scale=0.1, shear=8, elastic=30, elastic_sigma=5,
+        filters=(32, 64, 128), padding=1, batch_norm=True, head="digits", dropout=0.3,
+        exchange=False, shift=1, brightness=0.1, contrast=0.1, rotate=10, scale=0.1, shear=8, elastic=30,
+        elastic_sigma=5,
     ),
 }  # fmt: skip

@@ -25,6 +25,7 @@ try:
     import numpy as np
 
     from cnn_mnist100.model import Architecture, build, preprocess
+    from cnn_mnist100.pairs import exchange
     from cnn_mnist100.settings import PRESETS, Settings
     from core.backend import Array, select_device, to_device
     from core.cli import main
@@ -79,9 +80,10 @@ def train(settings: Settings, *, watch: Watch | None = None) -> Row:
         watch=watch,
     ) as run:
         for _ in run.epochs():
-            for x, t in run.batches(
+            batches = run.batches(
                 pictures, pairs.labels, rows=pairs.rows, normalize=pairs.normalize, augment=augment
-            ):
+            )
+            for x, t in exchange(batches, stream) if settings.exchange else batches:
                 logits = model.forward(x, train=True)
                 loss, dlogits = loss_of(logits, t)
                 accuracy = (logits.argmax(axis=1) == t).mean()

@@ -22,6 +22,7 @@ try:
     from torch import Tensor, nn
 
     from cnn_mnist100.model import Architecture, build, preprocess
+    from cnn_mnist100.pairs import exchange
     from cnn_mnist100.settings import PRESETS, Settings
     from cnn_mnist100.training import describe, load
     from core.backend import Array
@@ -65,9 +66,10 @@ def train(settings: Settings) -> None:
         settings, ours, optimizer, schedule, folder=folder, stream=stream, data_info=pairs.info, about=about
     ) as run:
         for _ in run.epochs():
-            for x, t in run.batches(
+            batches = run.batches(
                 pictures, pairs.labels, rows=pairs.rows, normalize=pairs.normalize, augment=augment
-            ):
+            )
+            for x, t in exchange(batches, stream) if settings.exchange else batches:
                 targets = torch.from_numpy(t)
                 logits = theirs(torch.from_numpy(x))
                 loss = loss_of(logits, targets)

@@ -6,16 +6,14 @@ The test pairs stay closed until --auto has trained on the best settings; everyt
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
-
-import numpy as np
 
 from cnn_mnist100 import test_model, training
+from cnn_mnist100.pairs import exchange
 from cnn_mnist100.settings import Settings
 from cnn_mnist100.training import Pairs, make_loss, make_model, train
-from core.backend import Array, select_device, to_device
-from core.data.batches import batches, epoch_order
+from core.backend import Array, select_device
 from core.random import Stream
+from core.training.feed import Feed
 from core.training.lr_finder import lr_range_test
 from core.training.search import search
 from core.training.sweep import sweep
@@ -49,19 +47,8 @@ def find_lr(settings: Settings, pairs: Pairs) -> None:
 
 def endless_batches(settings: Settings, pairs: Pairs, stream: Stream) -> Iterator[tuple[Array, ...]]:
     """Augmented batches (x, labels), epoch after epoch."""
-    device, augment = select_device(settings.device), settings.augmentation()
-    rng = np.random.default_rng(settings.seed)
-    pictures = pairs.images[..., None]  # (N, 28, 56, 1)
-    for epoch in count():
-        order = pairs.rows[epoch_order(len(pairs.rows), settings.seed, epoch)]
-        for number, batch in enumerate(
-            batches(
-                (pictures, pairs.labels),
-                settings.batch_size,
-                order,
-                normalize=pairs.normalize,
-                augment=augment and (lambda x, _: augment(x, rng)),
-            )
-        ):
-            stream.seek(epoch, number)
-            yield tuple(to_device(array, device) for array in batch)
+    arrays = pairs.images[..., None], pairs.labels  # (N, 28, 56, 1), (N,)
+    device = select_device(settings.device)
+    feed = Feed(arrays, stream, device, pairs.normalize, settings.augmentation(), pairs.rows)
+    batches = feed.endless(settings.batch_size)
+    return exchange(batches, stream) if settings.exchange else batches

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnn_mnist100.pairs import FOLDS, deal, digit_ids, find_folds, linked_groups, make_pairs, permutation
+from cnn_mnist100.pairs import FOLDS, deal, digit_ids, exchange, find_folds, linked_groups, make_pairs, permutation
 from core.errors import UserError
+from core.random import Stream
 
 PER_CLASS = 6
 RNG = np.random.default_rng(0)
@@ -114,3 +115,24 @@ def test_equal_halves_get_equal_ids_and_links_make_groups():
     assert groups[0] == groups[2] == groups[3]
     assert groups[1] == groups[5]
     assert len(np.unique(groups)) == 3
+
+
+def test_exchanged_pairs_are_what_their_labels_say():
+    left, right = np.arange(8), np.array([5, 3, 3, 9, 0, 1, 2, 7])
+    x = np.zeros((8, 28, 56, 1), np.float32)
+    x[:, :, :28], x[:, :, 28:] = left[:, None, None, None], right[:, None, None, None]
+    given = x.copy()
+
+    def exchanged(batch):
+        stream.seek(2, batch)
+        return next(exchange([(given.copy(), 10 * left + right)], stream))
+
+    stream = Stream(0)
+    pictures, labels = exchanged(4)
+    np.testing.assert_array_equal(pictures[:, 0, 0, 0], left)
+    np.testing.assert_array_equal(pictures[:, 5, 55, 0], labels % 10)
+    np.testing.assert_array_equal(labels // 10, left)
+    assert sorted(labels % 10) == sorted(right)
+    assert (labels % 10 != right).any()
+    np.testing.assert_array_equal(exchanged(4)[1], labels)  # the same batch after a resume
+    assert (exchanged(5)[1] != labels).any()

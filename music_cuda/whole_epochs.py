@@ -1,0 +1,55 @@
+"""Ways to train that take a whole epoch at once instead of a batch, and how they tell the run of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from core.backend import Array, device_of
+from core.data.batches import epoch_order
+from core.layers import Linear, Sequential
+from core.training.guard import NotFiniteError
+from core.training.run import Run
+from core.training.settings import steps_per_epoch
+from music_cuda.per_sample import PerSample
+from music_cuda.settings import Settings
+
+Epoch = Callable[[Array, Sequence[float]], tuple[float, float]]
+"""Trains on songs in the given order, with a learning rate for each batch; returns the mean loss and the accuracy."""
+
+
+def choose_way(
+    settings: Settings, network: Sequential, x: Array, labels: Array, rows: Array, run: Run
+) -> Callable[[int], None] | None:
+    """A function of the epoch's number that trains on the songs at `rows`; None where batches go through the layers.
+
+    x: prepared songs float32 (N, 57); labels: int64 (N,), both where the network is.
+    """
+    way = settings.way(device_of(x))
+    if way == "layers":
+        return None
+    linears = [layer for layer in network.layers.values() if isinstance(layer, Linear)]
+    train = make_epoch(way, linears, x, labels, settings.batch_size)
+
+    def whole_epoch(epoch: int) -> None:
+        state, steps = run.state, steps_per_epoch(len(rows), settings.batch_size)
+        order = rows[epoch_order(len(rows), settings.seed, epoch)]  # the order that Run.batches has, too
+        rates = [state.schedule(state.step + number) for number in range(steps)]
+        with np.errstate(all="ignore"):  # bad numbers end in a bad loss, which is looked at
+            loss, accuracy = train(order, rates)
+        if not np.isfinite(loss):
+            raise NotFiniteError(f"the loss of epoch {epoch + 1} is {loss}: try a --lr below {settings.lr:g}")
+        state.tally.add(len(rows), {"loss": loss, "accuracy": accuracy})
+        state.step += steps
+
+    return whole_epoch
+
+
+def make_epoch(way: str, linears: Sequence[Linear], x: Array, labels: Array, batch_size: int) -> Epoch:
+    """One of the ways "vectors", "fused" and "naive"."""
+    if way == "vectors":
+        return PerSample(linears, x, labels)
+    from music_cuda.on_chip import Fused, Naive  # late, because it needs kernels
+
+    return Fused(linears, x, labels, batch_size) if way == "fused" else Naive(linears, x, labels)

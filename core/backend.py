@@ -6,7 +6,8 @@ Everything else in `core` asks `array_module(x)` and calls what NumPy and CuPy h
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -21,20 +22,18 @@ DeviceChoice: TypeAlias = Literal["auto", "cpu", "gpu"]
 
 def array_module(x: Any) -> Any:
     """The module that computes with `x`: numpy, or cupy for an array on a GPU."""
-    if isinstance(x, np.ndarray | np.generic):
-        return np
-    return _cupy()
+    return np if _on_cpu(x) else gpu_module()
 
 
 def device_of(x: Any) -> Device:
     """Where `x` lives."""
-    return "cpu" if isinstance(x, np.ndarray | np.generic) else "gpu"
+    return "cpu" if _on_cpu(x) else "gpu"
 
 
 def why_no_gpu() -> str:
     """The reason why no GPU can be used, in a few words; empty when one can."""
     try:
-        cupy = _cupy()
+        cupy = gpu_module()
     except ImportError:
         return 'CuPy is not installed (pip install -e ".[gpu-cuda12]" or ".[gpu-cuda13]")'
     try:
@@ -66,7 +65,7 @@ def to_cpu(x: Any) -> Array:
     """`x` as a NumPy array: itself if it is one already, else a copy from the GPU."""
     if device_of(x) == "cpu":
         return np.asarray(x)
-    host: Array = _cupy().asnumpy(x)
+    host: Array = gpu_module().asnumpy(x)
     return host
 
 
@@ -74,9 +73,29 @@ def to_device(x: Any, device: Device, dtype: DTypeLike | None = None) -> Array:
     """`x` as an array on `device`, copied only where device or dtype differ."""
     if device == "cpu":
         return np.asarray(to_cpu(x), dtype=dtype)
-    array: Array = _cupy().asarray(x, dtype=dtype)
+    array: Array = gpu_module().asarray(x, dtype=dtype)
     return array
 
 
-def _cupy() -> ModuleType:
-    return importlib.import_module("cupy")
+_stand_in: Any = None
+
+
+def gpu_module() -> Any:
+    """CuPy, or what stands in for it; ImportError without either."""
+    return _stand_in or importlib.import_module("cupy")
+
+
+@contextmanager
+def stand_in_for_cupy(module: Any) -> Iterator[None]:
+    """Within this context `module` plays CuPy's part; see `core.kernels.emulated`."""
+    global _stand_in
+    before, _stand_in = _stand_in, module
+    try:
+        yield
+    finally:
+        _stand_in = before
+
+
+def _on_cpu(x: Any) -> bool:
+    is_numpy = isinstance(x, np.ndarray | np.generic)
+    return is_numpy and (_stand_in is None or not isinstance(x, _stand_in.ndarray))

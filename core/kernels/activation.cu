@@ -1,0 +1,78 @@
+// Activation functions, with or without a bias in front. The formulas are those of core/ops/cpu/activation.py.
+//
+// One kernel for all: which function it is, is the same for every thread, so the choice costs nothing next to the way
+// to memory and back.
+#include "kernel.cuh"
+
+enum Activation { IDENTITY, RELU, LEAKY_RELU, SIGMOID, TANH, SOFTPLUS, SELU, GELU, GELU_TANH };
+
+// Klambauer et al. 2017, eq. 2; Hendrycks and Gimpel 2016.
+#define SELU_ALPHA A(1.6732632423543772)
+#define SELU_SCALE A(1.0507009873554805)
+#define SQRT_HALF A(0.7071067811865476)
+#define SQRT_2_OVER_PI A(0.7978845608028654)
+#define INVERSE_SQRT_2_PI A(0.3989422804014327)
+#define GELU_CUBIC A(0.044715)
+
+// y from x. `a` and `b` are the slope of a leaky ReLU, or beta and threshold of softplus.
+template <typename A>
+__device__ A activate(int kind, A x, A a, A b) {
+    switch (kind) {
+        case RELU: return x > 0 ? x : A(0);
+        case LEAKY_RELU: return x > 0 ? x : a * x;
+        case SIGMOID: return A(0.5) + A(0.5) * tanh(A(0.5) * x);
+        case TANH: return tanh(x);
+        case SOFTPLUS: return a * x > b ? x : (max(a * x, A(0)) + log1p(exp(-fabs(a * x)))) / a;
+        case SELU: return SELU_SCALE * (x > 0 ? x : SELU_ALPHA * expm1(x));
+        case GELU: return A(0.5) * x * erfc(-x * SQRT_HALF);
+        case GELU_TANH: return A(0.5) * x * (1 + tanh(SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x)));
+        default: return x;
+    }
+}
+
+// dy/dx from what forward kept: y for ReLU, sigmoid, tanh and SELU, x for the others.
+template <typename A>
+__device__ A slope(int kind, A kept, A a, A b) {
+    switch (kind) {
+        case RELU: return kept > 0 ? A(1) : A(0);
+        case LEAKY_RELU: return kept > 0 ? A(1) : a;
+        case SIGMOID: return kept * (1 - kept);
+        case TANH: return 1 - kept * kept;
+        case SOFTPLUS: return a * kept > b ? A(1) : A(0.5) + A(0.5) * tanh(A(0.5) * a * kept);
+        case SELU: return kept > 0 ? SELU_SCALE : kept + SELU_SCALE * SELU_ALPHA;
+        case GELU: {
+            A x = kept;
+            return A(0.5) * erfc(-x * SQRT_HALF) + x * INVERSE_SQRT_2_PI * exp(A(-0.5) * x * x);
+        }
+        case GELU_TANH: {
+            A x = kept, t = tanh(SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x));
+            A du = SQRT_2_OVER_PI * (1 + 3 * GELU_CUBIC * x * x);
+            return A(0.5) * (1 + t + x * (1 - t * t) * du);
+        }
+        default: return A(1);
+    }
+}
+
+// y = f(x + bias). y may be x.
+template <typename T>  // float, double, float16
+__global__ void activation_forward(const T* x,     // (N)
+                                   const T* bias,  // (C) or null
+                                   T* y,           // (N)
+                                   int N, int C, int kind, double a, double b) {
+    using A = compute_t<T>;
+    for (int i = first_element(); i < N; i += all_threads()) {
+        A sum = A(x[i]) + (bias ? A(bias[i % C]) : A(0));
+        y[i] = T(activate(kind, sum, A(a), A(b)));
+    }
+}
+
+// dx = dy f'. dx may be dy. `kept` is as `slope` says.
+template <typename T>  // float, double, float16
+__global__ void activation_backward(const T* dy,    // (N)
+                                    const T* kept,  // (N)
+                                    T* dx,          // (N)
+                                    int N, int kind, double a, double b) {
+    using A = compute_t<T>;
+    for (int i = first_element(); i < N; i += all_threads())
+        dx[i] = T(A(dy[i]) * slope(kind, A(kept[i]), A(a), A(b)));
+}

@@ -1,0 +1,137 @@
+"""The check before a launch: what a GPU would take silently and compute nonsense with, is refused here by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from core.kernels.signature import DTYPES, TYPE_OF, KernelError, Parameter, Signature
+
+Size: TypeAlias = "int | tuple[int, ...]"
+
+MOST_ELEMENTS = 2**30  # of an array, so that indices stay in 32 bits also one grid beyond the end
+MOST_THREADS = 1024  # of a block
+MOST_BLOCKS = (2**31 - 1, 65535, 65535)
+MOST_SHARED = 48 * 1024  # bytes of shared memory that every GPU grants without being asked
+
+
+def bind(signature: Signature, given: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """The C++ name of the instance that fits the arrays, and all arguments in order, scalars typed.
+
+    Integers that appear in shapes need not be given. Raises KernelError, a ValueError, for a missing or unknown
+    argument, a wrong dtype, a wrong size, or an array that is not C-contiguous.
+    """
+    sizes: dict[str, int] = {}
+    kind = ""
+    for parameter in signature.parameters:
+        if parameter.is_array and given.get(parameter.name) is not None:
+            array = given[parameter.name]
+            kind = _check_type(signature, parameter, array, kind)
+            _bind_shape(signature, parameter, array, sizes)
+    unknown = given.keys() - {parameter.name for parameter in signature.parameters}
+    if unknown:
+        raise KernelError(f"{signature.name} has no parameter {sorted(unknown)}")
+    for name, value in given.items():
+        if sizes.setdefault(name, value) is not value and sizes[name] != value:
+            raise KernelError(f"{signature.name} got {name}={value}, but its arrays have {name}={sizes[name]}")
+    values = [_value(signature, parameter, given, sizes, kind) for parameter in signature.parameters]
+    _check_products(signature, given, sizes)
+    return f"{signature.name}<{kind}>" if signature.types else signature.name, values
+
+
+def triple(size: Size) -> tuple[int, int, int]:
+    """(x, y, z) from one number or up to three."""
+    x, y, z = (*((size,) if isinstance(size, int) else size), 1, 1)[:3]
+    return int(x), int(y), int(z)
+
+
+def check_launch(name: str, grid: tuple[int, int, int], block: tuple[int, int, int], shared: int) -> None:
+    """Raise KernelError for a grid, a block or an amount of shared memory that not every GPU can run."""
+    if min(grid) < 0 or any(size > most for size, most in zip(grid, MOST_BLOCKS, strict=True)):
+        raise KernelError(f"{name} cannot run in a grid of {grid} blocks; at most {MOST_BLOCKS} are possible")
+    if min(block) < 1 or math.prod(block) > MOST_THREADS or block[2] > 64:
+        raise KernelError(f"{name} cannot run in blocks of {block} threads; at most {MOST_THREADS} are possible")
+    if not 0 <= shared <= MOST_SHARED:
+        raise KernelError(f"{name} cannot have {shared} bytes of shared memory; at most {MOST_SHARED} are possible")
+
+
+def _check_type(signature: Signature, parameter: Parameter, array: Any, kind: str) -> str:
+    """Compare the dtype with the declaration; returns the type that T stands for, "" while that is open."""
+    if not hasattr(array, "dtype") or not hasattr(array, "shape"):
+        raise KernelError(f"{signature.name} expected an array for {parameter.name}, got {type(array).__name__}")
+    if parameter.type != "T":
+        if array.dtype != DTYPES[parameter.type]:
+            raise KernelError(
+                f"{signature.name} expected {parameter.name} of {DTYPES[parameter.type]}, got {array.dtype}"
+            )
+        return kind
+    found = TYPE_OF.get(array.dtype, str(array.dtype))
+    if kind and found != kind:
+        raise KernelError(f"{signature.name} expected {parameter.name} of {kind} like the other arrays, got {found}")
+    if found not in signature.types:
+        raise KernelError(f"{signature.name} is made for {', '.join(signature.types)}, not for {found}")
+    return found
+
+
+def _bind_shape(signature: Signature, parameter: Parameter, array: Any, sizes: dict[str, int]) -> None:
+    """Learn the sizes that stand alone in the shape, and check the layout."""
+    if array.size > MOST_ELEMENTS:
+        raise KernelError(f"{signature.name} takes at most {MOST_ELEMENTS:,} elements, {parameter.name} has more")
+    shape = array.shape if len(parameter.shape) > 1 else (array.size,)
+    if len(shape) != len(parameter.shape):
+        raise KernelError(f"{signature.name} expected {parameter.name} {_written(parameter)}, got {array.shape}")
+    for axis, size in zip(parameter.shape, shape, strict=True):
+        if len(axis) == 1 and sizes.setdefault(axis[0], int(size) if not axis[0].isdigit() else int(axis[0])) != size:
+            raise KernelError(
+                f"{signature.name} expected {parameter.name} {_written(parameter)} with {axis[0]}={sizes[axis[0]]}, "
+                f"got {array.shape}"
+            )
+    if parameter.stride:
+        _bind_stride(signature, parameter, array, sizes)
+    elif not array.flags.c_contiguous:
+        raise KernelError(f"{signature.name} expected {parameter.name} to be C-contiguous; it has {array.strides}")
+
+
+def _bind_stride(signature: Signature, parameter: Parameter, array: Any, sizes: dict[str, int]) -> None:
+    rows, columns = array.shape
+    row, element = (stride // array.itemsize for stride in array.strides)
+    if columns > 1 and element != 1:
+        raise KernelError(f"{signature.name} expected contiguous rows in {parameter.name}; it has {array.strides}")
+    row = row if rows > 1 else sizes.get(parameter.stride, columns)
+    if sizes.setdefault(parameter.stride, row) != row:
+        raise KernelError(f"{signature.name} expected rows {sizes[parameter.stride]} apart in {parameter.name}")
+
+
+def _value(
+    signature: Signature, parameter: Parameter, given: Mapping[str, Any], sizes: Mapping[str, Any], kind: str
+) -> Any:
+    if parameter.is_array:
+        if parameter.name not in given or (given[parameter.name] is None and not parameter.nullable):
+            raise KernelError(f"{signature.name} needs the array {parameter.name}")
+        return given[parameter.name]
+    if parameter.name not in sizes:
+        raise KernelError(f"{signature.name} needs the number {parameter.name}")
+    dtype = DTYPES[kind if parameter.type == "T" else parameter.type]
+    value = sizes[parameter.name]
+    if dtype.kind in "iu" and not isinstance(value, int | np.integer):
+        raise KernelError(f"{signature.name} expected an integer {parameter.name}, got {value!r}")
+    return dtype.type(value)
+
+
+def _check_products(signature: Signature, given: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+    for parameter in signature.parameters:
+        if not parameter.is_array or given[parameter.name] is None or all(len(axis) == 1 for axis in parameter.shape):
+            continue
+        array = given[parameter.name]
+        wanted = [math.prod(int(f) if f.isdigit() else sizes[f] for f in axis) for axis in parameter.shape]
+        if list(array.shape if len(wanted) > 1 else (array.size,)) != wanted:
+            raise KernelError(
+                f"{signature.name} expected {parameter.name} {_written(parameter)} = {wanted}, got {array.shape}"
+            )
+
+
+def _written(parameter: Parameter) -> str:
+    return "(" + ", ".join(" * ".join(axis) for axis in parameter.shape) + ")"

@@ -1,0 +1,89 @@
+// What all kernels share: the way through the elements, sums over warps and blocks, and 16-bit floating point.
+//
+// No header of a CUDA toolkit is needed: NVRTC knows everything else by itself.
+#pragma once
+
+// -- float16: stored in 16 bits, computed with in 32 ----------------------------------------------------------------
+struct float16 {
+    unsigned short bits;
+    float16() = default;
+    __device__ float16(float x);
+    __device__ operator float() const;
+};
+
+#ifdef BARENETS_SHIM  // a CPU without instructions for it
+inline float16::float16(float x) {
+    unsigned u = __float_as_uint(x), sign = u >> 16 & 0x8000, rest = u & 0x7fffffff;
+    if (rest > 0x7f800000) bits = sign | 0x7e00;                         // not a number
+    else if (rest >= 0x477ff000) bits = sign | 0x7c00;                   // rounds to infinity
+    else if (rest < 0x38800000)                                          // below the smallest normal number
+        bits = sign | static_cast<unsigned short>(std::nearbyint(std::fabs(x) * 16777216.0f));
+    else bits = sign | (rest - 0x38000000 + 0xfff + (rest >> 13 & 1)) >> 13;  // to nearest, ties to even
+}
+inline float16::operator float() const {
+    unsigned sign = (bits & 0x8000u) << 16, exponent = bits >> 10 & 31, fraction = bits & 1023;
+    if (exponent == 31) return __uint_as_float(sign | 0x7f800000 | fraction << 13);
+    if (exponent) return __uint_as_float(sign | (exponent + 112) << 23 | fraction << 13);
+    return (sign ? -1.0f : 1.0f) * fraction / 16777216.0f;
+}
+#else
+__device__ inline float16::float16(float x) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x)); }
+__device__ inline float16::operator float() const {
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+    return x;
+}
+#endif
+
+// The type in which to compute with elements of type T.
+template <typename T> struct Compute { using type = T; };
+template <> struct Compute<float16> { using type = float; };
+template <typename T> using compute_t = typename Compute<T>::type;
+
+// -- going through elements -----------------------------------------------------------------------------------------
+// for (int i = first_element(); i < N; i += all_threads()): any grid covers any N, and neighbours read neighbours.
+__device__ inline int first_element() { return blockIdx.x * blockDim.x + threadIdx.x; }
+__device__ inline int all_threads() { return gridDim.x * blockDim.x; }
+
+// for (int row = first_warp(); row < M; row += all_warps()): one warp a row, in blocks of (32 k, 1, 1) threads.
+__device__ inline int lane() { return threadIdx.x % 32; }
+__device__ inline int first_warp() { return first_element() / 32; }
+__device__ inline int all_warps() { return all_threads() / 32; }
+
+// -- sums and maxima, the same in every run: no atomics, whose order would change the rounding -----------------------
+constexpr unsigned ALL_LANES = 0xffffffffu;
+
+// The sum over the 32 lanes of a warp, in every lane.
+template <typename A>
+__device__ A warp_sum(A x) {
+    for (int distance = 16; distance > 0; distance /= 2) x += __shfl_xor_sync(ALL_LANES, x, distance);
+    return x;
+}
+
+template <typename A>
+__device__ A warp_max(A x) {
+    for (int distance = 16; distance > 0; distance /= 2) x = max(x, __shfl_xor_sync(ALL_LANES, x, distance));
+    return x;
+}
+
+// The sum over a block of (32 k, 1, 1) threads, in every thread. All of them must call it.
+template <typename A>
+__device__ A block_sum(A x) {
+    __shared__ A sums[32];
+    x = warp_sum(x);
+    __syncthreads();  // nobody still reads the sums of the last call
+    if (lane() == 0) sums[threadIdx.x / 32] = x;
+    __syncthreads();
+    return warp_sum(lane() < blockDim.x / 32 ? sums[lane()] : A(0));
+}
+
+// Shared memory whose size the launch decides.
+template <typename A>
+__device__ A* dynamic_shared() {
+#ifdef BARENETS_SHIM
+    return reinterpret_cast<A*>(shim::dynamic_shared);
+#else
+    extern __shared__ __align__(16) unsigned char bytes[];
+    return reinterpret_cast<A*>(bytes);
+#endif
+}

@@ -25,16 +25,18 @@ def parse(
     arguments: Sequence[str] | None = None,
     description: str | None = None,
     presets: Mapping[str, Settings] | None = None,
+    choose_preset: Callable[[Sequence[str]], str] | None = None,
 ) -> Settings:
     """Fill the dataclass `settings` from the command line; each field is a flag whose help is the string below it.
 
-    With `presets`, the flag --preset (a field of the settings too) names the values that all other flags start from.
+    With `presets`, the flag --preset (a field of the settings too) names the values that all other flags start from, or
+    `choose_preset(arguments)` does.
     Raises UserError, in one line, for an unknown flag or a value that does not fit. `--help` exits with code 0.
     """
     import tyro  # late, because it costs a tenth of a second that `import core` need not pay
 
     arguments = sys.argv[1:] if arguments is None else arguments
-    default = (presets or {}).get(_preset_of(arguments))
+    default = (presets or {}).get((choose_preset or _preset_of)(arguments))
     start: dict[str, Any] = {} if default is None else {"default": default}
     messages = io.StringIO()
     try:
@@ -47,11 +49,15 @@ def parse(
         raise UserError(_in_one_line(messages.getvalue())) from None
 
 
-def _preset_of(arguments: Sequence[str]) -> str:
-    """The value of --preset, if it is among the arguments; whether it makes sense is for the full parser to say."""
+def flag_of(arguments: Sequence[str], flag: str, default: str) -> str:
+    """The value of --<flag>, if it is among the arguments; whether it makes sense is for the full parser to say."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--preset", nargs="?", default="default")
-    return str(parser.parse_known_args(arguments)[0].preset)
+    parser.add_argument(f"--{flag}", dest="value", nargs="?", default=default)
+    return str(parser.parse_known_args(arguments)[0].value)
+
+
+def _preset_of(arguments: Sequence[str]) -> str:
+    return flag_of(arguments, "preset", "default")
 
 
 def _in_one_line(boxed: str) -> str:
@@ -67,6 +73,7 @@ def main(
     arguments: Sequence[str] | None = None,
     description: str | None = None,
     presets: Mapping[str, Any] | None = None,
+    choose_preset: Callable[[Sequence[str]], str] | None = None,
 ) -> None:
     """Parse the command line, call `function(settings)` and exit with its return value (None counts as 0).
 
@@ -74,7 +81,7 @@ def main(
     `... | head`, with code 141.
     """
     try:
-        code = function(parse(settings, arguments, description, presets))
+        code = function(parse(settings, arguments, description, presets, choose_preset))
         sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

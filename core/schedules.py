@@ -37,6 +37,19 @@ def cosine(lr: float, steps: int, warm_up: int = 0, minimum: float = 0.0) -> Sch
     return schedule
 
 
+def linear(lr: float, steps: int, warm_up: int = 0, minimum: float = 0.0) -> Schedule:
+    """Linear from lr / warm_up to lr in `warm_up` steps, then linear down to `minimum` just after the last step."""
+    _check(lr > 0 and 0 <= minimum <= lr, f"0 <= minimum <= lr, got minimum {minimum} and lr {lr}")
+    _check(0 <= warm_up < steps, f"0 <= warm_up < steps, got warm_up {warm_up} and {steps} steps")
+
+    def schedule(step: int) -> float:
+        if step < warm_up:
+            return lr * (step + 1) / warm_up
+        return lr + (minimum - lr) * min(1.0, (step - warm_up) / (steps - warm_up))
+
+    return schedule
+
+
 def one_cycle(
     lr: float, steps: int, rising: float = 0.3, start_factor: float = 1 / 25, end_factor: float = 1e-4 / 25
 ) -> Schedule:

@@ -39,12 +39,12 @@ class TrainingSettings:
     """Nesterov's form of momentum (sgd only)."""
     weight_decay: float = 0.0
     """Pull of the weights towards zero: an L2 penalty, or apart from the gradient with adamw."""
-    schedule: Literal["constant", "step", "cosine", "one_cycle", "plateau"] = "constant"
+    schedule: Literal["constant", "step", "linear", "cosine", "one_cycle", "plateau"] = "constant"
     """How the learning rate changes over time."""
     warm_up: float = 0.0
-    """Epochs in which the learning rate rises to its full value (cosine only)."""
+    """Epochs in which the learning rate rises to its full value (linear and cosine)."""
     min_lr: float = 0.0
-    """Lowest learning rate (cosine and plateau)."""
+    """Lowest learning rate (linear, cosine and plateau)."""
     decay_every: float = 10.0
     """Epochs between two reductions of the learning rate (step only)."""
     decay_factor: float = 0.1
@@ -154,9 +154,10 @@ def make_schedule(settings: TrainingSettings, samples: int) -> schedules.Schedul
         reductions = math.ceil(settings.epochs / settings.decay_every)
         milestones = [round(n * settings.decay_every * an_epoch) for n in range(1, reductions + 1)]
         return schedules.step_decay(lr, milestones, settings.decay_factor)
-    if settings.schedule == "cosine":
+    if settings.schedule in ("linear", "cosine"):
+        shape = schedules.linear if settings.schedule == "linear" else schedules.cosine
         warm_up = min(round(settings.warm_up * an_epoch), steps - 1)
-        return schedules.cosine(lr, steps, warm_up=warm_up, minimum=settings.min_lr)
+        return shape(lr, steps, warm_up=warm_up, minimum=settings.min_lr)
     if settings.schedule == "one_cycle":
         return schedules.one_cycle(lr, steps)
     if settings.schedule == "plateau":

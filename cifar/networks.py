@@ -1,0 +1,168 @@
+"""The four networks, layer by layer. Each is a `Sequential` of two parts, `features` and `head`.
+
+C >- w means a 3 x 3 convolution from C to w channels with one pixel of padding, /2 a max-pooling of 2 x 2.
+
+    mlp      3072 - hidden - ... - 10
+    cnn      C >- w1 /2 >- w2 /2 >- w3, hidden, 10
+    resnet   C >- w1, then for each further width  >- w /2 and a block x + (>- w >- w); mean over all pixels, 10
+    fast     C >- w1 by whitening, then for each further width  >- w /2 >- w; maximum over all pixels, 10
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from cifar.whitening import Whitening
+from core.backend import Array
+from core.initializers import glorot_normal, he_normal
+from core.layers import (
+    GELU,
+    BatchNorm,
+    Conv2d,
+    ConvReLUPool,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Residual,
+    Sequential,
+)
+from core.random import Stream
+
+if TYPE_CHECKING:
+    from cifar.model import Architecture
+
+ActivationName = Literal["relu", "leaky_relu", "gelu"]
+POOLS_OF_CNN = 2  # its first two convolutions are followed by one
+FAST_MOMENTUM = 0.4  # of the running statistics: few and large batches, so the latest ones count
+
+
+def mlp(about: Architecture, rng: np.random.Generator, stream: Stream) -> Sequential:
+    """Fully connected layers, each with its activation and dropout."""
+    return Sequential(features=Flatten(), head=_connected(about, int(np.prod(about.shape)), rng, stream))
+
+
+def cnn(about: Architecture, rng: np.random.Generator, stream: Stream) -> Sequential:
+    """Three convolutions and two fully connected layers."""
+    features: dict[str, Layer] = {}
+    channels = about.shape[2]
+    for place, width in enumerate(about.widths, start=1):
+        pool = 2 if place <= POOLS_OF_CNN else 1
+        if about.activation == "relu" and not about.batch_norm:  # in one pass over the images
+            features[f"conv{place}"] = ConvReLUPool(channels, width, 3, rng=rng, padding=1, pool=pool)
+        else:
+            features[f"conv{place}"] = _convolution(channels, width, rng, bias=not about.batch_norm)
+            if pool > 1:  # first, because then the rest has a quarter of the work
+                features[f"pool{place}"] = MaxPool2d(pool)
+            if about.batch_norm:
+                features[f"norm{place}"] = BatchNorm(width)
+            features[f"activation{place}"] = _activation(about)
+        channels = width
+    H, W, _ = about.shape
+    size = (H // 2**POOLS_OF_CNN) * (W // 2**POOLS_OF_CNN) * channels
+    return Sequential(features=Sequential(**features), head=_connected(about, size, rng, stream))
+
+
+def resnet(about: Architecture, rng: np.random.Generator, stream: Stream) -> Sequential:
+    """A stage for each width after the first: halve the image, then a residual block."""
+    first, *widths = about.widths
+    features: dict[str, Layer] = {"stem": _normed(about, about.shape[2], first, rng)}
+    channels = first
+    for place, width in enumerate(widths, start=1):
+        features[f"down{place}"] = _normed(about, channels, width, rng, pool=True)
+        body = Sequential(_normed(about, width, width, rng), _normed(about, width, width, rng))
+        features[f"block{place}"] = Residual(body)
+        channels = width
+    head = Sequential(pool=GlobalAvgPool(), **_connected(about, channels, rng, stream).layers)
+    return Sequential(features=Sequential(**features), head=head)
+
+
+def fast(about: Architecture, rng: np.random.Generator, stream: Stream) -> Sequential:
+    """Jordan's network for speed (arXiv:2404.00498): few layers, of which the first is computed from the data."""
+    first, *widths = about.widths
+    features: dict[str, Layer] = {"whitening": Whitening(about.shape[2], first), "activation": _activation(about)}
+    channels = first
+    for place, width in enumerate(widths, start=1):
+        features[f"down{place}"] = _normed(about, channels, width, rng, pool=True, start_as_identity=True)
+        features[f"conv{place}"] = _normed(about, width, width, rng, start_as_identity=True)
+        channels = width
+    side = about.shape[0] // 2 ** len(widths)
+    output = Linear(channels, about.classes, rng=rng, bias=False, init=_small)
+    head = Sequential(pool=MaxPool2d(side), flatten=Flatten(), output=output)
+    return Sequential(features=Sequential(**features), head=head)
+
+
+def _connected(about: Architecture, size: int, rng: np.random.Generator, stream: Stream) -> Sequential:
+    """From (N, ...) of `size` values to the logits; dropout before each layer but the first, and before a single one."""
+    layers: dict[str, Layer] = {"flatten": Flatten()}
+    for place, hidden in enumerate(about.hidden, start=1):
+        layers[f"hidden{place}"] = Linear(size, hidden, rng=rng)
+        layers[f"activation{place}"] = _activation(about)
+        if about.dropout:
+            layers[f"dropout{place}"] = Dropout(about.dropout, stream=stream)
+        size = hidden
+    if about.dropout and not about.hidden:
+        layers["dropout"] = Dropout(about.dropout, stream=stream)
+    # The logits feed a softmax, which is about linear around 0: Glorot's variance starts the loss near ln 10.
+    layers["output"] = Linear(size, about.classes, rng=rng, init=glorot_normal)
+    return Sequential(**layers)
+
+
+def _normed(
+    about: Architecture,
+    channels: int,
+    width: int,
+    rng: np.random.Generator,
+    pool: bool = False,
+    start_as_identity: bool = False,
+) -> Sequential:
+    """Convolution, pooling if wanted, BatchNorm, activation. The norm shifts by itself, so there is no bias."""
+    is_fast = about.model == "fast"
+    norm = BatchNorm(width, momentum=FAST_MOMENTUM) if is_fast else BatchNorm(width)
+    layers: dict[str, Layer] = {"conv": _convolution(channels, width, rng, False, start_as_identity)}
+    if pool:
+        layers["pool"] = MaxPool2d(2)
+    return Sequential(**layers, norm=norm, activation=_activation(about))
+
+
+def _convolution(
+    channels: int, width: int, rng: np.random.Generator, bias: bool, start_as_identity: bool = False
+) -> Conv2d:
+    init = identity_first if start_as_identity else he_normal
+    return Conv2d(channels, width, 3, rng=rng, padding=1, bias=bias, init=init)
+
+
+def _activation(about: Architecture) -> Layer:
+    if about.activation == "gelu":
+        return GELU("tanh")
+    return LeakyReLU(0.01) if about.activation == "leaky_relu" else ReLU()
+
+
+def identity_first(
+    rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int, dtype: DTypeLike = np.float32
+) -> Array:
+    """Kernels (9 C, K) of which the first C just pass on their channel; the others uniform with variance 1 / (3 fan_in).
+
+    So that at the start what is seen reaches the last layer (Jordan, arXiv:2404.00498, section 3.2).
+    """
+    limit = fan_in**-0.5
+    weight = rng.uniform(-limit, limit, shape)
+    channels = shape[0] // 9
+    passed = min(channels, shape[1])
+    weight[:, :passed] = 0
+    weight[4 * channels + np.arange(passed), np.arange(passed)] = 1  # place 4 of 9 is the middle
+    return weight.astype(dtype)
+
+
+def _small(
+    rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int, dtype: DTypeLike = np.float32
+) -> Array:
+    """Normal with deviation 1 / fan_in: the first logits are small, whatever the number of channels."""
+    return (rng.standard_normal(shape) / fan_in).astype(dtype)

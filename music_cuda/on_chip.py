@@ -34,7 +34,9 @@ class Fused:
         if self.shared > MOST_SHARED:
             most = (MOST_SHARED // x.itemsize - weights) // song
             advice = f"a --batch-size up to {most}" if most > 0 else "smaller --hidden1 and --hidden2"
-            raise UserError(f"--fused keeps all weights and a batch on the chip, which has no room for this: try {advice}")
+            raise UserError(
+                f"--fused keeps all weights and a batch on the chip, which has no room for this: try {advice}"
+            )
         if third.out_features > MOST_CLASSES:
             raise ValueError(f"Fused expected at most {MOST_CLASSES} classes, got {third.out_features}")
 

@@ -50,7 +50,7 @@ class Settings(TrainingSettings):
     """Compute with the layers of core even where --fused or vectors, song by song on the CPU, would be faster."""
 
     folds: int = 0
-    """Cross-validate instead: train so many times, each time without another part of the songs, which is then tested."""
+    """Cross-validate instead: train so often, each time without another part of the songs, which is then tested."""
     inner: bool = False
     """Cross-validate within the training songs, to choose settings by."""
 

@@ -33,13 +33,17 @@ def load_songs(dataset: str = GTZAN.name, parts: Sequence[str] = ("train",)) -> 
 
     Raises UserError where there is none, or it holds something else.
     """
-    prepared = load_prepared(folder_of(dataset), [f"{part}_{what}" for part in parts for what in ("features", "labels")])
+    prepared = load_prepared(
+        folder_of(dataset), [f"{part}_{what}" for part in parts for what in ("features", "labels")]
+    )
     arrays, info = prepared.arrays, prepared.info
     features = np.concatenate([arrays[f"{part}_features"] for part in parts])
     labels = np.concatenate([arrays[f"{part}_labels"] for part in parts]).astype(np.int64)
     fits = features.shape == (len(labels), len(FEATURES)) and labels.size and labels.max() < len(GENRES)
     if not fits or tuple(info["classes"]) != GENRES:
-        raise UserError(f"{folder_of(dataset)} holds no songs of this project; make it again with setup_data.py --force")
+        raise UserError(
+            f"{folder_of(dataset)} holds no songs of this project; make it again with setup_data.py --force"
+        )
     names = [name for part in parts for name in info["songs"][part]]
     return Data(features, labels, names, info)
 
@@ -48,7 +52,9 @@ def folder_of(dataset: str) -> Path:
     """The folder that --dataset means."""
     path = Path(dataset)
     if path.suffix == ".csv":
-        raise UserError(f"--dataset {dataset}: prepare it first, with `python {PROJECT.name}/setup_data.py --csv {dataset}`")
+        raise UserError(
+            f"--dataset {dataset}: prepare it first, with `python {PROJECT.name}/setup_data.py --csv {dataset}`"
+        )
     return path if len(path.parts) > 1 or path.is_dir() else PROJECT / "archive" / dataset
 
 

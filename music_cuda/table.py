@@ -166,7 +166,9 @@ def append_song(path: Path, name: str, features: Sequence[float] | Array, genre:
     """
     values = [float(value) for value in features]
     if len(values) != len(FEATURES) or genre not in GENRES or not np.isfinite(np.float32(values)).all():
-        raise ValueError(f"append_song expected {len(FEATURES)} finite features and a genre, got {len(values)}, {genre}")
+        raise ValueError(
+            f"append_song expected {len(FEATURES)} finite features and a genre, got {len(values)}, {genre}"
+        )
     song = {"filename": safe_name(name), "length": length, "label": genre} | dict(zip(FEATURES, values, strict=True))
     try:
         with replacing(path) as handle:

@@ -63,12 +63,18 @@ class Case:
 
     def training(self, rows: int, lr: float = TIMED_LEARNING_RATE) -> Mapping[str, Action]:
         """One training step for each contender; each action returns the loss."""
-        x, labels = self.batch(rows)
-        actions = {OURS: self._our_step(x, labels, lr)}
+        return {name: build() for name, build in self.contenders(self.batch(rows), lr).items()}
+
+    def contenders(self, batch: Batch, lr: float = TIMED_LEARNING_RATE) -> Mapping[str, Callable[[], Action]]:
+        """For each contender, what builds its network and returns its training step on this batch."""
         theirs = partial(OPTIMIZERS[self.optimizer][1], lr=lr, weight_decay=self.weight_decay)
+        builders: dict[str, Callable[[], Action]] = {OURS: lambda: self._our_step(*batch, lr)}
         for rival in self.rivals:
-            actions[_label(rival)] = rival.training_step(self.build(Stream(0)), theirs, x, labels)
-        return actions
+            builders[_label(rival)] = partial(self._their_step, rival, theirs, batch)
+        return builders
+
+    def _their_step(self, rival: Rival, optimizer: Callable[..., torch.optim.Optimizer], batch: Batch) -> Action:
+        return rival.training_step(self.build(Stream(0)), optimizer, *batch)
 
     def inference(self, rows: int) -> Mapping[str, Action]:
         """The outputs of each contender for so many rows."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from core.layers import Sequences
+from core.random import Stream
 from scripts import bench_timing, benchmark
 from scripts.bench_timing import Round, Turn
 
@@ -103,3 +108,25 @@ def test_many_rows_are_answered_in_parts():
     actions = bench_models.MLP_MNIST.inference(bench_torch.AT_ONCE + 5)
     benchmark._check_agreement(actions, calls=1)
     assert len(actions["PyTorch"]()) == bench_torch.AT_ONCE + 5
+
+
+def test_memory_of_a_step():
+    pytest.importorskip("torch")
+    if not Path("/proc/self/status").exists():
+        pytest.skip("reads /proc/self/status, which only Linux has")
+    from scripts import bench_memory, bench_models
+
+    network = bench_models.MLP_MNIST.build(Stream(0))
+    x = np.zeros((2, 28, 28), np.float32)
+    assert bench_memory.sum_of_outputs(network, x) == 4 * 2 * (784 + 2 * 256 + 2 * 128 + 10)  # flat, and with each ReLU
+
+    def measure(contender):
+        command = [sys.executable, bench_memory.__file__, "mlp_mnist", "--contender", contender]
+        return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+    ours = measure("ours")
+    weights = 4 * 235_146 / 1e6
+    assert 3 * weights < ours["beyond"] < ours["growth"] < 100  # the gradient and Adam's two averages at least
+    wrong = subprocess.run([sys.executable, bench_memory.__file__, "nothing"], capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert "no network is called nothing" in wrong.stderr

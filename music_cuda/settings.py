@@ -115,11 +115,11 @@ class Settings(TrainingSettings):
 
 PRESETS: dict[str, Settings] = {
     "default": Settings(
-        epochs=60, batch_size=1, lr=0.02, optimizer="sgd", momentum=0.0, schedule="one_cycle", monitor="loss",
+        epochs=60, batch_size=1, lr=0.02, optimizer="sgd", momentum=0.0, schedule="one_cycle",
     ),
     "best": Settings(
         preset="best", epochs=120, batch_size=64, hidden1=256, hidden2=128, normal_scores=True, batch_norm=True,
         dropout=0.3, input_dropout=0.1, members=8, optimizer="adamw", lr=2e-3, weight_decay=0.05,
-        schedule="one_cycle", label_smoothing=0.1, monitor="loss",
+        schedule="one_cycle", label_smoothing=0.1,
     ),
 }  # fmt: skip

@@ -1,0 +1,68 @@
+"""A trained network of this project, read back from its run folder for the test, the demo and the terminal tool."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from core.backend import Array
+from core.data.sources import GTZAN
+from core.losses import softmax
+from core.predict import predict
+from core.training.checkpoint import Tensors
+from core.training.find import BEST, find_run
+from core.training.trained import Trained, load_trained
+from music_cuda.model import Architecture, build, preprocess
+from music_cuda.songs import PROJECT, Data
+from music_cuda.table import FEATURES, GENRES
+
+Listener: TypeAlias = Trained[Architecture]
+FARTHEST = 4.0  # deviations, beyond which a song's feature is not taken for still stranger
+
+
+def load_listener(run: str) -> Listener:
+    """The best weights of the run called `run`, or of the newest one if that is "".
+
+    Raises UserError when there is no such run, or its checkpoint is damaged or none of this project's.
+    """
+    command = f"python {PROJECT.name}/training.py"
+    weights = find_run(PROJECT / "runs", run, GTZAN.name, command) / BEST
+    return load_trained(weights, command, read_architecture, build)
+
+
+def read_architecture(about: dict[str, Any], tensors: Tensors) -> Architecture:
+    """The architecture that was saved with the weights; ValueError unless they are its own."""
+    architecture = Architecture.from_dict(about["architecture"])
+    saved = sorted(tensor.shape for tensor in tensors.values() if tensor.ndim == 2)
+    if sorted(architecture.matrices()) != saved or tuple(about["classes"]) != GENRES:
+        raise ValueError(f"{architecture} does not fit matrices {saved}")
+    if np.shape(about["normalize"]["mean"]) != (len(FEATURES),):
+        raise ValueError("the normalisation is not that of these features")
+    return architecture
+
+
+def listen(listener: Listener, features: Array) -> Array:
+    """The probabilities (N, 10) of the genres for songs with features (N, 57)."""
+    return np.asarray(softmax(predict(listener.network, preprocess(features, listener.normalize))))
+
+
+class Neighbour(NamedTuple):
+    """A song that sounds alike, as far as the features say."""
+
+    name: str
+    genre: str
+    distance: float
+
+
+def nearest(listener: Listener, data: Data, features: Array, count: int = 5) -> list[Neighbour]:
+    """The songs of `data` whose features are most like those of one song (57,), the nearest first.
+
+    The distance is the root mean square over the features, in standard deviations of the training songs.
+    """
+    here, there = (
+        np.clip(preprocess(rows, listener.normalize), -FARTHEST, FARTHEST) for rows in (features[None], data.features)
+    )
+    distances = np.sqrt(np.square(there - here).mean(axis=1))  # (N,)
+    order = np.argsort(distances, kind="stable")[:count]
+    return [Neighbour(data.names[row], GENRES[data.labels[row]], float(distances[row])) for row in order]

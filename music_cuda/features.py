@@ -85,11 +85,11 @@ def load_audio(path: Path) -> Array:
     try:
         size = path.stat().st_size
         if size > LARGEST:
-            raise UserError(f"{path} is larger than {LARGEST // 10**6} MB: cut a piece out of it")
+            raise UserError(f"{path.name} is larger than {LARGEST // 10**6} MB: cut a piece out of it")
         with soundfile.SoundFile(path) as file:
             rate, channels, frames = file.samplerate, file.channels, file.frames
             if not (RATES[0] <= rate <= RATES[1] and channels <= MOST_CHANNELS):
-                raise UserError(f"{path} has {channels} channels at {rate} Hz; that is no music")
+                raise UserError(f"{path.name} has {channels} channels at {rate} Hz; that is no music")
             wanted = SECONDS * rate
             if wanted < frames < 2**62 and frames - wanted > 0.1 * rate:  # GTZAN's clips have a little more than 30 s
                 file.seek((frames - wanted) // 2)
@@ -99,9 +99,11 @@ def load_audio(path: Path) -> Array:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except (soundfile.SoundFileError, ValueError, MemoryError) as error:
-        raise UserError(f"{path} is no sound file that can be read: use WAV, AU, FLAC, OGG or MP3 ({error})") from None
+        raise UserError(
+            f"{path.name} is no sound file that can be read: use WAV, AU, FLAC, OGG or MP3 ({error})"
+        ) from None
     mono = sound.mean(axis=1)
-    return checked(librosa.resample(mono, orig_sr=rate, target_sr=RATE) if len(mono) else mono, str(path))
+    return checked(librosa.resample(mono, orig_sr=rate, target_sr=RATE) if len(mono) else mono, path.name)
 
 
 def checked(sound: Array, name: str) -> Array:

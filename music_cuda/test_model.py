@@ -27,8 +27,8 @@ except ModuleNotFoundError as error:
 
 LIMITS = (
     "GTZAN has known faults: Sturm (arXiv:1306.1461) finds repeated, distorted and wrongly labelled clips, so that "
-    "even a perfect listener would reach only about 94.5 %. Exact repetitions of features were removed here; other versions "
-    "of the same recording were not.",
+    "even a perfect listener would reach only about 94.5 %. Songs whose features are exactly equal were removed here; "
+    "other versions of the same recording were not.",
     "Songs of one artist are among the training and the test songs alike (the table does not name artists), so the "
     "accuracy on unknown artists is lower.",
     "It knows 30 seconds of a song as 57 averages, of ten genres of popular music before 2002.",

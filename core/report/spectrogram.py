@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from core.report.style import new_figure, styled
 
-TICKS = (64, 128, 256, 512, 1024, 2048, 4096, 8192)  # Hz
+TICKS = (0, 512, 1024, 2048, 4096, 8192)  # Hz
 QUIETEST = -80.0  # decibels
 
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from core.backend import Array, array_module
 from core.errors import UserError
-from core.kernels import THREADS, Kernels
+from core.kernels import THREADS, Kernels, blocks_for
+from core.kernels.arguments import MOST_SHARED
 from core.layers import Linear
 
 KERNELS = Kernels(Path(__file__).resolve().parent / "kernels")
-MOST_SHARED = 48 * 1024  # bytes that every GPU has for a block
 MOST_CLASSES = 32  # the lanes of a warp, which shares a softmax
 
 
@@ -49,7 +49,7 @@ class Fused:
             assert linear.bias is not None
             arrays |= {f"w{number}": linear.weight.data, f"b{number}": linear.bias.data}
         KERNELS.launch(
-            "fused_epoch", 1, THREADS, shared=self.shared,
+            "fused_epoch", 1, THREADS, shared_bytes=self.shared,
             **arrays, x=x, labels=self.labels, order=xp.asarray(order, np.int32), rates=xp.asarray(rates, x.dtype),
             losses=losses, right=right, B=self.batch_size,
         )  # fmt: skip
@@ -79,7 +79,7 @@ class Naive:
             inputs = [x[song], *self.outputs[:-1]]
             for k, linear in enumerate(self.linears):
                 KERNELS.launch(
-                    "naive_forward", blocks(linear.out_features), THREADS, x=inputs[k], weight=linear.weight.data,
+                    "naive_forward", blocks_for(linear.out_features), THREADS, x=inputs[k], weight=linear.weight.data,
                     bias=linear.bias.data, y=self.outputs[k], relu=k < last,
                 )  # fmt: skip
             KERNELS.launch(
@@ -88,17 +88,12 @@ class Naive:
             )  # fmt: skip
             for k in range(last, 0, -1):
                 KERNELS.launch(
-                    "naive_backward", blocks(self.linears[k].in_features), THREADS, dy=self.deltas[k],
+                    "naive_backward", blocks_for(self.linears[k].in_features), THREADS, dy=self.deltas[k],
                     weight=self.linears[k].weight.data, x=inputs[k], dx=self.deltas[k - 1],
                 )  # fmt: skip
             for k, linear in enumerate(self.linears):
                 KERNELS.launch(
-                    "naive_update", blocks(linear.weight.data.size), THREADS, x=inputs[k], dy=self.deltas[k],
+                    "naive_update", blocks_for(linear.weight.data.size), THREADS, x=inputs[k], dy=self.deltas[k],
                     weight=linear.weight.data, bias=linear.bias.data, rate=rate,
                 )  # fmt: skip
         return float(losses.mean()), float(right.mean())
-
-
-def blocks(threads: int) -> int:
-    """Blocks for so many threads."""
-    return -(-threads // THREADS)

@@ -43,9 +43,9 @@ class Settings(TrainingSettings):
     """Train so many networks at once, which learn apart and answer together."""
 
     fused: bool = False
-    """On a GPU: a whole epoch in one kernel, with all weights on the chip (plain gradient descent only)."""
+    """A whole epoch in one kernel, with all weights on the chip of a GPU (plain gradient descent only)."""
     naive: bool = False
-    """On a GPU: a kernel for each layer and song, to see what fusing them gains (plain gradient descent only)."""
+    """A kernel for each layer and song, to see what fusing them gains (plain gradient descent only)."""
     layers: bool = False
     """Compute with the layers of core even where --fused or vectors, song by song on the CPU, would be faster."""
 
@@ -71,8 +71,6 @@ class Settings(TrainingSettings):
             raise UserError(f"{chosen[0]} is plain gradient descent: leave out --{self.beyond_plain}")
         if self.naive and self.batch_size > 1:
             raise UserError("--naive takes one song at a time: leave out --batch-size")
-        if (self.fused or self.naive) and self.device == "cpu":
-            raise UserError(f"{chosen[0]} runs on a GPU: leave out --device cpu")
 
     @property
     def beyond_plain(self) -> str:
@@ -87,8 +85,8 @@ class Settings(TrainingSettings):
 
     def way(self, device: str) -> Way:
         """How an epoch is computed on this device."""
-        if self.naive:
-            return "naive"
+        if self.fused or self.naive:
+            return "fused" if self.fused else "naive"
         if self.beyond_plain or self.layers:
             return "layers"
         if device == "gpu":

@@ -18,7 +18,7 @@ sys.path.insert(0, str(PROJECT.parent))  # so that this runs from any folder, in
 try:
     import numpy as np
 
-    from core.backend import Array, device_of, select_device, to_cpu, to_device
+    from core.backend import Array, device_of, to_cpu, to_device
     from core.cli import main
     from core.data.normalize import Normalize
     from core.data.splits import split_indices
@@ -35,7 +35,7 @@ try:
     from music_cuda.settings import PRESETS, Settings
     from music_cuda.songs import Data, load_songs, with_more
     from music_cuda.table import GENRES
-    from music_cuda.whole_epochs import choose_way
+    from music_cuda.whole_epochs import choose_device, choose_way
 except ModuleNotFoundError as error:
     sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
 
@@ -68,7 +68,7 @@ def fit(
     Returns the network of the best epoch (of the last one, if there are no songs to validate on), and its
     normalisation, which comes from `rows` alone.
     """
-    device = select_device("gpu" if settings.fused or settings.naive else settings.device)
+    device = choose_device(settings)
     set_threads(settings.threads)
     normalize = Normalize.fit(data.features[rows], per_channel=True)
     stream = Stream(settings.seed)
@@ -80,8 +80,8 @@ def fit(
     about = {
         "architecture": settings.architecture.to_dict(), "normalize": normalize.to_dict(), "classes": list(GENRES),
     }  # fmt: skip
-    x = to_device(preprocess(data.features, normalize), device)
-    labels = to_device(data.labels, device)
+    x, labels = to_device(preprocess(data.features, normalize), device), to_device(data.labels, device)
+    judged = [] if held_out is None else [to_device(array[held_out], device) for array in (to_cpu(x), data.labels)]
     run = Run(settings, network, optimizer, schedule, folder=folder, stream=stream, data_info=data.info, about=about)
     whole_epoch = choose_way(settings, network, x, labels, rows, run)
 
@@ -97,9 +97,8 @@ def fit(
                     accuracy = (logits.argmax(axis=1) == t).mean()
                     network.backward(dlogits)
                     run.step(loss, accuracy=accuracy)
-            if held_out is not None:
-                with run.averaged():
-                    run.validate(**evaluate(network, x[held_out], labels[held_out]))
+            with run.averaged():
+                run.validate(**(evaluate(network, *judged) if judged else {}))
     load_weights(network, folder / BEST)
     return network, normalize
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from core.backend import Array, device_of
+from core.backend import Array, Device, device_of, select_device, why_no_gpu
 from core.data.batches import epoch_order
+from core.errors import UserError
+from core.kernels.shim import compiler
 from core.layers import Linear, Sequential
 from core.training.guard import NotFiniteError
 from core.training.run import Run
@@ -17,6 +19,23 @@ from music_cuda.settings import Settings
 
 Epoch = Callable[[Array, Sequence[float]], tuple[float, float]]
 """Trains on songs in the given order, with a learning rate for each batch; returns the mean loss and the accuracy."""
+
+
+def choose_device(settings: Settings) -> Device:
+    """Where to train; UserError where that is not possible.
+
+    The kernels of --fused and --naive take a GPU, or, if the CPU is asked for, run there thread by thread.
+    """
+    if not (settings.fused or settings.naive):
+        return select_device(settings.device)
+    flag = "--fused" if settings.fused else "--naive"
+    if settings.device != "cpu":
+        if why_no_gpu():
+            raise UserError(f"{flag}: {why_no_gpu()}; --device cpu runs the kernel on the CPU, which is slow")
+        return "gpu"
+    if compiler() is None:
+        raise UserError(f"{flag} --device cpu needs a C++ compiler, g++ or clang++, and there is none")
+    return "cpu"
 
 
 def choose_way(

@@ -11,11 +11,11 @@ __global__ void naive_forward(const T* x,       // (I)
                               const T* bias,    // (J)
                               T* y,             // (J)
                               int I, int J, bool relu) {
-    int j = first_element();
-    if (j >= J) return;
-    T sum = bias[j];
-    for (int i = 0; i < I; ++i) sum += x[i] * weight[i * J + j];
-    y[j] = relu && sum < 0 ? T(0) : sum;
+    for (int j = first_element(); j < J; j += all_threads()) {
+        T sum = bias[j];
+        for (int i = 0; i < I; ++i) sum += x[i] * weight[i * J + j];
+        y[j] = relu && sum < 0 ? T(0) : sum;
+    }
 }
 
 // dz = softmax(z) - target; the loss, and whether the answer is right. One thread does it all.
@@ -26,6 +26,7 @@ __global__ void naive_softmax_gradient(const T* z,         // (C)
                                        T* losses,          // (M)
                                        int* right,         // (M)
                                        int N, int C, int M, int song, int place) {
+    if (first_element() > 0) return;
     int label = labels[song], best = 0;
     for (int c = 1; c < C; ++c)
         if (z[c] > z[best]) best = c;
@@ -43,11 +44,11 @@ __global__ void naive_backward(const T* dy,      // (J)
                                const T* x,       // (I)
                                T* dx,            // (I)
                                int I, int J) {
-    int i = first_element();
-    if (i >= I) return;
-    T sum = 0;
-    for (int j = 0; j < J; ++j) sum += weight[i * J + j] * dy[j];
-    dx[i] = x[i] > 0 ? sum : T(0);
+    for (int i = first_element(); i < I; i += all_threads()) {
+        T sum = 0;
+        for (int j = 0; j < J; ++j) sum += weight[i * J + j] * dy[j];
+        dx[i] = x[i] > 0 ? sum : T(0);
+    }
 }
 
 // W -= rate x dy^T and b -= rate dy.
@@ -57,7 +58,8 @@ __global__ void naive_update(const T* x,   // (I)
                              T* weight,    // (I, J)
                              T* bias,      // (J)
                              int I, int J, T rate) {
-    int e = first_element();
-    if (e < I * J) weight[e] -= rate * x[e / J] * dy[e % J];
-    if (e < J) bias[e] -= rate * dy[e];
+    for (int e = first_element(); e < I * J; e += all_threads()) {
+        weight[e] -= rate * x[e / J] * dy[e % J];
+        if (e < J) bias[e] -= rate * dy[e];
+    }
 }

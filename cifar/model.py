@@ -91,8 +91,8 @@ class Architecture:
 def build(architecture: Architecture, *, seed: int = 0, stream: Stream | None = None) -> Sequential:
     """The network, with initial weights drawn from `seed` and dropout drawn from `stream`.
 
-    Takes images (N, H, W, C), prepared by `preprocess`; returns logits (N, classes). Its two parts are called `features`
-    and `head`: before the head there are still pictures (N, h, w, K), but in the multilayer perceptron.
+    Takes images (N, H, W, C), prepared by `preprocess`; returns logits (N, classes). Its two parts are called
+    `features` and `head`: but in the multilayer perceptron, there are still pictures (N, h, w, K) before the head.
     """
     return BUILDERS[architecture.model](architecture, np.random.default_rng(seed), stream or Stream(seed))
 

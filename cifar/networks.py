@@ -100,7 +100,7 @@ def fast(about: Architecture, rng: np.random.Generator, stream: Stream) -> Seque
 
 
 def _connected(about: Architecture, size: int, rng: np.random.Generator, stream: Stream) -> Sequential:
-    """From (N, ...) of `size` values to the logits; dropout before each layer but the first, and before a single one."""
+    """From (N, ...) of `size` values to the logits; dropout before all layers but the first of several."""
     layers: dict[str, Layer] = {"flatten": Flatten()}
     for place, hidden in enumerate(about.hidden, start=1):
         layers[f"hidden{place}"] = Linear(size, hidden, rng=rng)
@@ -148,7 +148,7 @@ def _activation(about: Architecture) -> Layer:
 def identity_first(
     rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int, dtype: DTypeLike = np.float32
 ) -> Array:
-    """Kernels (9 C, K) of which the first C just pass on their channel; the others uniform with variance 1 / (3 fan_in).
+    """Kernels (9 C, K) of which the first C just pass on their channel; the others uniform, variance 1 / (3 fan_in).
 
     So that at the start what is seen reaches the last layer (Jordan, arXiv:2404.00498, section 3.2).
     """

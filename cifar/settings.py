@@ -68,7 +68,9 @@ class Settings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, decay_at=1, validation=0, widths=1, hidden=1, crop=0, rotate=0, cutout=0, bias_rate=0, head_rate=0)
+        check_at_least(
+            self, decay_at=1, validation=0, widths=1, hidden=1, crop=0, rotate=0, cutout=0, bias_rate=0, head_rate=0
+        )
         check_below_one(self, "dropout", "jitter")
         if self.model == "mlp" and self.widths:
             raise UserError("--widths are channels of convolutions, which the mlp has none of: use --hidden")

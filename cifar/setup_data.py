@@ -25,7 +25,7 @@ try:
 
     from core.cli import main
     from core.data.cifar import BATCH, TEST_FILE, TRAIN_FILES, Batch, read_cifar
-    from core.data.fetch import FetchError, Fetched, download, downloads_folder, named_mirror
+    from core.data.fetch import Fetched, FetchError, download, downloads_folder, named_mirror
     from core.data.image_setup import NOT_COMPARABLE, ImageSettings, set_up_images
     from core.data.prepared import Arrays, Prepared
     from core.data.setup import Info, check_settings, megabytes, set_up, shown

@@ -93,4 +93,4 @@ def _check(batch: Batch, classes: int, where: str, partial: bool) -> None:
     if batch.labels.max() >= classes:
         raise UserError(f"{where}: a label of {batch.labels.max()}, but there are {classes} classes")
     if count > BATCH or (count < BATCH and not partial):
-        raise UserError(f"{where} holds {count:,} images instead of {BATCH:,} (--allow-unverified takes partial copies)")
+        raise UserError(f"{where} holds {count:,} images, not {BATCH:,} (--allow-unverified takes a partial copy)")

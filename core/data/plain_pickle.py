@@ -130,7 +130,8 @@ class _Reader:
 
     def _mention(self, text: str) -> None:
         if text not in NAMES:
-            raise UserError(f"{self.name}: refused, because this pickle names {text.replace(' ', '.')}, which could run")
+            named = text.replace(" ", ".")
+            raise UserError(f"{self.name}: refused, because this pickle names {named}, which could run")
         self.stack.append(_Name(text))
 
     def _announce(self) -> None:

@@ -19,6 +19,7 @@ FAINTEST = 12  # grey levels between paper and ink, below which a picture counts
 THINNEST = 1.8  # pixels after scaling, below which a line is thickened to the usual pen
 
 Grey = NDArray[np.uint8]
+Colour = NDArray[np.uint8]
 
 
 def open_grey(path: Path | str) -> Grey:
@@ -26,19 +27,38 @@ def open_grey(path: Path | str) -> Grey:
 
     Raises UserError, in a line for the visitor, for what is no picture, damaged, or larger than MAX_PIXELS.
     """
+    return np.asarray(_open(path, "L").convert("L"))
+
+
+def open_colour(path: Path | str) -> Colour:
+    """Read an uploaded picture as uint8 (H, W, 3), as `open_grey` does."""
+    return np.asarray(_open(path, "RGB").convert("RGB"))
+
+
+def colour_square(picture: Colour, side: int) -> Colour:
+    """The middle square of a picture uint8 (H, W, 3), shrunk or enlarged to (side, side, 3)."""
+    height, width = picture.shape[:2]
+    edge = min(height, width)
+    top, left = (height - edge) // 2, (width - edge) // 2
+    square = Image.fromarray(np.ascontiguousarray(picture[top : top + edge, left : left + edge]))
+    return np.asarray(square.resize((side, side), Image.Resampling.BOX if edge > side else Image.Resampling.BICUBIC))
+
+
+def _open(path: Path | str, mode: str) -> Image.Image:
+    """The picture as RGBA without transparency; `mode` is what it will be converted to."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is stricter
             with Image.open(path, formats=FORMATS) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise UserError(f"this picture has more than {MAX_PIXELS // 1_000_000} million pixels")
-                picture.draft("L", (WORK_SIDE, WORK_SIDE))  # JPEG can skip most of the work
+                picture.draft(mode, (WORK_SIDE, WORK_SIDE))  # JPEG can skip most of the work
                 picture.thumbnail((WORK_SIDE, WORK_SIDE))
                 upright = ImageOps.exif_transpose(picture).convert("RGBA")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise UserError(f"this file is not a picture that can be read ({', '.join(FORMATS)})") from None
     paper = Image.new("RGBA", upright.size, "white")
-    return np.asarray(Image.alpha_composite(paper, upright).convert("L"))
+    return Image.alpha_composite(paper, upright)
 
 
 def ink_of(grey: Grey) -> Grey:

@@ -33,6 +33,7 @@ FEATURES: tuple[str, ...] = (
 )
 COLUMNS = ("filename", "length", *FEATURES, "label")
 LARGEST = 1 << 26  # bytes of a table; GTZAN's has 1.1 MB
+LARGEST_NUMBER = float(np.finfo(np.float32).max)  # the network computes in float32
 LONGEST = 1 << 14  # characters of a line
 MALFORMED_SHARE = 0.01  # beyond that it is probably not the table that it is taken for
 SHOWN = 3  # complaints in an error
@@ -141,7 +142,7 @@ def _number(cell: str, name: str) -> float:
         value = float(cell) if "_" not in cell else math.nan  # Python's float() takes 1_000
     except ValueError:
         value = math.nan
-    if not abs(value) < np.finfo(np.float32).max:  # the network computes in float32
+    if not abs(value) < LARGEST_NUMBER:
         raise ValueError(f"{name} is {cell.strip()[:20]!r}, not a number that can be used")
     return value
 
@@ -165,7 +166,8 @@ def append_song(path: Path, name: str, features: Sequence[float] | Array, genre:
     `read_table` would refuse.
     """
     values = [float(value) for value in features]
-    if len(values) != len(FEATURES) or genre not in GENRES or not np.isfinite(np.float32(values)).all():
+    usable = all(abs(value) < LARGEST_NUMBER for value in values)
+    if len(values) != len(FEATURES) or genre not in GENRES or not usable:
         raise ValueError(
             f"append_song expected {len(FEATURES)} finite features and a genre, got {len(values)}, {genre}"
         )
@@ -205,5 +207,5 @@ def _as_line(song: dict[str, object], header: list[str]) -> str:
 
 def safe_name(name: str) -> str:
     """A file's name without its folder, and with nothing that a spreadsheet would take for a formula."""
-    base = re.sub(r"[^\w .()\[\]&'-]", "_", re.split(r"[/\\]", name)[-1])[:100]
-    return base.lstrip("-=+@ '") or "song"
+    base = re.split(r"[/\\]", name)[-1].lstrip("-=+@ '")
+    return re.sub(r"[^\w .()\[\]&'-]", "_", base)[:100] or "song"

@@ -86,6 +86,13 @@ def new_figure(width: float, height: float, notice: str = "") -> Figure:
     return figure
 
 
+def below_notice(figure: Figure) -> float:
+    """Where a title of the whole figure begins, as a fraction of the figure's height: under the notice, if any."""
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    return float(engine.get()["rect"][3]) - 0.02
+
+
 def add_grid(axes: Axes, axis: str = "both") -> None:
     """Thin lines behind the data, without tick marks."""
     axes.grid(True, axis=axis, linewidth=0.8)  # type: ignore[arg-type]

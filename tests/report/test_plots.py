@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from core.report import galleries, metrics, plots, style
@@ -179,3 +180,11 @@ def test_plots_look_the_same_whatever_the_users_settings():
 def test_no_display_is_opened():
     code = "import core.report.plots, core.report.galleries, sys; assert 'matplotlib.pyplot' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_title_of_a_figure_stands_below_the_notice():
+    figure = plots.learning_curves({"epoch": [1, 2], "train_loss": [2.0, 1.0]}, notice="SYNTHETIC data", title="best")
+    figure.canvas.draw()
+    (band,) = [artist for artist in figure.artists if isinstance(artist, Rectangle)]
+    title = next(text for text in figure.texts if text.get_text() == "best")
+    assert title.get_window_extent().y1 <= band.get_window_extent().y0

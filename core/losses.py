@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from core import ops
 from core.backend import Array, array_module
 
 
@@ -29,57 +30,22 @@ def softmax_cross_entropy(
     """Mean of -sum_c q_c log softmax(z / T)_c, and its gradient (softmax - q) / (N T).
 
     logits: float (N, C); labels: integers (N,) from 0 to C - 1. The target q is 1 at the label; with label smoothing s
-    it is 1 - s there plus s / C everywhere (Szegedy et al. 2016, section 7). Through log-sum-exp, so nothing overflows.
+    it is 1 - s there plus s / C everywhere (Szegedy et al. 2016, section 7). Through log-sum-exp, so nothing overflows:
+    see `core/ops/cpu/loss.py`. A label that is no class is an IndexError on a CPU, and a loss of NaN on a GPU.
 
     class_weights: float (C,), not negative, on the device of the logits. Each term c of the sum then counts w_c times,
     and the mean is that of weighted samples: the total is divided by the sum of the labels' weights, as PyTorch does.
     """
     _check_classes(logits, labels)
     if class_weights is not None:
-        return _weighted_cross_entropy(logits, labels, label_smoothing, temperature, class_weights)
-    xp = array_module(logits)
-    N, C = logits.shape
-    at_label = (xp.arange(N), labels)  # a label beyond C - 1 is an IndexError here
-    shifted = logits / temperature if temperature != 1 else logits.copy(order="C")
-    shifted -= shifted.max(axis=1, keepdims=True)
-    wanted = (1 - label_smoothing) * shifted[at_label].sum()
-    if label_smoothing:
-        wanted += label_smoothing / C * shifted.sum()
-    dlogits = xp.exp(shifted, out=shifted)  # (N, C)
-    total = dlogits.sum(axis=1, keepdims=True)  # (N, 1)
-    loss = (xp.log(total).sum() - wanted) / N
-    total *= N * temperature
-    dlogits /= total
-    if label_smoothing:
-        dlogits -= label_smoothing / (C * N * temperature)
-    dlogits[at_label] -= (1 - label_smoothing) / (N * temperature)
-    return loss, dlogits
-
-
-def _weighted_cross_entropy(
-    logits: Array, labels: Array, label_smoothing: float, temperature: float, weights: Array
-) -> tuple[Any, Array]:
-    """With a_c = q_c w_c and W the sum of the labels' weights: -sum a_c log p_c / W, and (p sum_c a_c - a) / (W T)."""
-    N, C = logits.shape
-    if weights.shape != (C,):
-        raise ValueError(f"expected class weights ({C},) for logits {logits.shape}, got {weights.shape}")
-    xp = array_module(logits)
-    weights = weights.astype(logits.dtype, copy=False)
-    at_label, weight_of_label = (xp.arange(N), labels), weights[labels]  # (N,)
-    total = weight_of_label.sum()
-    target = xp.empty_like(logits)  # (N, C) a / W
-    target[...] = weights * (label_smoothing / C)
-    target[at_label] += (1 - label_smoothing) * weight_of_label
-    target /= total
-    scaled = logits / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    log_p = scaled - xp.log(xp.exp(scaled).sum(axis=1, keepdims=True))  # (N, C)
-    loss = -(target * log_p).sum()
-    dlogits = xp.exp(log_p)
-    dlogits *= target.sum(axis=1, keepdims=True)
-    dlogits -= target
-    dlogits /= temperature
-    return loss, dlogits
+        if class_weights.shape != logits.shape[1:]:
+            raise ValueError(
+                f"expected class weights {logits.shape[1:]} for logits {logits.shape}, got {class_weights.shape}"
+            )
+        class_weights = class_weights.astype(logits.dtype, copy=False)
+    return ops.of(logits).softmax_cross_entropy(  # type: ignore[no-any-return]
+        logits, labels, label_smoothing, temperature, class_weights
+    )
 
 
 def mean_squared_error(prediction: Array, target: Array) -> tuple[Any, Array]:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from core import ops
 from core.backend import Array, array_module, device_of, to_cpu
 from core.params import FlatParameters, Parameter, pack
 from core.workers import workers
@@ -22,7 +23,8 @@ LONGEST_PIECE = 1 << 17  # elements; four float32 buffers of this length are 2 M
 class Optimizer:
     """The frame of every optimizer: flat buffers, a step counter, and pieces shared among the workers.
 
-    A subclass names its buffers in `slots`, one value a weight, and writes `update` for one piece.
+    A subclass names its buffers in `slots`, one value a weight, and calls the operation that updates one piece; what it
+    computes stands in `core/ops/cpu/optim.py`.
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
@@ -33,8 +35,9 @@ class Optimizer:
         self.flat: FlatParameters = pack(parameters)
         self.weight_decay = weight_decay
         self.steps = 0
-        zeros_like = array_module(self.flat.data).zeros_like
-        self.state: dict[str, Array] = {name: zeros_like(self.flat.data) for name in self.slots}
+        xp, data = array_module(self.flat.data), self.flat.data
+        self.state: dict[str, Array] = {name: xp.zeros_like(data) for name in self.slots}
+        self.factors: Array = xp.zeros(3, data.dtype)  # (3,) what changes from step to step, where the weights are
         self._pieces: list[list[Piece]] = []  # for each worker
 
     def step(self, lr: float) -> None:
@@ -47,7 +50,7 @@ class Optimizer:
 
         def run(rank: int) -> None:
             for piece in self._pieces[rank]:
-                self.update(piece, lr)
+                self.update(piece)
 
         if len(self._pieces) == 1:
             run(0)
@@ -56,9 +59,9 @@ class Optimizer:
         self.flat.zero_grad()
 
     def begin_step(self, lr: float) -> None:
-        """Compute what all pieces of this step have in common."""
+        """Compute what all pieces of this step have in common, and put it into `factors`."""
 
-    def update(self, piece: Piece, lr: float) -> None:
+    def update(self, piece: Piece) -> None:
         """Update one piece; `piece.grad` may be overwritten."""
         raise NotImplementedError
 
@@ -104,19 +107,7 @@ class Piece:
         self.grad = optimizer.flat.grad[part]
         self.scratch = scratch[: self.data.size]
         self.slots = [slot[part] for slot in optimizer.state.values()]
-        self.decay = optimizer.weight_decay if decays else 0.0
-        self.xp: Any = array_module(self.data)
-
-    def add_l2(self) -> None:
-        """grad += decay * data, the gradient of an L2 penalty of decay / 2 * |data|^2."""
-        if self.decay:
-            self.xp.multiply(self.data, self.decay, out=self.scratch)
-            self.grad += self.scratch
-
-    def shrink(self, lr: float) -> None:
-        """data *= 1 - lr * decay: weight decay apart from the gradient."""
-        if self.decay:
-            self.data *= 1 - lr * self.decay
+        self.decays = decays
 
 
 class SGD(Optimizer):
@@ -142,20 +133,15 @@ class SGD(Optimizer):
         super().__init__(parameters, weight_decay)
         self.momentum, self.nesterov = momentum, nesterov
 
-    def update(self, piece: Piece, lr: float) -> None:
-        piece.add_l2()
-        grad = piece.grad
-        if self.momentum:
-            (velocity,) = piece.slots
-            velocity *= self.momentum
-            velocity += grad
-            if self.nesterov:
-                piece.xp.multiply(velocity, self.momentum, out=piece.scratch)
-                grad += piece.scratch
-            else:
-                grad[...] = velocity
-        grad *= lr
-        piece.data -= grad
+    def begin_step(self, lr: float) -> None:
+        ops.of(self.factors).set_factors(self.factors, lr, 0, 0)
+
+    def update(self, piece: Piece) -> None:
+        velocity = piece.slots[0] if self.momentum else None
+        decay = self.weight_decay if piece.decays else 0.0
+        ops.of(piece.data).sgd_update(
+            piece.data, piece.grad, velocity, self.factors, piece.scratch, self.momentum, self.nesterov, decay
+        )
 
 
 class Adam(Optimizer):
@@ -167,6 +153,7 @@ class Adam(Optimizer):
     """
 
     slots: ClassVar[tuple[str, ...]] = ("first_moment", "second_moment")
+    decays_apart: ClassVar[bool] = False  # whether weight decay leaves the moments alone
 
     def __init__(
         self,
@@ -184,31 +171,23 @@ class Adam(Optimizer):
         beta1, beta2 = self.betas
         m_factor = (1 - beta1) / (1 - beta1**self.steps)  # m^ = m_factor * first_moment
         v_factor = (1 - beta2) / (1 - beta2**self.steps)  # v^ = v_factor * second_moment
-        self._scaled_lr = lr * m_factor / v_factor**0.5
-        self._scaled_eps = self.eps / v_factor**0.5
+        lr_scaled, eps_scaled = lr * m_factor / v_factor**0.5, self.eps / v_factor**0.5
+        ops.of(self.factors).set_factors(self.factors, lr_scaled, eps_scaled, 1 - lr * self.weight_decay)
 
-    def update(self, piece: Piece, lr: float) -> None:
-        piece.add_l2()
-        self._move(piece)
-
-    def _move(self, piece: Piece) -> None:
-        m, v = piece.slots[:2]
-        xp, grad = piece.xp, piece.grad
-        beta1, beta2 = self.betas
-        m *= beta1
-        m += grad
-        xp.multiply(grad, grad, out=grad)
-        v *= beta2
-        v += grad
-        xp.sqrt(self._denominator(piece), out=grad)
-        grad += self._scaled_eps
-        xp.divide(m, grad, out=grad)
-        grad *= self._scaled_lr
-        piece.data -= grad
-
-    def _denominator(self, piece: Piece) -> Array:
-        """What stands under the root: v."""
-        return piece.slots[1]
+    def update(self, piece: Piece) -> None:
+        m, v, *largest = piece.slots
+        ops.of(piece.data).adam_update(
+            piece.data,
+            piece.grad,
+            m,
+            v,
+            largest[0] if largest else None,
+            self.factors,
+            piece.scratch,
+            self.betas,
+            self.weight_decay if piece.decays and not self.decays_apart else 0.0,
+            piece.decays and self.decays_apart,
+        )
 
 
 class AMSGrad(Adam):
@@ -216,18 +195,11 @@ class AMSGrad(Adam):
 
     slots = ("first_moment", "second_moment", "largest_second_moment")
 
-    def _denominator(self, piece: Piece) -> Array:
-        _, v, largest = piece.slots
-        piece.xp.maximum(largest, v, out=largest)
-        return largest
-
 
 class AdamW(Adam):
     """Adam with weight decay apart from the gradient, w *= 1 - lr * decay; Loshchilov and Hutter 2019."""
 
-    def update(self, piece: Piece, lr: float) -> None:
-        piece.shrink(lr)
-        self._move(piece)
+    decays_apart = True
 
 
 def clip_by_value(flat: FlatParameters, limit: float) -> None:
@@ -248,8 +220,7 @@ def clip_by_norm(flat: FlatParameters, limit: float) -> Any:
 def gradient_norm(flat: FlatParameters) -> Any:
     """The Euclidean norm of the whole gradient, as a scalar on its device."""
     flat.settle()
-    xp = array_module(flat.grad)
-    return xp.sqrt(xp.dot(flat.grad, flat.grad))
+    return array_module(flat.grad).sqrt(ops.of(flat.grad).square_sum(flat.grad))
 
 
 def _check_limit(limit: float) -> None:

@@ -7,6 +7,8 @@ is the same after a resume, and however the batch is split among workers.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from core.backend import Array
@@ -49,12 +51,38 @@ class Stream:
 
     def uint16(self, salt: int, rows: int, width: int) -> Array:
         """Uniform 16-bit integers for the rows `first_row ...` of the batch, uint16 (rows, width)."""
-        blocks_per_row = -(-width // UINT16_PER_BLOCK)
-        philox = self._philox(salt, block=self.first_row * blocks_per_row, purpose=0)
-        words = philox.random_raw(rows * blocks_per_row * (BITS_PER_BLOCK // 64))
-        return words.view(np.uint16).reshape(rows, blocks_per_row * UINT16_PER_BLOCK)[:, :width]
+        return self.draws(salt, rows, width).uint16()
+
+    def draws(self, salt: int, rows: int, width: int) -> Draws:
+        """What `uint16` would draw, not drawn yet, so that a GPU can do it itself."""
+        first_block = self.first_row * -(-width // UINT16_PER_BLOCK)
+        return Draws(self.seed % WORD, salt, first_block, self.batch, self.epoch, rows, width)
 
     def _philox(self, salt: int, block: int, purpose: int) -> np.random.Philox:
-        key = np.array([self.seed % WORD, salt], dtype=np.uint64)
-        counter = np.array([block, purpose, self.batch, self.epoch], dtype=np.uint64)
-        return np.random.Philox(key=key, counter=counter)
+        return _philox((self.seed % WORD, salt), (block, purpose, self.batch, self.epoch))
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Uniform 16-bit integers (rows, width): the bits of Philox with key (seed, salt) and counter (block, 0, batch,
+    epoch), where each row begins with a block of its own, `first_block` and following.
+    """
+
+    seed: int
+    salt: int
+    first_block: int
+    batch: int
+    epoch: int
+    rows: int
+    width: int
+
+    def uint16(self) -> Array:
+        """The numbers, uint16 (rows, width)."""
+        blocks_per_row = -(-self.width // UINT16_PER_BLOCK)
+        philox = _philox((self.seed, self.salt), (self.first_block, 0, self.batch, self.epoch))
+        words = philox.random_raw(self.rows * blocks_per_row * (BITS_PER_BLOCK // 64))
+        return words.view(np.uint16).reshape(self.rows, blocks_per_row * UINT16_PER_BLOCK)[:, : self.width]
+
+
+def _philox(key: tuple[int, int], counter: tuple[int, int, int, int]) -> np.random.Philox:
+    return np.random.Philox(key=np.array(key, dtype=np.uint64), counter=np.array(counter, dtype=np.uint64))

@@ -60,7 +60,7 @@ def check_launch(name: str, grid: tuple[int, int, int], block: tuple[int, int, i
 
 def _check_type(signature: Signature, parameter: Parameter, array: Any, kind: str) -> str:
     """Compare the dtype with the declaration; returns the type that T stands for, "" while that is open."""
-    if not hasattr(array, "dtype") or not hasattr(array, "shape"):
+    if not hasattr(array, "dtype") or isinstance(array, np.generic):
         raise KernelError(f"{signature.name} expected an array for {parameter.name}, got {type(array).__name__}")
     if parameter.type != "T":
         if array.dtype != DTYPES[parameter.type]:

@@ -3,6 +3,11 @@
 // No header of a CUDA toolkit is needed: NVRTC knows everything else by itself.
 #pragma once
 
+#ifndef NAN  // NVRTC has no <cmath>, where these come from elsewhere
+#define NAN __int_as_float(0x7fc00000)
+#define INFINITY __int_as_float(0x7f800000)
+#endif
+
 // -- float16: stored in 16 bits, computed with in 32 ----------------------------------------------------------------
 struct float16 {
     unsigned short bits;

@@ -52,7 +52,8 @@ class Kernels:
         blocks, threads = triple(grid), triple(block)
         check_launch(name, blocks, threads, shared_bytes)
         instance, values = bind(signature, arguments)
-        on_host = {isinstance(value, np.ndarray) for value in values if hasattr(value, "shape") and _is_array(value)}
+        arrays = [value for value in values if value is not None and not isinstance(value, np.generic)]
+        on_host = {isinstance(array, np.ndarray) for array in arrays}
         if len(on_host) > 1:
             raise KernelError(f"{name} got arrays of the CPU and of a GPU")
         if 0 in blocks:
@@ -68,10 +69,6 @@ class Kernels:
         """What is compiled together: the kernels of the file for one type, so that float never waits for double."""
         kind = instance.removeprefix(signature.name)
         return tuple(name for name in self.instances(signature.path) if name.endswith(kind) or "<" not in name)
-
-
-def _is_array(value: Any) -> bool:
-    return not isinstance(value, np.generic)
 
 
 @functools.cache

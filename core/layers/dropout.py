@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from core import ops
-from core.backend import Array, array_module
+from core.backend import Array
 from core.layers.base import Layer
 from core.random import Stream
 
@@ -32,7 +32,7 @@ class Dropout(Layer):
         rows = x.reshape(len(x), math.prod(x.shape[1:]))  # (N, D)
         mask = self.workspace("mask", rows.shape, like=x)
         y = self.workspace("y", x.shape, like=x)
-        draws = array_module(x).asarray(self.stream.uint16(self.salt, *rows.shape))
+        draws = self.stream.draws(self.salt, len(rows), rows.shape[1])
         ops.of(x).dropout_forward(rows, draws, self.rate, mask, y.reshape(rows.shape))
         self.remember(train, mask)
         return y

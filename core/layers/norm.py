@@ -50,11 +50,9 @@ class BatchNorm(Layer):
         x_hat = self.workspace("x_hat", rows.shape, like=x)
         count = self._over_batch(array_module(x).array([len(rows)], x.dtype))
         mean = self._over_batch(op.column_sums(rows)) / count  # (C,)
-        op.subtract_row(rows, mean, x_hat)
-        var = self._over_batch(op.column_square_sums(x_hat)) / count  # (C,)
+        var = self._over_batch(op.center_columns(rows, mean, x_hat)) / count  # (C,)
         inverse_deviation = 1 / array_module(x).sqrt(var + self.eps)  # (C,)
-        x_hat *= inverse_deviation
-        op.scale_shift(x_hat, self.weight.data, self.bias.data, flat)
+        op.normalize_forward(rows, mean, inverse_deviation, self.weight.data, self.bias.data, x_hat, flat)
         if self.updates_running:
             self._follow(mean, var * (count / array_module(x).maximum(count - 1, 1)))
         self.remember(train, x_hat, inverse_deviation, count)

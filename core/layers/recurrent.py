@@ -151,8 +151,8 @@ class Recurrent(Layer):
         op, xp = ops.of(rows), array_module(rows)
         shape = (len(layout.lengths), rows.shape[1])
         ones, mask = xp.ones(shape, rows.dtype), xp.empty(shape, rows.dtype)
-        draws = xp.asarray(self.stream.uint16(self.salts[level], *shape)[layout.order])
-        op.dropout_forward(ones, draws, self.dropout, mask, ones)
+        op.dropout_forward(ones, self.stream.draws(self.salts[level], *shape), self.dropout, mask, ones)
+        mask = mask[xp.asarray(layout.order)]
         op.multiply_steps(rows, mask, layout.spans)
         return mask  # type: ignore[no-any-return]
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from kernel_sanitizer import run_sanitized
 
 from core.kernels import Kernels, shim
 from core.kernels.shim import ShimError, thread_order
@@ -144,15 +142,6 @@ print("finished")
 """
 
 
-def sanitized(*arguments: str) -> subprocess.CompletedProcess:
-    """Run Python with AddressSanitizer, which must be loaded before all else."""
-    library = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
-    settings = {"ASAN_OPTIONS": "detect_leaks=0", "LD_PRELOAD": library.stdout.strip(), shim.SANITIZE: "1"}
-    return subprocess.run(
-        [sys.executable, "-c", SANITIZED, *arguments], env=os.environ | settings, capture_output=True, text=True
-    )
-
-
 @needs_compiler
 @pytest.mark.parametrize(
     ("name", "words"),
@@ -163,7 +152,7 @@ def sanitized(*arguments: str) -> subprocess.CompletedProcess:
     ],
 )
 def test_address_sanitizer_sees_behind_the_end(name, words):
-    run = sanitized(str(FAULTY.folder), name)
+    run = run_sanitized(SANITIZED, str(FAULTY.folder), name)
     if words:
         assert run.returncode != 0
         assert "heap-buffer-overflow" in run.stderr

@@ -75,17 +75,13 @@ class Library:
         """Run one kernel; raises ShimError for what is undefined on a GPU."""
         pointers, kept = (ctypes.c_void_p * len(values))(), []
         for place, value in enumerate(values):
-            if isinstance(value, np.ndarray) and value.ndim >= 0 and not isinstance(value, np.generic):
-                cell: Any = ctypes.c_void_p(value.ctypes.data if value.size else None)
-                address = ctypes.addressof(cell)
-            elif value is None:
-                cell = ctypes.c_void_p(None)
-                address = ctypes.addressof(cell)
+            if value is None or isinstance(value, np.ndarray):
+                cell: Any = ctypes.c_void_p(value.ctypes.data if value is not None and value.size else None)
+                pointers[place] = ctypes.addressof(cell)
             else:
                 cell = np.array(value)  # a typed scalar
-                address = cell.ctypes.data
+                pointers[place] = cell.ctypes.data
             kept.append(cell)
-            pointers[place] = address
         message = ctypes.create_string_buffer(400)
         sizes = (ctypes.c_uint * 3)(*grid), (ctypes.c_uint * 3)(*block)
         with _lock:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from core.backend import Array, array_module
 from core.ops.cpu.blocks import blocks
+from core.random import Draws
 
 __all__ = ["dropout_backward", "dropout_forward"]
 
 LEVELS = 2**16  # the draws are 16-bit integers: the rate is exact to 1 / 65,536
 
 
-def dropout_forward(x: Array, draws: Array, rate: float, mask: Array, y: Array) -> None:
+def dropout_forward(x: Array, draws: Draws, rate: float, mask: Array, y: Array) -> None:
     """y = x * mask, where mask is 0 with probability `rate` and 1 / (1 - rate) otherwise.
 
-    x, mask, y: (N, D); draws: uniform uint16 (N, D). Dividing by the share that is kept ("inverted" dropout, Srivastava
-    et al. 2014, section 10) keeps the expectation, so that inference needs no change.
+    x, mask, y: (N, D), and as many draws. Dividing by the share that is kept ("inverted" dropout, Srivastava et al.
+    2014, section 10) keeps the expectation, so that inference needs no change.
     """
     xp = array_module(x)
     first_kept = round(rate * LEVELS)
-    xp.multiply(draws >= first_kept, x.dtype.type(LEVELS / (LEVELS - first_kept)), out=mask)
+    xp.multiply(draws.uint16() >= first_kept, x.dtype.type(LEVELS / (LEVELS - first_kept)), out=mask)
     xp.multiply(x, mask, out=y)
 
 

@@ -13,14 +13,15 @@ from core.backend import Array, array_module, device_of
 from core.ops.cpu.blocks import BLOCK
 
 __all__ = [
+    "center_columns",
     "column_products",
     "column_square_sums",
     "column_sums",
     "layer_norm_backward",
     "layer_norm_forward",
     "normalize_backward",
+    "normalize_forward",
     "scale_shift",
-    "subtract_row",
 ]
 
 
@@ -69,7 +70,7 @@ def _repeated(row: Array, x: Array) -> Array:
     return row if device_of(x) == "gpu" else array_module(x).tile(row, rows_at_once(x))
 
 
-def subtract_row(x: Array, row: Array, y: Array) -> None:
+def _subtract_row(x: Array, row: Array, y: Array) -> None:
     """y = x - row; x, y: (M, C), row: (C,)."""
     line = _repeated(row, x)
     for x_part, y_part in _row_blocks(x, y):
@@ -82,6 +83,20 @@ def scale_shift(x_hat: Array, weight: Array, bias: Array, y: Array) -> None:
     for x_part, y_part in _row_blocks(x_hat, y):
         array_module(x_hat).multiply(x_part, weights[: x_part.size], out=y_part)
         y_part += biases[: x_part.size]
+
+
+def center_columns(x: Array, mean: Array, x_hat: Array) -> Any:
+    """The sum over the rows of (x - mean)^2, (C,); leaves x - mean in x_hat, for `normalize_forward` to go on from."""
+    _subtract_row(x, mean, x_hat)
+    return column_square_sums(x_hat)
+
+
+def normalize_forward(
+    x: Array, mean: Array, inverse_deviation: Array, weight: Array, bias: Array, x_hat: Array, y: Array
+) -> None:
+    """x_hat = (x - mean) * inverse_deviation and y = weight * x_hat + bias, after `center_columns`; (M, C) and (C,)."""
+    x_hat *= inverse_deviation
+    scale_shift(x_hat, weight, bias, y)
 
 
 def normalize_backward(dy: Array, x_hat: Array, scale: Array, mean_dy: Array, mean_dy_x_hat: Array, dx: Array) -> None:

@@ -1,0 +1,36 @@
+"""Dropout on a GPU, which draws the very numbers that a CPU would."""
+
+from __future__ import annotations
+
+from core.backend import Array
+from core.kernels import THREADS, blocks_for, launch
+from core.ops.cpu.dropout import LEVELS
+from core.random import UINT16_PER_BLOCK, Draws
+
+__all__ = ["dropout_backward", "dropout_forward"]
+
+
+def dropout_forward(x: Array, draws: Draws, rate: float, mask: Array, y: Array) -> None:
+    """See `core.ops.cpu.dropout`."""
+    first_kept = round(rate * LEVELS)
+    blocks = draws.rows * -(-draws.width // UINT16_PER_BLOCK)
+    launch(
+        "dropout_forward",
+        blocks_for(blocks),
+        THREADS,
+        x=x,
+        mask=mask,
+        y=y,
+        seed=draws.seed,
+        salt=draws.salt,
+        first_block=draws.first_block,
+        batch=draws.batch,
+        epoch=draws.epoch,
+        first_kept=first_kept,
+        scale=LEVELS / (LEVELS - first_kept),
+    )
+
+
+def dropout_backward(dy: Array, mask: Array, dx: Array) -> None:
+    """dx = dy * mask."""
+    launch("dropout_backward", blocks_for(dy.size), THREADS, dy=dy, mask=mask, dx=dx)

@@ -1,0 +1,37 @@
+"""Softmax cross-entropy and its gradient on a GPU, in one pass; see `core/kernels/loss.cu`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from core.backend import Array, array_module
+from core.kernels import THREADS, blocks_for, launch
+from core.ops.gpu.norm import WARPS, column_sums
+
+__all__ = ["softmax_cross_entropy"]
+
+
+def softmax_cross_entropy(
+    logits: Array, labels: Array, label_smoothing: float, temperature: float, class_weights: Array | None
+) -> tuple[Any, Array]:
+    """See `core.losses.softmax_cross_entropy`; a label that is no class makes the loss not a number."""
+    xp = array_module(logits)
+    logits = xp.ascontiguousarray(logits)
+    dlogits, losses = xp.empty_like(logits), xp.empty((len(logits), 1), logits.dtype)
+    labels = labels.astype(np.int64, copy=False)
+    launch(
+        "softmax_cross_entropy_forward",
+        blocks_for(len(logits), WARPS),
+        THREADS,
+        logits=logits,
+        labels=labels,
+        weights=class_weights,
+        weight_total=None if class_weights is None else class_weights[labels].sum(keepdims=True),
+        losses=losses,
+        dlogits=dlogits,
+        smoothing=label_smoothing,
+        temperature=temperature,
+    )
+    return column_sums(losses)[0], dlogits

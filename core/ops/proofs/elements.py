@@ -1,0 +1,75 @@
+"""Operations on single elements: activations, dropout, conversions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from core.ops.proofs.case import Case, Draw, Results
+from core.random import Stream
+
+SIZES = [(0,), (1,), (255,), (2049,), (33, 7)]
+ALL = ("float32", "float64", "float16")
+
+
+def _activation(name: str, keeps_output: bool, *settings: float) -> Callable[..., Results]:
+    def run(op: Any, draw: Draw, *size: int) -> Results:
+        x, dy, y, dx = draw.normal(*size) * 3, draw.normal(*size), draw.output(*size), draw.output(*size)
+        getattr(op, f"{name}_forward")(x, y, *settings)
+        getattr(op, f"{name}_backward")(dy, y if keeps_output else x, dx, *settings)
+        dy_in_place = dy.copy()
+        getattr(op, f"{name}_backward")(dy_in_place, y if keeps_output else x, dy_in_place, *settings)
+        return {"y": y, "dx": dx, "dx in place": dy_in_place}
+
+    return run
+
+
+def _relu_in_place(op: Any, draw: Draw, *size: int) -> Results:
+    x = draw.normal(*size)
+    op.relu_forward(x, x)
+    return {"x": x}
+
+
+def _dropout(op: Any, draw: Draw, N: int, D: int) -> Results:
+    stream = Stream(5)
+    stream.seek(3, 2**33)
+    stream.first_row = 11
+    x, dy = draw.normal(N, D), draw.normal(N, D)
+    mask, y, dx = (draw.output(N, D) for _ in range(3))
+    op.dropout_forward(x, stream.draws(4, N, D), 0.3, mask, y)
+    op.dropout_backward(dy, mask, dx)
+    return {"mask": mask, "y": y, "dx": dx}
+
+
+def _half(op: Any, draw: Draw, N: int) -> Results:
+    values, half, back = draw.normal(N) * 30000, draw.output(N, dtype=np.float16), draw.output(N)
+    op.cast(values, half)
+    op.cast(half, back)
+    return {"half": half, "back": back}
+
+
+def _unscale(op: Any, draw: Draw, N: int) -> Results:
+    grad, spoilt = draw.normal(N), draw.normal(N)
+    spoilt[N // 2 : N // 2 + 1] = np.inf
+    flags = [draw.array([0], np.int32) for _ in range(2)]
+    for array, flag in zip((grad, spoilt), flags, strict=True):
+        op.unscale(array, draw.array([1024.0]), flag)
+    return {"grad": grad, "overflow": flags[0], "overflow of inf": flags[1]}
+
+
+CASES = [
+    Case("relu", _activation("relu", True), SIZES, ALL),
+    Case("relu in place", _relu_in_place, SIZES, ALL),
+    Case("leaky_relu", _activation("leaky_relu", False, 0.2), SIZES, ALL),
+    Case("sigmoid", _activation("sigmoid", True), SIZES, ALL),
+    Case("tanh", _activation("tanh", True), SIZES, ALL),
+    Case("softplus", _activation("softplus", False, 2.0, 4.0), SIZES, ALL),
+    Case("selu", _activation("selu", True), SIZES, ALL),
+    Case("gelu", _activation("gelu", False), SIZES, ALL),
+    Case("gelu_tanh", _activation("gelu_tanh", False), SIZES, ALL),
+    Case("dropout", _dropout, [(0, 5), (1, 1), (3, 16), (37, 100), (700, 33)], ALL),
+    Case("float16 and back", _half, [(0,), (1,), (2049,)], ("float32",)),
+    Case("unscale", _unscale, [(0,), (1,), (2049,)]),
+]

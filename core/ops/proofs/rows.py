@@ -1,0 +1,62 @@
+"""Operations on rows and columns of (M, C) arrays: sums, normalisation, the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from core.ops.proofs.case import Case, Draw, Results
+
+SIZES = [(1, 1), (5, 3), (70, 33), (3000, 5), (2, 1000), (5000, 64)]
+SEVERAL = SIZES[1:]  # with more than one column: of a single one the results are zero but for rounding
+EMPTY = (0, 5)
+
+
+def _columns(op: Any, draw: Draw, M: int, C: int) -> Results:
+    x, y, mean = draw.normal(M, C), draw.normal(M, C), draw.normal(C)
+    return {
+        "sums": op.column_sums(x),
+        "products": op.column_products(x, y),
+        "squares": op.column_square_sums(x),
+        "about the mean": op.center_columns(x, mean, draw.output(M, C)),
+        "all squares": op.square_sum(x.reshape(-1)),
+    }
+
+
+def _batch_norm(op: Any, draw: Draw, M: int, C: int) -> Results:
+    x, dy, weight, bias = draw.normal(M, C), draw.normal(M, C), draw.normal(C), draw.normal(C)
+    mean, inverse, others = draw.normal(C), draw.positive(C), [draw.normal(C) for _ in range(3)]
+    x_hat, y, dx, scaled = (draw.output(M, C) for _ in range(4))
+    op.center_columns(x, mean, x_hat)
+    op.normalize_forward(x, mean, inverse, weight, bias, x_hat, y)
+    op.normalize_backward(dy, x_hat, *others, dx)
+    op.scale_shift(x, weight, bias, scaled)
+    return {"x_hat": x_hat, "y": y, "dx": dx, "scaled": scaled}
+
+
+def _layer_norm(op: Any, draw: Draw, M: int, C: int) -> Results:
+    x, dy, weight, bias = draw.normal(M, C), draw.normal(M, C), draw.normal(C), draw.normal(C)
+    x_hat, y, dx = (draw.output(M, C) for _ in range(3))
+    inverse = op.layer_norm_forward(x, weight, bias, 1e-5, x_hat, y)
+    op.layer_norm_backward(dy, x_hat, weight, inverse, dx)
+    return {"inverse": inverse, "x_hat": x_hat, "y": y, "dx": dx}
+
+
+def _cross_entropy(smoothing: float, temperature: float, weighted: bool) -> Callable[..., Results]:
+    def run(op: Any, draw: Draw, N: int, C: int) -> Results:
+        logits, labels = draw.normal(N, C) * 5, draw.integers(0, C, N)
+        weights = draw.positive(C) if weighted else None
+        loss, dlogits = op.softmax_cross_entropy(logits, labels, smoothing, temperature, weights)
+        return {"loss": loss, "dlogits": dlogits}
+
+    return run
+
+
+CASES = [
+    Case("column sums", _columns, [*SIZES, EMPTY]),
+    Case("batch norm", _batch_norm, [*SIZES, EMPTY]),
+    Case("layer norm", _layer_norm, [*SEVERAL, EMPTY]),
+    Case("cross-entropy", _cross_entropy(0.0, 1.0, False), SEVERAL),
+    Case("cross-entropy, smoothing and temperature", _cross_entropy(0.1, 2.5, False), SEVERAL),
+    Case("cross-entropy, class weights", _cross_entropy(0.1, 1.0, True), SEVERAL),
+]

@@ -1,0 +1,42 @@
+"""Python with AddressSanitizer, which stops at the first read or write outside of an array."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from core.kernels import shim
+from core.ops.proofs import CASES, check
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_sanitized(code: str, *arguments: str) -> subprocess.CompletedProcess:
+    """Run `code` in a Python that had the sanitizer's library loaded before all else."""
+    library = subprocess.run(
+        [shim.compiler() or "g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    )
+    settings = {"ASAN_OPTIONS": "detect_leaks=0", "LD_PRELOAD": library.stdout.strip(), shim.SANITIZE: "1"}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        env=os.environ | settings | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def run_all() -> None:
+    """Every case, at all its sizes; prints how many there were."""
+    count = 0
+    for case in CASES.values():
+        for dtype in case.dtypes:
+            for size in case.sizes:
+                check(case, dtype, size, np.array)
+            count += 1
+    print(count)

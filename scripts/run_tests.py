@@ -5,6 +5,7 @@
     python3 scripts/run_tests.py tests/test_gradcheck.py -v
     python3 scripts/run_tests.py -k checkpoint
     python3 scripts/run_tests.py --with demo              # also the tests of the demos, which need Gradio
+    python3 scripts/run_tests.py --with demo --with browser   # and of the demos in Chromium, if it is installed
 
 Uses the active environment, or makes .venv in the clone. All other arguments go to pytest; paths count from the
 repository's root. The exit code is pytest's, or 2 with one line of reason where the environment could not be made.
@@ -23,7 +24,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--here", action="store_true", help="use the running Python, even if it is no environment")
-    extras = ("demo", "search", "tensorboard")
+    extras = ("demo", "browser", "search", "tensorboard")
     parser.add_argument("--with", action="append", default=[], choices=extras, dest="extras", help="install this too")
     own, for_pytest = parser.parse_known_args()
     python = environment.prepare(extras=["test", *own.extras], here=own.here).python

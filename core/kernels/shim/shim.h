@@ -71,11 +71,11 @@ alignas(64) static unsigned char dynamic_shared[48 << 10];
 inline int lane() { return current % 32; }
 
 // -- switching from one fiber to another --------------------------------------------------------------------------
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__)
 // Saves what the calling convention says a function must keep, and goes on where the other stack stopped.
 extern "C" void shim_switch(void** save, void* go_on);
 asm(R"(
-.text
+.pushsection .text
 .local shim_switch
 shim_switch:
     pushq %rbp; pushq %rbx; pushq %r12; pushq %r13; pushq %r14; pushq %r15
@@ -83,6 +83,7 @@ shim_switch:
     movq %rsi, %rsp
     popq %r15; popq %r14; popq %r13; popq %r12; popq %rbx; popq %rbp
     ret
+.popsection
 )");
 static void* scheduler;
 static void body();
@@ -94,7 +95,7 @@ inline void prepare(int t) {
 }
 inline void resume(int t) { shim_switch(&scheduler, fibers[t].stack_pointer); }
 inline void yield() { shim_switch(&fibers[current].stack_pointer, scheduler); }
-#else  // other processors, and AddressSanitizer, which knows these functions
+#else  // other processors
 static ucontext_t contexts[MOST_THREADS], scheduler;
 static void body();
 inline void prepare(int t) {

@@ -35,6 +35,8 @@ def read_architecture(about: dict[str, Any], tensors: Tensors) -> Architecture:
     """The architecture that was saved with the weights; ValueError unless they are its own."""
     architecture = Architecture.from_dict(about["architecture"])
     saved = sorted(tensor.shape for tensor in tensors.values() if tensor.ndim == 2)
+    if not 1 <= architecture.members <= len(tensors):  # before a list is made for what a file merely claims
+        raise ValueError(f"{architecture.members} members do not fit {len(tensors)} arrays")
     if sorted(architecture.matrices()) != saved or tuple(about["classes"]) != GENRES:
         raise ValueError(f"{architecture} does not fit matrices {saved}")
     if np.shape(about["normalize"]["mean"]) != (len(FEATURES),):

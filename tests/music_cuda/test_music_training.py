@@ -1,0 +1,328 @@
+"""The training script of music_cuda on a few made-up songs: runs, cross-validation, the report, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_music import COUNTS, NOTICE, make_archive, make_run, make_table
+
+from core.data.normalize import Normalize
+from core.errors import UserError
+from core.kernels.emulated import emulated_gpu
+from core.kernels.shim import compiler
+from core.losses import softmax
+from core.training.checkpoint import load_checkpoint
+from core.training.outputs import Outputs
+from music_cuda import folds, test_model, trained, training, whole_epochs
+from music_cuda.model import Architecture
+from music_cuda.settings import PRESETS, Settings
+from music_cuda.songs import load_songs, with_more
+from music_cuda.table import GENRES
+from music_cuda.trained import listen, load_listener, nearest
+
+SCRIPT = Path(training.__file__)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """The training songs alone: whoever opens the test songs fails."""
+    return make_archive(tmp_path_factory.mktemp("archive") / "gtzan", parts=("train",))
+
+
+@pytest.fixture(scope="module")
+def whole_archive(tmp_path_factory):
+    return make_archive(tmp_path_factory.mktemp("archive") / "gtzan")
+
+
+@pytest.fixture
+def quick(archive, tmp_path, monkeypatch):
+    """Settings for a training of a moment, whose runs go to a temporary folder."""
+    monkeypatch.setattr(training, "PROJECT", tmp_path)
+    monkeypatch.setattr(Outputs, "draw", lambda *_: None)  # the curves of each training would take most of the time
+    return replace(PRESETS["default"], dataset=str(archive), epochs=3, hidden1=12, hidden2=8, threads=1)
+
+
+def weights(run: Path) -> dict[str, np.ndarray]:
+    return load_checkpoint(run / "best.safetensors")[0]
+
+
+def history(run: Path) -> list[dict[str, float]]:
+    with open(run / "history.csv", newline="") as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def test_it_learns_tells_of_each_epoch_and_answers_for_a_song(quick, tmp_path, capsys):
+    training.train(replace(quick, epochs=20))
+    told = capsys.readouterr().out
+    assert "epoch 20/20  train loss" in told
+    assert "train accuracy" in told
+    assert "a song it was not trained on: train.0" in told
+    folder = tmp_path / "runs" / "default"
+    assert {"config.json", "history.csv", "best.safetensors", "last.safetensors"} <= {p.name for p in folder.iterdir()}
+    rows = history(folder)
+    assert rows[-1]["train_accuracy"] > 0.5, "a guess is right in 10 %"
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    assert [row["step"] for row in rows[:2]] == [180, 360]
+    assert load_checkpoint(folder / "best.safetensors")[1]["notice"] == NOTICE
+
+
+def test_the_normalisation_is_that_of_the_songs_trained_on(quick, tmp_path, archive):
+    training.train(replace(quick, epochs=1))
+    about = load_checkpoint(tmp_path / "runs" / "default" / "best.safetensors")[1]["about"]
+    from core.data.splits import split_indices
+
+    data = load_songs(str(archive))
+    rows, held_out = split_indices(data.labels, quick.validation, quick.seed)
+    assert about["normalize"] == Normalize.fit(data.features[rows], per_channel=True).to_dict()
+    assert about["normalize"] != Normalize.fit(data.features, per_channel=True).to_dict()
+    assert len(held_out) == 20
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_all_ways_give_the_same_history(quick, tmp_path, batch_size):
+    ways = {"layers": {"layers": True}, "auto": {}}
+    if compiler() is not None:
+        ways["fused"] = {"fused": True, "device": "cpu"}
+    if compiler() is not None and batch_size == 1:
+        ways["naive"] = {"naive": True, "device": "cpu"}
+    for name, flags in ways.items():
+        training.train(replace(quick, batch_size=batch_size, epochs=2, name=name, **flags))
+    first, *others = (history(tmp_path / "runs" / name) for name in ways)
+    assert others
+    for other in others:
+        for one, two in zip(first, other, strict=True):
+            for figure in ("step", "learning_rate", "train_loss", "train_accuracy", "validation_loss"):
+                assert one[figure] == pytest.approx(two[figure], rel=1e-4), figure
+
+
+@pytest.mark.skipif(compiler() is None, reason="kernels run on the CPU only with g++ or clang++")
+@pytest.mark.parametrize("flags", [{}, {"naive": True}, {"layers": True, "batch_size": 20}])
+def test_it_trains_on_an_emulated_gpu(quick, tmp_path, flags):
+    settings = replace(quick, epochs=1, **flags)
+    training.train(replace(settings, name="cpu", device="cpu"))
+    with emulated_gpu():
+        training.train(replace(settings, name="gpu", device="gpu"))
+    assert json.loads((tmp_path / "runs" / "gpu" / "config.json").read_text())["device"] == "gpu"
+    cpu, gpu = (weights(tmp_path / "runs" / name) for name in ("cpu", "gpu"))
+    for name, tensor in cpu.items():
+        np.testing.assert_allclose(tensor, gpu[name], atol=1e-4)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_trains(preset, quick, tmp_path):
+    small = {"epochs": 1, "hidden1": 10, "hidden2": 6, "members": min(2, PRESETS[preset].members)}
+    training.train(replace(PRESETS[preset], dataset=quick.dataset, name="preset", **small))
+    listener = load_listener(str(tmp_path / "runs" / "preset"))
+    probabilities = listen(listener, load_songs(quick.dataset).features)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("flags", [{}, {"normal_scores": True, "optimizer": "adamw", "batch_size": 20, "dropout": 0.2}])
+def test_the_same_seed_gives_the_same_bits_and_a_resumed_run_too(quick, tmp_path, flags, monkeypatch):
+    settings = replace(quick, **flags)
+    training.train(replace(settings, name="straight"))
+    validate, calls = training.Run.validate, []
+
+    def cut(run, **figures):
+        validate(run, **figures)
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.Run, "validate", cut)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(replace(settings, name="cut"))
+    monkeypatch.setattr(training.Run, "validate", validate)
+    training.train(replace(settings, name="cut", resume=True))
+    straight, resumed = (weights(tmp_path / "runs" / name) for name in ("straight", "cut"))
+    for name, tensor in straight.items():
+        np.testing.assert_array_equal(tensor, resumed[name])
+
+
+def test_further_songs_are_trained_on_and_told_of(quick, tmp_path, archive):
+    table = make_table(tmp_path / "mine.csv", 10)
+    training.train(replace(quick, epochs=1, name="plain"))
+    training.train(replace(quick, epochs=1, name="more", more=table))
+    assert history(tmp_path / "runs" / "more")[0]["step"] == history(tmp_path / "runs" / "plain")[0]["step"] + 10
+    notice = load_checkpoint(tmp_path / "runs" / "more" / "best.safetensors")[1]["notice"]
+    assert notice == f"{NOTICE}; trained with 10 further songs of mine.csv"
+    assert with_more(load_songs(str(archive)), None).info["notice"] == NOTICE
+
+
+def test_a_loss_that_is_no_number_ends_the_run_in_one_line(quick):
+    with pytest.raises(UserError, match="try a --lr below 1e\\+30"):
+        training.train(replace(quick, lr=1e30))
+
+
+# -- cross-validation -------------------------------------------------------------------------------------------------
+
+
+def test_every_song_is_judged_once_by_a_network_that_has_not_heard_it(
+    quick, tmp_path, whole_archive, monkeypatch, capsys
+):
+    heard = []
+
+    def watched(settings, data, rows, held_out, folder):
+        heard.append(rows)
+        assert held_out is None, "no epoch is chosen by the songs that are judged"
+        return training.fit(settings, data, rows, held_out, folder)
+
+    monkeypatch.setattr(folds, "fit", watched)
+    found = folds.cross_validate(replace(quick, dataset=str(whole_archive), folds=5, epochs=15), tmp_path / "runs")
+    songs = sum(COUNTS.values())
+    assert [fold.songs for fold in found] == [52] * 5
+    assert (np.bincount(np.concatenate(heard), minlength=songs) == 4).all()
+    told = capsys.readouterr().out
+    mean = np.mean([fold.accuracy for fold in found])
+    assert mean > 0.25
+    assert f"mean {mean:.2%}" in told
+    assert f"of the {COUNTS['test']} test songs among them" in told
+    assert "epoch" not in told
+    with open(tmp_path / "runs" / "default-folds" / "folds.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["right"]) for row in rows] == [fold.right for fold in found]
+
+
+def test_inner_folds_open_the_training_songs_alone(quick, tmp_path, capsys):
+    found = folds.cross_validate(replace(quick, folds=4, inner=True), tmp_path / "runs")
+    assert sum(fold.songs for fold in found) == COUNTS["train"]
+    assert "test songs" not in capsys.readouterr().out
+    assert (tmp_path / "runs" / "default-inner" / "folds.csv").exists()
+
+
+def test_folds_do_not_depend_on_each_other(quick, tmp_path):
+    settings = replace(quick, folds=3, inner=True)
+    first = folds.cross_validate(settings, tmp_path / "one")
+    assert folds.cross_validate(settings, tmp_path / "two") == first
+    assert folds.cross_validate(settings, tmp_path / "two") == first, "also where results of before lie"
+
+
+# -- the report, and networks that are read back ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setattr(trained, "PROJECT", tmp_path)
+    return make_run(tmp_path / "runs" / "tiny")
+
+
+def test_the_report_opens_the_test_songs_alone(tmp_path, run, capsys):
+    archive = make_archive(tmp_path / "archive", parts=("test",))
+    test_model.test(test_model.Settings(dataset=str(archive)))
+    report = json.loads((run / "report" / "report.json").read_text())
+    assert report["images"] == COUNTS["test"]
+    assert report["notice"] == NOTICE
+    assert report["command"] == f"python music_cuda/test_model.py --dataset {archive}"
+    card = (run / "report" / "model_card.md").read_text()
+    assert "94.5 %" in card
+    assert "Songs of one artist" in card
+    assert NOTICE in capsys.readouterr().out
+
+
+def test_neighbours_are_sorted_and_a_song_is_its_own(run, archive):
+    listener, data = load_listener(""), load_songs(str(archive))
+    found = nearest(listener, data, data.features[17], count=6)
+    assert found[0] == (data.names[17], GENRES[data.labels[17]], 0.0)
+    distances = [song.distance for song in found]
+    assert distances == sorted(distances)
+    strange = nearest(listener, data, np.full(57, 1e30, np.float32), count=2)
+    assert np.isfinite([song.distance for song in strange]).all()
+
+
+def test_probabilities_of_any_finite_features_are_probabilities(run):
+    listener = load_listener("")
+    p = listen(listener, np.array([np.full(57, 1e30), np.full(57, -1e30), np.zeros(57)], np.float32))
+    assert np.isfinite(p).all()
+    assert softmax(np.zeros((1, 10)))[0, 0] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {},
+        {"architecture": {"hidden": [9, 9]}},
+        {"architecture": {"hidden": [8, 4], "strange": 1}},
+        {"architecture": Architecture(hidden=(8, 4)).to_dict(), "normalize": {"mean": 0, "std": 1}, "classes": GENRES},
+        {"architecture": Architecture(hidden=(8, 4), members=10**9).to_dict()},
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused(tmp_path, monkeypatch, about):
+    monkeypatch.setattr(trained, "PROJECT", tmp_path)
+    make_run(tmp_path / "runs" / "odd", about=about)
+    with pytest.raises(UserError, match=r"holds no network of this project; train one with `python .*training.py`"):
+        load_listener("odd")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [("songs.csv", "prepare it first, with `python .*setup_data.py --csv songs.csv`"), ("nothing", "no prepared data")],
+)
+def test_songs_that_are_not_prepared(dataset, message):
+    with pytest.raises(UserError, match=message):
+        load_songs(dataset)
+
+
+def test_songs_of_another_form_are_refused(tmp_path):
+    archive = make_archive(tmp_path / "odd", classes=["a", "b"])
+    with pytest.raises(UserError, match="holds no songs of this project"):
+        load_songs(str(archive))
+
+
+# -- mistakes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden1": 0}, "--hidden1 must be at least 1"),
+        ({"hidden2": -1}, "--hidden2 must be at least 0"),
+        ({"folds": 1}, "--folds needs at least 2 parts"),
+        ({"inner": True}, "--inner belongs to --folds"),
+        ({"batch_norm": True, "batch_size": 1}, "--batch-norm needs batches"),
+        ({"fused": True}, "--fused is plain gradient descent: leave out --optimizer"),
+        ({"fused": True, "optimizer": "sgd"}, "leave out --momentum"),
+        ({"naive": True, "optimizer": "sgd", "momentum": 0.0, "dropout": 0.5}, "leave out --dropout"),
+        ({"naive": True, "optimizer": "sgd", "momentum": 0.0, "batch_size": 2}, "--naive takes one song at a time"),
+        ({"fused": True, "naive": True}, "--fused and --naive are different ways"),
+        ({"input_dropout": 1.0}, "--input-dropout must be"),
+        ({"validation": 1.0}, "--validation must be"),
+    ],
+)
+def test_wrong_settings(change, message):
+    with pytest.raises(UserError, match=message):
+        Settings(**change)
+
+
+def test_kernels_without_a_gpu_and_without_a_compiler(quick, monkeypatch):
+    monkeypatch.setattr(whole_epochs, "why_no_gpu", lambda: "no GPU here")
+    with pytest.raises(UserError, match="--fused: no GPU here; --device cpu runs the kernel on the CPU"):
+        training.train(replace(quick, fused=True))
+    monkeypatch.setattr(whole_epochs, "compiler", lambda: None)
+    with pytest.raises(UserError, match="--naive --device cpu needs a C"):
+        training.train(replace(quick, naive=True, device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset", "nowhere"], "nowhere"),
+        (["--preset", "worst"], "worst"),
+        (["--hidden1", "many"], "many"),
+        (["--fused", "--dropout", "0.5"], "--dropout"),
+        (["--folds", "10", "--dataset", "nowhere"], "nowhere"),
+    ],
+)
+def test_mistakes_end_in_one_line_and_exit_code_2(arguments, message, tmp_path):
+    done = subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert not list(tmp_path.iterdir())

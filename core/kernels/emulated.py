@@ -20,8 +20,9 @@ import numpy as np
 
 from core import backend
 
-# What makes a new array out of nothing or out of host data.
+# What makes a new array, out of nothing or out of another one, which may be on the host.
 CREATORS = ("arange", "array", "asarray", "ascontiguousarray", "empty", "eye", "full", "linspace", "ones", "zeros")
+TAKERS = (np.array, np.asarray, np.ascontiguousarray)
 
 
 class WaitsForTheGPU(AssertionError):  # noqa: N818 - a sentence, like all else that a failing test says
@@ -111,12 +112,10 @@ class EmulatedGPU:
 
     def _creating(self, create: Callable[..., Any]) -> Callable[..., Any]:
         def created(*given: Any, **keywords: Any) -> Any:
-            if given and isinstance(given[0], EmulatedArray):
-                given = (_view(given[0]), *given[1:])
-            elif create in (np.array, np.asarray):
+            if create in TAKERS and not isinstance(given[0], EmulatedArray):
                 self.uploads += 1
-                return _on_gpu(np.array(*given, **keywords))  # another memory than the host's
-            return _on_gpu(create(*_plain(given), **keywords))
+                return _on_gpu(np.array(*given, **keywords))  # in another memory than the host's
+            return _on_gpu(create(*(_view(v) if isinstance(v, EmulatedArray) else v for v in given), **keywords))
 
         return created
 

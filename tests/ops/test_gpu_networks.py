@@ -1,0 +1,213 @@
+"""Whole layers and networks on the GPU's path, on the CPU: right gradients, the same training, and no waiting."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+
+from core import layers
+from core.backend import to_cpu, to_device
+from core.gradcheck import STEP, layer_cases
+from core.kernels import shim
+from core.kernels.emulated import EmulatedArray, EmulatedGPU, emulated_gpu
+from core.layers import Layer, Sequences
+from core.losses import focal_loss, softmax_cross_entropy
+from core.optim import SGD, AdamW, AMSGrad, clip_by_norm
+from core.random import Stream
+
+pytestmark = pytest.mark.skipif(shim.compiler() is None, reason="kernels run on the CPU only with g++ or clang++")
+
+LAYERS = {name: (layer, x) for name, layer, x in layer_cases(np.random.default_rng(0))}
+
+
+def more_cases() -> dict[str, tuple[Layer, np.ndarray]]:
+    """Layers that core.gradcheck does not list, with odd sizes."""
+    rng, double = np.random.default_rng(1), {"dtype": np.float64}
+    images, sequences = rng.standard_normal((3, 7, 6, 4)), rng.standard_normal((4, 5, 3))
+    return {
+        "Conv2d": (layers.Conv2d(4, 5, 3, rng=rng, padding=1, **double), images),
+        "Conv2d, strides": (
+            layers.Conv2d(4, 6, (3, 2), rng=rng, stride=2, dilation=(1, 2), groups=2, **double),
+            images,
+        ),
+        "Conv2d, points": (layers.Conv2d(4, 5, 1, rng=rng, **double), images),
+        "ConvReLUPool": (layers.ConvReLUPool(4, 5, 3, rng=rng, padding=1, **double), images),
+        "ConvReLUPool, no pool": (layers.ConvReLUPool(4, 5, 3, rng=rng, pool=1, **double), images),
+        "MaxPool2d": (layers.MaxPool2d(3, 2, padding=1), images),
+        "AvgPool2d": (layers.AvgPool2d(3, 2, padding=1), images),
+        "GlobalAvgPool": (layers.GlobalAvgPool(), images),
+        "RNN": (layers.Sequential(layers.RNN(3, 4, rng=rng, **double), layers.LastState()), sequences),
+        "GRU": (
+            layers.Sequential(layers.GRU(3, 4, rng=rng, bidirectional=True, **double), layers.MeanState()),
+            sequences,
+        ),
+        "LSTM": (
+            layers.Sequential(
+                layers.LSTM(3, 4, rng=rng, num_layers=2, bidirectional=True, dropout=0.3, stream=Stream(2), **double),
+                layers.MeanState(),
+            ),
+            sequences,
+        ),
+    }
+
+
+LAYERS |= more_cases()
+
+
+def both_verbs(layer: Layer, x, weights) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The output of a training forward, and all gradients."""
+    for parameter in layer.parameters():
+        parameter.zero_grad()
+    y = np.array(to_cpu(layer.forward(x, train=True)))
+    dx = layer.backward(weights)
+    return y, [np.array(to_cpu(dx)), *(np.array(to_cpu(p.grad)) for p in layer.parameters())]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_does_on_a_gpu_what_it_does_on_a_cpu(name):
+    layer, x = LAYERS[name]
+    layer = layer.replica()  # with workspaces of its own
+    weights = np.random.default_rng(2).standard_normal(layer.forward(x, train=True).shape)
+    expected, gradients = both_verbs(layer, x, weights)
+    with emulated_gpu():
+        there = layer.replica().to("gpu")
+        found, found_gradients = both_verbs(there, to_device(x, "gpu"), to_device(weights, "gpu"))
+        assert isinstance(there.forward(to_device(x, "gpu")), EmulatedArray)
+        evaluated = to_cpu(there.forward(to_device(x, "gpu")))
+        layer.load_state_dict(there.state_dict())  # running statistics have moved
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(evaluated, layer.forward(x), rtol=1e-10, atol=1e-12)
+    for one, other in zip(found_gradients, gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_are_right_by_central_differences(name):
+    layer, x = LAYERS[name]
+    with emulated_gpu():
+        there, given, rng = layer.replica().to("gpu"), to_device(x, "gpu"), np.random.default_rng(1)
+        y = there.forward(given, train=True)
+        weights = to_device(rng.standard_normal(y.shape), "gpu")
+        for parameter in there.parameters():
+            parameter.zero_grad()
+        dx = there.backward(weights)
+        checked = [(given, dx.copy()), *((p.data, p.grad.copy()) for p in there.parameters())]
+        for array, gradient in checked:
+            for place in rng.choice(array.size, min(3, array.size), replace=False):
+                slope = central_difference(there, given, weights, array, np.unravel_index(place, array.shape))
+                analytic = float(gradient.reshape(-1)[int(place)])
+                assert abs(slope - analytic) < 1e-5 * max(abs(analytic), 0.1)
+
+
+def central_difference(layer: Layer, x, weights, array, place) -> float:
+    """The slope of sum(weights * layer(x)) along one element of `array`, which is x or a parameter."""
+    sums, original = [], float(array[place])
+    for value in (original + STEP, original - STEP):
+        array[place] = value
+        sums.append(float((layer.forward(x, train=True) * weights).sum()))
+    array[place] = original
+    return (sums[0] - sums[1]) / (2 * STEP)
+
+
+LOSSES = {
+    "cross-entropy": softmax_cross_entropy,
+    "smoothed": lambda z, labels: softmax_cross_entropy(z, labels, label_smoothing=0.1, temperature=2.0),
+    "focal": focal_loss,
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_agree_without_waiting(name):
+    rng = np.random.default_rng(3)
+    logits, labels = rng.standard_normal((7, 5)), rng.integers(0, 5, 7)
+    expected = LOSSES[name](logits, labels)
+    with emulated_gpu() as gpu:
+        there = to_device(logits, "gpu"), to_device(labels, "gpu")
+        with gpu.forbid_waiting():
+            found = LOSSES[name](*there)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(to_cpu(one), other, rtol=1e-12, atol=1e-15)
+
+
+def test_a_label_that_is_no_class_makes_the_loss_not_a_number():
+    with emulated_gpu() as gpu:
+        loss, _ = softmax_cross_entropy(gpu.ones((3, 4)), gpu.array([0, 4, 1]))
+        assert np.isnan(float(loss))
+
+
+def perceptron(rng: np.random.Generator, stream: Stream) -> Layer:
+    return layers.Sequential(
+        layers.Linear(20, 16, rng=rng, bias=False),
+        layers.BatchNorm(16),
+        layers.ReLU(),
+        layers.Dropout(0.2, stream=stream),
+        layers.Linear(16, 4, rng=rng),
+    )
+
+
+def convolutions(rng: np.random.Generator, stream: Stream) -> Layer:
+    return layers.Sequential(
+        layers.ConvReLUPool(1, 4, 3, rng=rng, padding=1),
+        layers.Residual(layers.Conv2d(4, 4, 3, rng=rng, padding=1)),
+        layers.GELU(),
+        layers.MaxPool2d(2),
+        layers.Flatten(),
+        layers.LayerNorm(16),
+        layers.Linear(16, 4, rng=rng),
+    )
+
+
+def recurrent(rng: np.random.Generator, stream: Stream) -> Layer:
+    return layers.Sequential(
+        layers.GRU(3, 5, rng=rng, bidirectional=True, num_layers=2, dropout=0.2, stream=stream),
+        layers.LastState(),
+        layers.Linear(10, 4, rng=rng),
+    )
+
+
+NETWORKS = {
+    "perceptron": (perceptron, (20,)),
+    "convolutions": (convolutions, (8, 8, 1)),
+    "recurrent": (recurrent, (6, 3)),
+}
+OPTIMIZERS = {
+    "perceptron": lambda p: AdamW(p, weight_decay=0.01),
+    "convolutions": lambda p: SGD(p, momentum=0.9, nesterov=True, weight_decay=1e-3),
+    "recurrent": AMSGrad,
+}
+
+
+def train(name: str, gpu: EmulatedGPU | None) -> tuple[list[float], Layer]:
+    """Five steps; on a GPU none of them may wait for it."""
+    build, shape = NETWORKS[name]
+    rng, stream = np.random.default_rng(0), Stream(0)
+    x, labels = rng.standard_normal((24, *shape), np.float32), rng.integers(0, 4, 24)
+    network = build(rng, stream)
+    if gpu:
+        network.to("gpu")
+        x, labels = to_device(x, "gpu"), to_device(labels, "gpu")
+    optimizer, losses = OPTIMIZERS[name](network.parameters()), []
+    for step in range(5):
+        stream.seek(0, step)
+        batch = Sequences.pack_padded(x, rng.integers(1, 7, 24)) if name == "recurrent" else x
+        with gpu.forbid_waiting() if gpu else nullcontext():
+            loss, dlogits = softmax_cross_entropy(network.forward(batch, train=True), labels)
+            network.backward(dlogits)
+            norm = clip_by_norm(optimizer.flat, 1.0)
+            optimizer.step(0.05)
+        losses.append((loss, norm))
+    return [float(number) for pair in losses for number in pair], network
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_training_is_the_same_and_never_waits(name):
+    expected, network = train(name, None)
+    with emulated_gpu() as gpu:
+        found, there = train(name, gpu)
+        state = there.state_dict()
+    np.testing.assert_allclose(found, expected, rtol=2e-4)
+    assert expected[-2] < expected[0]
+    for key, array in network.state_dict().items():
+        np.testing.assert_allclose(state[key], array, rtol=1e-3, atol=1e-4)

@@ -92,21 +92,21 @@ def on_audio(listener: Listener, known: Data | None, path: str | None) -> str:
     return _answer(listener, known, features_of(sound)) + picture_of(sound, listener.notice)
 
 
-def on_sliders(listener: Listener, known: Data, mixer: Mixer, genre: object, *positions: object) -> str:
+def on_sliders(listener: Listener, known: Data, mixer: Mixer, genre: Any, *positions: Any) -> str:
     """The answer, as HTML, to sliders moved away from the typical song of a genre."""
-    if genre not in mixer.typical or not all(_is_number(position) for position in positions):
+    known_genre = isinstance(genre, str) and genre in mixer.typical
+    if not (known_genre and all(_is_number(position) for position in positions)):
         return cards.message("choose a genre to start from, and leave the sliders between 0 and 100", "error")
-    assert isinstance(genre, str)
-    return _answer(listener, known, mixer.song(genre, [float(position) for position in positions]))  # type: ignore[arg-type]
+    return _answer(listener, known, mixer.song(genre, [float(position) for position in positions]))
 
 
-def on_genre(listener: Listener, known: Data, mixer: Mixer, genre: object) -> list[Any]:
+def on_genre(listener: Listener, known: Data, mixer: Mixer, genre: Any) -> list[Any]:
     """The positions of the sliders for the typical song of a genre, and the answer to it."""
     positions = mixer.positions(genre) if isinstance(genre, str) and genre in mixer.typical else [50.0] * len(SLIDERS)
     return [*positions, on_sliders(listener, known, mixer, genre, *positions)]
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

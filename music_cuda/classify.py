@@ -174,7 +174,9 @@ def training_settings(run: Path) -> TrainingSettings:
 
 def in_characters(decibels: Array) -> str:
     """A spectrogram (bands, frames) as lines of characters, high tones above: the louder, the darker."""
-    bands = np.array_split(decibels, ROWS, axis=0)
+    frames = decibels.shape[1]
+    wide = decibels[:, np.arange(max(frames, COLUMNS)) * frames // max(frames, COLUMNS)]  # at least a frame a column
+    bands = np.array_split(wide, ROWS, axis=0)
     cells = np.array([[part.mean() for part in np.array_split(band.mean(axis=0), COLUMNS)] for band in bands])
     low, high = cells.min(), cells.max()
     shades = ((cells - low) / max(high - low, 1e-6) * (len(SHADES) - 1)).round().astype(int)

@@ -11,6 +11,7 @@ the ends were filled by reflection, and harmonics and percussion came without th
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ AS_THEN = "reflect"  # how librosa filled up the first and the last frames until
 LARGEST = 500_000_000  # bytes of a file
 RATES = (4_000, 400_000)  # of files
 MOST_CHANNELS = 16
-SILENT = 1e-5  # of full scale
+SILENT, LOUDEST = 1e-5, 1e3  # of full scale
 
 
 @dataclass
@@ -102,23 +103,30 @@ def load_audio(path: Path) -> Array:
         raise UserError(
             f"{path.name} is no sound file that can be read: use WAV, AU, FLAC, OGG or MP3 ({error})"
         ) from None
-    mono = sound.mean(axis=1)
-    return checked(librosa.resample(mono, orig_sr=rate, target_sr=RATE) if len(mono) else mono, path.name)
+    mono = checked(sound.mean(axis=1), path.name, rate)
+    return np.asarray(librosa.resample(mono, orig_sr=rate, target_sr=RATE))
 
 
-def checked(sound: Array, name: str) -> Array:
+def checked(sound: Array, name: str, rate: int = RATE) -> Array:
     """The sound, if it can be judged; UserError where it is too short, silent, or holds values that are no numbers."""
-    if len(sound) < SHORTEST * RATE:
-        raise UserError(f"{name} holds {len(sound) / RATE:.1f} s of sound; at least {SHORTEST:g} s are needed")
-    if not np.isfinite(sound).all() or np.abs(sound).max() > 1e3:
+    if len(sound) < SHORTEST * rate:
+        raise UserError(f"{name} holds {len(sound) / rate:.1f} s of sound; at least {SHORTEST:g} s are needed")
+    largest = float(np.abs(sound).max())
+    if not largest < LOUDEST:  # also where it is no number
         raise UserError(f"{name} holds values that are no sound")
-    if np.abs(sound).max() < SILENT:
+    if largest < SILENT:
         raise UserError(f"{name} is silent")
     return sound
 
 
 def features_of(sound: Array) -> Array:
     """The features of mono sound (samples,) at 22,050 Hz, float64 (57,) in the order of FEATURES."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that a sound has no tones, or no beat, is no news here
+        return _measure(sound)
+
+
+def _measure(sound: Array) -> Array:
     librosa = require_librosa()
     spectrum = librosa.stft(sound, n_fft=FRAME, hop_length=HOP, pad_mode=AS_THEN)  # (1025, frames) complex
     size = np.abs(spectrum)

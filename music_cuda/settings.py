@@ -39,6 +39,8 @@ class Settings(TrainingSettings):
     """Share of each hidden layer's outputs dropped in training."""
     input_dropout: float = 0.0
     """Share of the features dropped in training."""
+    mixup: float = 0.0
+    """Train on mixtures of songs: the parameter of the beta distribution of their shares; 0 for none."""
     members: int = 1
     """Train so many networks at once, which learn apart and answer together."""
 
@@ -56,7 +58,7 @@ class Settings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, hidden1=1, hidden2=0, members=1, folds=0)
+        check_at_least(self, hidden1=1, hidden2=0, members=1, mixup=0, folds=0)
         check_below_one(self, "dropout", "input_dropout", "validation")
         if self.batch_norm and self.batch_size < 2:
             raise UserError("--batch-norm needs batches: give a --batch-size of at least 2")
@@ -78,7 +80,7 @@ class Settings(TrainingSettings):
         plain = {"optimizer": "sgd", "hidden2": self.hidden2 or None}
         nothing = (
             "momentum", "nesterov", "weight_decay", "clip_value", "clip_norm", "label_smoothing", "ema_decay",
-            "normal_scores", "batch_norm", "dropout", "input_dropout",
+            "normal_scores", "batch_norm", "dropout", "input_dropout", "mixup",
         )  # fmt: skip
         wanted = plain | dict.fromkeys(nothing, 0) | {"accumulate": 1, "members": 1}
         return next((name.replace("_", "-") for name, value in wanted.items() if getattr(self, name) != value), "")
@@ -116,8 +118,8 @@ PRESETS: dict[str, Settings] = {
         epochs=60, batch_size=1, lr=0.02, optimizer="sgd", momentum=0.0, schedule="one_cycle",
     ),
     "best": Settings(
-        preset="best", epochs=120, batch_size=64, hidden1=256, hidden2=128, normal_scores=True, batch_norm=True,
-        dropout=0.3, input_dropout=0.1, members=8, optimizer="adamw", lr=2e-3, weight_decay=0.05,
+        preset="best", epochs=120, batch_size=64, hidden1=384, hidden2=192, normal_scores=True, batch_norm=True,
+        dropout=0.2, input_dropout=0.1, mixup=0.2, members=8, optimizer="adamw", lr=2e-3, weight_decay=0.05,
         schedule="one_cycle", label_smoothing=0.1,
     ),
 }  # fmt: skip

@@ -31,6 +31,7 @@ try:
     from core.training.run import Run
     from core.training.settings import make_optimizer, make_schedule
     from core.workers import set_threads
+    from music_cuda.mixup import Mixup, mixture_loss
     from music_cuda.model import build, fit_scores, preprocess
     from music_cuda.settings import PRESETS, Settings
     from music_cuda.songs import Data, load_songs, with_more
@@ -75,6 +76,7 @@ def fit(
     network = build(settings.architecture, seed=settings.seed, stream=stream)
     fit_scores(network, preprocess(data.features[rows], normalize))
     network.to(device).skip_input_grad()
+    mixup = Mixup(settings.mixup, stream)
     optimizer = make_optimizer(settings, network)
     schedule = make_schedule(settings, len(rows))
     about = {
@@ -91,10 +93,10 @@ def fit(
                 whole_epoch(epoch)
             else:
                 for inputs, t in run.batches(data.features, data.labels, rows=rows, normalize=normalize):
-                    logits = network.forward(inputs, train=True)
-                    t = np.tile(t, settings.members)  # every member of a committee answers for itself
-                    loss, dlogits = softmax_cross_entropy(logits, t, settings.label_smoothing)
-                    accuracy = (logits.argmax(axis=1) == t).mean()
+                    mixture = mixup(inputs, t)
+                    logits = network.forward(mixture.x, train=True)
+                    loss, dlogits = mixture_loss(logits, mixture, settings.label_smoothing)
+                    accuracy = (logits.argmax(axis=1) == np.tile(t, settings.members)).mean()
                     network.backward(dlogits)
                     run.step(loss, accuracy=accuracy)
             with run.averaged():

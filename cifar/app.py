@@ -149,10 +149,10 @@ def pictures_page(classifier: Classifier, explainer: Explainer) -> Any:
             with gradio.Column(min_width=320):
                 photo = upload(f"One of: {', '.join(classifier.classes)}")
                 picks = picture_buttons(examples)
-                html(explainer.filters(), "filters")
             with gradio.Column(min_width=320):
                 answer = html(cards.message(INVITATION), "answer")
                 facts(classifier.weights)
+        html(explainer.filters(), "filters")
         photo.change(partial(on_picture, explainer), photo, answer, api_name="predict", **LIVE)
         if examples:
             images = np.stack(list(examples.values()))  # (E, side, side, 3)

@@ -140,6 +140,8 @@ def _convolution(
 
 
 def _activation(about: Architecture) -> Layer:
+    if about.activation not in ("relu", "leaky_relu", "gelu"):
+        raise ValueError(f"there is no activation {about.activation!r}")
     if about.activation == "gelu":
         return GELU("tanh")
     return LeakyReLU(0.01) if about.activation == "leaky_relu" else ReLU()

@@ -36,9 +36,9 @@ class Settings(TrainingSettings):
     decay_at: tuple[int, ...] = ()
     """Epochs after which the learning rate is reduced, in place of --decay-every (step only)."""
     bias_rate: float = 0.0
-    """Learning rate of the biases for each unit of --lr (muon only)."""
+    """Learning rate of the biases for each unit of --lr and each image of a batch (muon only)."""
     head_rate: float = 0.0
-    """Learning rate of the last layer for each unit of --lr (muon only)."""
+    """Learning rate of the last layer for each unit of --lr and each image of a batch (muon only)."""
 
     widths: tuple[int, ...] = ()
     """Channels of the convolutions (not for mlp)."""
@@ -143,7 +143,7 @@ def choose_preset(arguments: Sequence[str]) -> str:
 
 _FAST = Settings(
     preset="fast", model="fast", epochs=7, batch_size=500, optimizer="muon", lr=0.12, schedule="linear",
-    bias_rate=220.0, head_rate=0.04, weight_decay=0.0167, label_smoothing=0.2,
+    bias_rate=0.44, head_rate=8e-5, weight_decay=0.0167, label_smoothing=0.2,
     widths=(32, 64, 128, 128), activation="relu", crop=2, flip="alternate", test_flip=True,
 )  # fmt: skip
 

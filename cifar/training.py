@@ -98,15 +98,19 @@ def make_model(settings: Settings, data: TrainingImages) -> tuple[Parallel, Opti
 
 
 def optimizer_of(settings: Settings, model: Layer) -> Optimizer:
-    """Muon has groups of its own: convolutions, biases, the last layer; the norms' factors stay as they are."""
+    """Muon has groups of its own: convolutions, biases, the last layer; the norms' factors stay as they are.
+
+    Its steps on matrices are of one length whatever the gradient, but the others' would shrink with the number of images
+    that the mean is taken over less than the noise does; so their rates grow with the batch.
+    """
     if settings.optimizer != "muon":
         return make_optimizer(settings, model)
     layers = [layer for _, layer in model.walk()]
     norms = [layer for layer in layers if isinstance(layer, BatchNorm)]
     others = [
-        Group([norm.bias for norm in norms], settings.bias_rate),
+        Group([norm.bias for norm in norms], settings.bias_rate * settings.batch_size),
         Group([norm.weight for norm in norms], 0.0),
-        Group([layer.weight for layer in layers if isinstance(layer, Linear)], settings.head_rate),
+        Group([layer.weight for layer in layers if isinstance(layer, Linear)], settings.head_rate * settings.batch_size),
     ]
     matrices = [layer.weight for layer in layers if isinstance(layer, Conv2d)]
     return Muon(matrices, others, weight_decay=settings.weight_decay)

@@ -20,7 +20,7 @@ LEVELS = (
     ("core.backend", "core.cli", "core.files"),
     ("core.kernels", "core.random", "core.workers"),
     ("core.ops", "core.params"),
-    ("core.initializers", "core.layers", "core.losses", "core.optim", "core.schedules"),
+    ("core.initializers", "core.layers", "core.losses", "core.muon", "core.optim", "core.schedules"),
     ("core.predict", "core.gradcheck"),
     ("core.data", "core.training", "core.report"),
     ("core.demo",),

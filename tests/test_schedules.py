@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.schedules import ReduceOnPlateau, constant, cosine, one_cycle, step_decay
+from core.schedules import ReduceOnPlateau, constant, cosine, linear, one_cycle, step_decay
 
 
 def test_constant():
@@ -13,6 +13,14 @@ def test_step_decay():
     schedule = step_decay(1.0, [10, 20], 0.1)
     assert [schedule(step) for step in (0, 9, 10, 19)] == [1.0, 1.0, 0.1, 0.1]
     assert schedule(20) == pytest.approx(0.01)
+
+
+def test_linear_warms_up_and_would_reach_its_minimum_after_the_last_step():
+    schedule = linear(1.0, steps=110, warm_up=10, minimum=0.2)
+    assert [schedule(step) for step in (0, 4, 9, 10)] == pytest.approx([0.1, 0.5, 1.0, 1.0])
+    assert schedule(60) == pytest.approx(0.6)
+    assert schedule(109) == pytest.approx(0.2 + 0.8 / 100)
+    assert schedule(110) == schedule(500) == pytest.approx(0.2)
 
 
 def test_cosine_warms_up_and_ends_at_its_minimum():
@@ -79,6 +87,8 @@ def test_reduce_on_plateau_continues_from_its_state():
         lambda: constant(0.0),
         lambda: step_decay(-1.0, [1]),
         lambda: cosine(1.0, steps=10, warm_up=10),
+        lambda: linear(1.0, steps=10, warm_up=10),
+        lambda: linear(0.0, steps=10),
         lambda: cosine(1.0, steps=10, minimum=2.0),
         lambda: one_cycle(1.0, steps=10, rising=1.5),
         lambda: ReduceOnPlateau(1.0, factor=1.0),

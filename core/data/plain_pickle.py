@@ -38,8 +38,9 @@ def read_plain_pickle(data: bytes, name: str) -> Any:
     """
     try:
         return _Reader(name).read(data)
-    except (ValueError, IndexError, TypeError, KeyError, AttributeError, OverflowError, UnicodeError) as error:
-        raise UserError(f"{name}: a damaged pickle, or none ({error})") from None
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{name}: a damaged pickle, or none ({reason})") from None
 
 
 class _Name:
@@ -107,7 +108,7 @@ class _Reader:
             raise UserError(f"{self.name}: refused, because this pickle is not plain data (instruction {name})")
 
     def _take_group(self, name: str) -> None:
-        place = len(self.stack) - 1 - next(n for n, value in enumerate(reversed(self.stack)) if value is MARK)
+        place = max(n for n, value in enumerate(self.stack) if value is MARK)
         values = self.stack[place + 1 :]
         del self.stack[place:]
         if name == "TUPLE":

@@ -93,6 +93,7 @@ SAMPLES, STEPS = 1000, 8 * 10  # 8 steps an epoch at batch size 128
     [
         ({}, {0: 0.001, STEPS - 1: 0.001}),
         ({"schedule": "step", "decay_every": 4}, {31: 1e-3, 32: 1e-4, 63: 1e-4, 64: 1e-5}),
+        ({"schedule": "linear", "warm_up": 2.0}, {0: 1e-3 / 16, 15: 1e-3, 16: 1e-3, (STEPS + 16) // 2: 5e-4}),
         ({"schedule": "cosine", "warm_up": 2.0, "min_lr": 1e-5}, {0: 1e-3 / 16, 15: 1e-3, STEPS - 1: 1e-5}),
         ({"schedule": "one_cycle"}, {0: 4e-5, STEPS - 1: 4e-9}),
         ({"schedule": "plateau"}, {0: 1e-3, STEPS: 1e-3}),
@@ -111,7 +112,7 @@ def test_the_plateau_reacts_to_the_loss():
     assert schedule(0) == pytest.approx(5e-4)
 
 
-@pytest.mark.parametrize("name", ["constant", "step", "cosine", "one_cycle", "plateau"])
+@pytest.mark.parametrize("name", ["constant", "step", "linear", "cosine", "one_cycle", "plateau"])
 def test_a_single_step_of_training_has_a_schedule(name):
     schedule = make_schedule(TrainingSettings(schedule=name, epochs=1, warm_up=0.9), samples=5)
     assert schedule(0) > 0

@@ -31,6 +31,10 @@ def bind(signature: Signature, given: Mapping[str, Any]) -> tuple[str, list[Any]
             array = given[parameter.name]
             kind = _check_type(signature, parameter, array, kind)
             _bind_shape(signature, parameter, array, sizes)
+    for parameter in signature.parameters:
+        if parameter.is_array and given.get(parameter.name) is None:  # what only an absent array needs, nobody reads
+            for name in (parameter.stride, *(factor for axis in parameter.shape for factor in axis)):
+                sizes.setdefault(name, given.get(name, 0))
     unknown = given.keys() - {parameter.name for parameter in signature.parameters}
     if unknown:
         raise KernelError(f"{signature.name} has no parameter {sorted(unknown)}")

@@ -6,6 +6,7 @@ from core.ops.cpu.conv_block import *
 from core.ops.cpu.dropout import *
 from core.ops.cpu.linear import *
 from core.ops.cpu.loss import *
+from core.ops.cpu.matmul import *
 from core.ops.cpu.mixed import *
 from core.ops.cpu.norm import *
 from core.ops.cpu.optim import *

@@ -2,7 +2,8 @@
 
 Adding a bias and ReLU are monotone, so the maximum may be taken before them, max(relu(y + b)) = relu(max(y) + b), and
 leaves them a quarter of the work. The gradient goes the same way back: through ReLU where the output is above zero,
-then to that one of the four places that held the maximum.
+then to that one of the four places that held the maximum. Without a bias there is no ReLU either: what BatchNorm, which
+has a bias of its own, takes over.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ Winners: TypeAlias = Array | tuple[Array, Array] | None
 
 
 def conv_relu_pool_forward(
-    x: Array, weight: Array, bias: Array, windows: Windows, y: Array, keep: bool, workspace: Workspace
+    x: Array, weight: Array, bias: Array | None, windows: Windows, y: Array, keep: bool, workspace: Workspace
 ) -> Winners:
-    """Fill y (N, OH // 2, OW // 2, K) from x (N, H, W, C) with weight (KH * KW * C, K) and bias (K,).
+    """Fill y (N, OH // 2, OW // 2, K) from x (N, H, W, C) with weight (KH * KW * C, K) and bias (K,), or without both.
 
     The windows must be dense. With `keep`, returns what backward needs besides x and y: which place held each maximum.
     """
@@ -41,13 +42,14 @@ def conv_relu_pool_forward(
     for block in _blocks(x, weight, windows, workspace):
         if keep and winners is None:
             winners = workspace("winners", (len(x), block.winners_size), like=x, dtype=bool)
-        biases = np.tile(bias, block.pooled.size // len(bias)).reshape(block.pooled.shape)
+        biases = None if bias is None else np.tile(bias, block.pooled.size // len(bias)).reshape(block.pooled.shape)
         for part in block.parts:
             block.method.take(x[part])
             block.method.multiply()
             block.take_maximum(None if winners is None else winners[part])
-            np.add(block.pooled, biases, out=block.pooled)
-            np.maximum(block.pooled, 0, out=block.pooled)
+            if biases is not None:
+                np.add(block.pooled, biases, out=block.pooled)
+                np.maximum(block.pooled, 0, out=block.pooled)
             block.method.store(block.pooled, y[part])
     return winners
 
@@ -55,16 +57,16 @@ def conv_relu_pool_forward(
 def conv_relu_pool_backward(
     dy: Array,
     x: Array,
-    y: Array,
+    y: Array | None,
     winners: Winners,
     weight: Array,
     windows: Windows,
     dx: Array | None,
     workspace: Workspace,
 ) -> tuple[Array, Array]:
-    """Fill dx, unless it is None, from dy (N, OH // 2, OW // 2, K) and what forward saw and made.
+    """Fill dx, unless it is None, from dy (N, OH // 2, OW // 2, K) and what forward saw and made; y is None without ReLU.
 
-    Returns dweight and dbias.
+    Returns dweight and dbias, zeros without a ReLU.
     """
     if isinstance(winners, tuple):
         return chain_backward(conv2d_backward, dy, x, y, winners, weight, windows, dx, workspace)
@@ -74,9 +76,12 @@ def conv_relu_pool_backward(
     for block in _blocks(x, weight, windows, workspace):
         through_relu = workspace("through relu", (block.M, *dy.shape[1:]), like=x)
         for part in block.parts:
-            relu_backward(dy[part], y[part], through_relu)
-            dbias += column_sums(through_relu.reshape(-1, K))
-            block.method.load(through_relu, block.pooled)
+            if y is None:
+                block.method.load(dy[part], block.pooled)
+            else:
+                relu_backward(dy[part], y[part], through_relu)
+                dbias += column_sums(through_relu.reshape(-1, K))
+                block.method.load(through_relu, block.pooled)
             block.give_to_winners(winners[part])
             block.method.take(x[part])
             block.method.add_weight_gradient()

@@ -20,7 +20,7 @@ def chain_forward(
     conv2d_forward: Callable[..., None],
     x: Array,
     weight: Array,
-    bias: Array,
+    bias: Array | None,
     windows: Windows,
     y: Array,
     keep: bool,
@@ -30,8 +30,9 @@ def chain_forward(
     products = workspace("products", (len(x), *windows.count(*x.shape[1:3]), weight.shape[1]), like=x)
     conv2d_forward(x, weight, None, windows, 1, products, workspace)
     winners = max_pool_forward(products, POOL, y, keep, workspace)
-    y += bias
-    array_module(y).maximum(y, 0, out=y)
+    if bias is not None:
+        y += bias
+        array_module(y).maximum(y, 0, out=y)
     return winners
 
 
@@ -39,7 +40,7 @@ def chain_backward(
     conv2d_backward: Callable[..., tuple[Array, Array]],
     dy: Array,
     x: Array,
-    y: Array,
+    y: Array | None,
     winners: tuple[Array, Array],
     weight: Array,
     windows: Windows,
@@ -47,8 +48,9 @@ def chain_backward(
     workspace: Workspace,
 ) -> tuple[Array, Array]:
     """See `core.ops.cpu.conv_block.conv_relu_pool_backward`."""
-    through_relu = workspace("through relu", dy.shape, like=x)
-    relu_backward(dy, y, through_relu)
+    through_relu = dy if y is None else workspace("through relu", dy.shape, like=x)
+    if y is not None:
+        relu_backward(dy, y, through_relu)
     dproducts = workspace("products", (len(x), *windows.count(*x.shape[1:3]), weight.shape[1]), like=x)
     max_pool_backward(through_relu, winners, POOL, dproducts, workspace)
     return conv2d_backward(dproducts, x, weight, windows, 1, dx, workspace)

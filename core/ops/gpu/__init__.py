@@ -1,16 +1,17 @@
-"""The hot operations on a GPU, by kernels of our own (`core/kernels`) and cuBLAS.
+"""The hot operations on a GPU, by kernels of our own (`core/kernels`) and, for products of matrices, cuBLAS.
 
-What still comes from `core.ops.cpu` is written for NumPy and CuPy alike, so CuPy runs that very code.
+None of this has run on a GPU yet; `core/kernels/README.md` says what is proven, and how.
 """
 
-from core.ops.cpu.pool import *
-from core.ops.cpu.recurrent import *
-from core.ops.cpu.sequences import *
 from core.ops.gpu.activation import *
 from core.ops.gpu.conv import *
 from core.ops.gpu.dropout import *
 from core.ops.gpu.linear import *
 from core.ops.gpu.loss import *
+from core.ops.gpu.matmul import *
 from core.ops.gpu.mixed import *
 from core.ops.gpu.norm import *
 from core.ops.gpu.optim import *
+from core.ops.gpu.pool import *
+from core.ops.gpu.recurrent import *
+from core.ops.gpu.sequences import *

@@ -1,34 +1,114 @@
-"""Convolution on a GPU: the plain sum over the points of the kernel, each of them one large product of matrices."""
+"""Convolution on a GPU: a product of matrices that are never written down; see `core/kernels/conv.cu`.
+
+A 1 x 1 convolution is a plain product, by cuBLAS. Convolutions in groups, and in float16, take the sum over the points
+of the kernel from `core.ops.cpu.conv_simple`, each point one product by cuBLAS.
+"""
 
 from __future__ import annotations
 
-import functools
+import numpy as np
 
-from core.backend import Array
-from core.ops.cpu.conv_chain import chain_backward, chain_forward
+from core.backend import Array, array_module
+from core.kernels import launch
+from core.ops.cpu.conv_chain import POOL
 from core.ops.cpu.conv_simple import simple_conv2d_backward, simple_conv2d_forward
 from core.ops.cpu.frames import Workspace
+from core.ops.gpu.activation import IDENTITY, activate
+from core.ops.gpu.norm import column_sums
+from core.ops.gpu.pool import max_pool_backward, max_pool_forward, window_sizes
 from core.ops.windows import Windows
 
 __all__ = ["conv2d_backward", "conv2d_forward", "conv_relu_pool_backward", "conv_relu_pool_forward"]
+
+TILE = 64  # rows and columns that a block makes; as in tile.cuh
+TILE_THREADS = 256
+WANTED_BLOCKS = 512  # so many keep a large GPU busy
+SHORTEST_STRETCH = 256  # pixels of a sum that are worth a block
 
 
 def conv2d_forward(
     x: Array, weight: Array, bias: Array | None, windows: Windows, groups: int, y: Array, workspace: Workspace
 ) -> None:
     """See `core.ops.cpu.conv`."""
-    y[...] = simple_conv2d_forward(x, weight, bias, windows, groups)
+    rows, (C, K) = y.size // max(1, weight.shape[1]), (x.shape[3], weight.shape[1])
+    if windows.is_point and groups == 1:
+        array_module(x).matmul(x.reshape(-1, C), weight, out=y.reshape(-1, K))
+        if bias is not None:
+            activate(IDENTITY, y, bias, y)
+    elif _has_kernel(x, groups):
+        grid = (_tiles(rows), _tiles(K))
+        launch("conv2d_forward", grid, TILE_THREADS, x=x, weight=weight, bias=bias, y=y, **_sizes(windows))
+    else:
+        y[...] = simple_conv2d_forward(x, weight, bias, windows, groups)
 
 
 def conv2d_backward(
     dy: Array, x: Array, weight: Array, windows: Windows, groups: int, dx: Array | None, workspace: Workspace
 ) -> tuple[Array, Array]:
     """See `core.ops.cpu.conv`."""
-    dinput, dweight, dbias = simple_conv2d_backward(dy, x, weight, windows, groups)
+    xp, (C, K) = array_module(x), (x.shape[3], weight.shape[1])
+    if groups == 1 and windows.is_point:
+        rows, drows = x.reshape(-1, C), dy.reshape(-1, K)
+        if dx is not None:
+            xp.matmul(drows, weight.T, out=dx.reshape(-1, C))
+        return rows.T @ drows, column_sums(drows)
+    if not _has_kernel(x, groups):
+        dinput, dweight, dbias = simple_conv2d_backward(dy, x, weight, windows, groups)
+        if dx is not None:
+            dx[...] = dinput
+        return dweight, dbias
     if dx is not None:
-        dx[...] = dinput
-    return dweight, dbias
+        grid = (_tiles(x.size // C), _tiles(C))
+        launch("conv2d_backward_input", grid, TILE_THREADS, dy=dy, weight=weight, dx=dx, **_sizes(windows))
+    return _weight_gradient(dy, x, weight, windows), column_sums(dy.reshape(-1, K))
 
 
-conv_relu_pool_forward = functools.partial(chain_forward, conv2d_forward)
-conv_relu_pool_backward = functools.partial(chain_backward, conv2d_backward)
+def conv_relu_pool_forward(
+    x: Array, weight: Array, bias: Array, windows: Windows, y: Array, keep: bool, workspace: Workspace
+) -> Array | None:
+    """See `core.ops.cpu.conv_block`: the convolution, then maximum, bias and ReLU in one pass."""
+    products = workspace("products", (len(x), *windows.count(*x.shape[1:3]), weight.shape[1]), like=x)
+    conv2d_forward(x, weight, None, windows, 1, products, workspace)
+    return max_pool_forward(products, POOL, y, keep, workspace, bias)
+
+
+def conv_relu_pool_backward(
+    dy: Array,
+    x: Array,
+    y: Array,
+    winners: Array,
+    weight: Array,
+    windows: Windows,
+    dx: Array | None,
+    workspace: Workspace,
+) -> tuple[Array, Array]:
+    """See `core.ops.cpu.conv_block`."""
+    dproducts = workspace("products", (len(x), *windows.count(*x.shape[1:3]), weight.shape[1]), like=x)
+    max_pool_backward(dy, winners, POOL, dproducts, workspace, y)
+    return conv2d_backward(dproducts, x, weight, windows, 1, dx, workspace)
+
+
+def _weight_gradient(dy: Array, x: Array, weight: Array, windows: Windows) -> Array:
+    """In stretches of the sum over all pixels, as many as keep the GPU busy, which are added up in a fixed order."""
+    points, K = weight.shape
+    pixels = dy.size // K
+    tiles = _tiles(points) * _tiles(K)
+    stretches = max(1, min(WANTED_BLOCKS // tiles, -(-pixels // SHORTEST_STRETCH)))
+    parts = array_module(x).empty((stretches, points, K), x.dtype)
+    grid = (_tiles(points), _tiles(K), stretches)
+    launch("conv2d_backward_weight", grid, TILE_THREADS, x=x, dy=dy, dweight=parts, **_sizes(windows))
+    total: Array = parts[0] if stretches == 1 else column_sums(parts.reshape(stretches, -1)).reshape(points, K)
+    return total
+
+
+def _has_kernel(x: Array, groups: int) -> bool:
+    return groups == 1 and x.dtype != np.float16
+
+
+def _tiles(size: int) -> int:
+    return -(-size // TILE)
+
+
+def _sizes(windows: Windows) -> dict[str, int]:
+    DH, DW = windows.dilation
+    return window_sizes(windows) | {"DH": DH, "DW": DW}

@@ -1,0 +1,83 @@
+// A product of matrices in tiles, C = A B, where A and B may be anything that can be read by row and column.
+//
+// A block of 256 threads makes 64 x 64 elements of C. It walks along the inner dimension 16 at a time: all threads
+// together bring a 64 x 16 piece of A and a 16 x 64 piece of B into shared memory, once, and then each of them reads
+// them from there for its own 4 x 4 elements, which it sums up in registers. So an element of A is read from memory
+// once for 64 elements of C, and from shared memory once for 4.
+#pragma once
+#include "kernel.cuh"
+
+constexpr int TILE = 64;        // rows and columns of C that a block makes
+constexpr int DEPTH = 16;       // of the inner dimension, at a time
+constexpr int SIDE = 16;        // threads along each side of the tile
+constexpr int EACH = TILE / SIDE;  // rows, and columns, of C that a thread makes
+constexpr int TILE_THREADS = SIDE * SIDE;
+
+// A plain matrix (rows, columns) with neighbours in a row side by side in memory, or a transposed one.
+//
+// Whatever is multiplied has these four members. `Row` and `Column` are what can be computed ahead for a whole row or
+// column; ROWS_FIRST says that neighbours in memory are neighbours in a row, and so should be read by neighbouring
+// threads.
+template <typename T>
+struct Plain {
+    static constexpr bool ROWS_FIRST = true;
+    using Row = int;
+    using Column = int;
+    const T* elements;
+    int rows, columns;
+    __device__ Row row(int r) const { return r < rows ? r * columns : -1; }
+    __device__ Column column(int c) const { return c < columns ? c : -1; }
+    __device__ T at(Row r, Column c) const { return r < 0 || c < 0 ? T(0) : elements[r + c]; }
+};
+
+// Bring ROWS x COLUMNS elements from (first_row, first_column) on into `piece`, which takes the element (r, c) at
+// r * row_step + c * column_step.
+template <int ROWS, int COLUMNS, typename T, typename M>
+__device__ void bring(const M& matrix, int first_row, int first_column, T* piece, int row_step, int column_step) {
+    constexpr int WIDTH = M::ROWS_FIRST ? COLUMNS : ROWS, STRIDE = TILE_THREADS / WIDTH;
+    int along = threadIdx.x % WIDTH, across = threadIdx.x / WIDTH;
+    if (M::ROWS_FIRST) {
+        auto column = matrix.column(first_column + along);
+        for (int r = across; r < ROWS; r += STRIDE)
+            piece[r * row_step + along * column_step] = matrix.at(matrix.row(first_row + r), column);
+    } else {
+        auto row = matrix.row(first_row + along);
+        for (int c = across; c < COLUMNS; c += STRIDE)
+            piece[along * row_step + c * column_step] = matrix.at(row, matrix.column(first_column + c));
+    }
+}
+
+// The block's tile of A B, over the inner dimension from `first` to `last`; store(row, column, sum) for each element.
+// Blocks: x counts tiles of rows, y tiles of columns. Threads: TILE_THREADS in a line.
+template <typename T, typename A, typename B, typename Store>
+__device__ void tile_product(const A& a, const B& b, int first, int last, const Store& store) {
+    __shared__ T a_piece[DEPTH * (TILE + 1)];  // column by column; one element more each, or 16 threads that write
+    __shared__ T b_piece[DEPTH * (TILE + 1)];  // a row of A would all meet in one bank of the shared memory
+    int first_row = blockIdx.x * TILE, first_column = blockIdx.y * TILE;
+    int own_row = threadIdx.x / SIDE, own_column = threadIdx.x % SIDE;
+    T sums[EACH][EACH] = {};
+    for (int k = first; k < last; k += DEPTH) {
+        bring<TILE, DEPTH>(a, first_row, k, a_piece, 1, TILE + 1);
+        bring<DEPTH, TILE>(b, k, first_column, b_piece, TILE + 1, 1);
+        __syncthreads();  // all of it is there
+        int depth = min(DEPTH, last - k);
+        for (int d = 0; d < depth; ++d) {
+            T a_own[EACH], b_own[EACH];
+#pragma unroll
+            for (int i = 0; i < EACH; ++i) {
+                a_own[i] = a_piece[d * (TILE + 1) + own_row + i * SIDE];
+                b_own[i] = b_piece[d * (TILE + 1) + own_column + i * SIDE];
+            }
+#pragma unroll
+            for (int i = 0; i < EACH; ++i)
+#pragma unroll
+                for (int j = 0; j < EACH; ++j) sums[i][j] += a_own[i] * b_own[j];
+        }
+        __syncthreads();  // nobody still reads what the next round overwrites
+    }
+#pragma unroll
+    for (int i = 0; i < EACH; ++i)
+#pragma unroll
+        for (int j = 0; j < EACH; ++j)
+            store(first_row + own_row + i * SIDE, first_column + own_column + j * SIDE, sums[i][j]);
+}

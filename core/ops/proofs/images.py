@@ -1,0 +1,99 @@
+"""Convolution, pooling, and products of matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from core.ops.proofs.case import Case, Draw, Results
+from core.ops.windows import Windows
+
+SIZES = [(0, 7, 6, 3), (1, 4, 5, 1), (3, 9, 7, 5), (2, 12, 12, 17)]
+
+
+def _max_pool(windows: Windows) -> Callable[..., Results]:
+    def run(op: Any, draw: Draw, N: int, H: int, W: int, C: int) -> Results:
+        size = (N, *windows.count(H, W), C)
+        x, dy, y, dx, again = draw.normal(N, H, W, C), draw.normal(*size), draw.output(*size), *_two(draw, N, H, W, C)
+        winners = op.max_pool_forward(x, windows, y, True, draw.workspace)
+        op.max_pool_backward(dy, winners, windows, dx, draw.workspace)
+        flat = draw.array([[0.0] * C] * (N * H * W)).reshape(N, H, W, C)  # all equal: who wins?
+        winners = op.max_pool_forward(flat, windows, draw.output(*size), True, draw.workspace)
+        op.max_pool_backward(dy, winners, windows, again, draw.workspace)
+        inference = draw.output(*size)
+        op.max_pool_forward(x, windows, inference, False, draw.workspace)
+        return {"y": y, "dx": dx, "dx of ties": again, "inference": inference}
+
+    return run
+
+
+def _avg_pool(windows: Windows) -> Callable[..., Results]:
+    def run(op: Any, draw: Draw, N: int, H: int, W: int, C: int) -> Results:
+        size = (N, *windows.count(H, W), C)
+        x, dy, y, dx = draw.normal(N, H, W, C), draw.normal(*size), draw.output(*size), draw.output(N, H, W, C)
+        op.avg_pool_forward(x, windows, y, draw.workspace)
+        op.avg_pool_backward(dy, windows, dx, draw.workspace)
+        whole, dwhole = draw.output(N, C), draw.output(N, H, W, C)
+        op.global_avg_pool_forward(x, whole)
+        op.global_avg_pool_backward(draw.normal(N, C), dwhole)
+        return {"y": y, "dx": dx, "global y": whole, "global dx": dwhole}
+
+    return run
+
+
+def _conv(windows: Windows, K: int, bias: bool = True, groups: int = 1) -> Callable[..., Results]:
+    def run(op: Any, draw: Draw, N: int, H: int, W: int, C: int) -> Results:
+        KH, KW = windows.kernel
+        size = (N, *windows.count(H, W), K)
+        x, weight, dy = draw.normal(N, H, W, C), draw.normal(KH * KW * C // groups, K), draw.normal(*size)
+        y, dx, given = draw.output(*size), draw.output(N, H, W, C), draw.normal(K) if bias else None
+        op.conv2d_forward(x, weight, given, windows, groups, y, draw.workspace)
+        dweight, dbias = op.conv2d_backward(dy, x, weight, windows, groups, dx, draw.workspace)
+        only, _ = op.conv2d_backward(dy, x, weight, windows, groups, None, draw.workspace)
+        return {"y": y, "dx": dx, "dweight": dweight, "dbias": dbias, "dweight without dx": only}
+
+    return run
+
+
+def _conv_relu_pool(op: Any, draw: Draw, N: int, H: int, W: int, C: int) -> Results:
+    windows, K = Windows((3, 3), padding=(1, 1)), 6
+    size = (N, H // 2, W // 2, K)
+    x, weight, bias, dy = draw.normal(N, H, W, C), draw.normal(9 * C, K), draw.normal(K), draw.normal(*size)
+    y, dx, inference = draw.output(*size), draw.output(N, H, W, C), draw.output(*size)
+    winners = op.conv_relu_pool_forward(x, weight, bias, windows, y, True, draw.workspace)
+    op.conv_relu_pool_forward(x, weight, bias, windows, inference, False, draw.workspace)
+    dweight, dbias = op.conv_relu_pool_backward(dy, x, y, winners, weight, windows, dx, draw.workspace)
+    return {"y": y, "inference": inference, "dx": dx, "dweight": dweight, "dbias": dbias}
+
+
+def _product(name: str) -> Callable[..., Results]:
+    def run(op: Any, draw: Draw, M: int, K: int, N: int) -> Results:
+        a, b, c = draw.normal(M, K), draw.normal(K, N), draw.output(M, N)
+        getattr(op, name)(a, b, c)
+        return {"c": c}
+
+    return run
+
+
+def _two(draw: Draw, *size: int) -> tuple[Any, Any]:
+    return draw.output(*size), draw.output(*size)
+
+
+PRODUCTS = [(0, 3, 5), (1, 1, 1), (5, 0, 7), (33, 65, 17), (130, 40, 70)]
+
+CASES = [
+    Case("max pool", _max_pool(Windows((2, 2), stride=(2, 2))), SIZES),
+    Case("max pool, overlapping", _max_pool(Windows((3, 2), stride=(2, 1), padding=(1, 1))), SIZES),
+    Case("max pool, gaps", _max_pool(Windows((2, 1), stride=(3, 2))), SIZES),
+    Case("avg pool", _avg_pool(Windows((2, 2), stride=(2, 2))), SIZES),
+    Case("avg pool, overlapping", _avg_pool(Windows((3, 3), stride=(2, 2), padding=(1, 1))), SIZES),
+    Case("conv", _conv(Windows((3, 3), padding=(1, 1)), 6), [*SIZES, (5, 16, 16, 20)]),
+    Case("conv, more channels than a tile", _conv(Windows((3, 3)), 70, bias=False), [(0, 4, 4, 2), (2, 6, 5, 67)]),
+    Case("conv, strides and holes", _conv(Windows((3, 2), (2, 3), (2, 1), (1, 2)), 4), SIZES),
+    Case("conv, points", _conv(Windows((1, 1)), 4), SIZES),
+    Case("conv, groups", _conv(Windows((3, 3), padding=(1, 1)), 6, groups=3), [(0, 5, 5, 3), (2, 7, 6, 9)]),
+    Case("conv, relu and pool", _conv_relu_pool, SIZES),
+    Case("gemm, naive", _product("gemm_naive"), PRODUCTS),
+    Case("gemm, tiled", _product("gemm_tiled"), PRODUCTS),
+    Case("gemm, blocked", _product("gemm_blocked"), PRODUCTS),
+]

@@ -1,0 +1,72 @@
+"""Recurrent cells over packed sequences, in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from core.ops.cpu.recurrent import Unrolled
+from core.ops.proofs.case import Case, Draw, Results
+
+SIZES = [(0, 3), (1, 1), (4, 5), (9, 40)]  # sequences, hidden units
+KINDS = {"rnn": (1, 1), "gru": (3, 3), "lstm": (4, 3)}  # gates, arrays in the cache
+
+
+def spans_of(B: int) -> list[tuple[int, int]]:
+    """Steps of B sequences of 1 to 6 steps: (first row, number of rows)."""
+    lengths = np.sort(np.random.default_rng(B).integers(1, 7, B))[::-1]
+    counts = [int((lengths > t).sum()) for t in range(int(lengths.max(initial=0)))]
+    return list(zip(np.cumsum([0, *counts])[:-1].tolist(), counts, strict=True))
+
+
+def _cell(name: str, reverse: bool, dy_given: bool) -> Callable[..., Results]:
+    K, cached = KINDS[name]
+
+    def run(op: Any, draw: Draw, B: int, H: int) -> Results:
+        spans = spans_of(B)
+        M = sum(count for _, count in spans)
+        order = spans[::-1] if reverse else spans
+        inputs, weight, bias = draw.normal(K, M, H), draw.normal(K, H, H) * H**-0.5, draw.normal(H)
+        results: dict[str, Any] = {}
+        for train in (True, False):
+            gates, state, memory = inputs.copy(), draw.normal(B, H), draw.normal(B, H)
+            both = draw.output(M, 2 * H)  # a layer's two directions write side by side
+            y = both[:, H:]
+            work, cache = draw.output(K + 1, B, H), draw.output(cached, M, H) if train else None
+            cell = Unrolled(gates, order, work, cache)
+            more = {"rnn": (), "gru": (_rows(draw, bias, B),), "lstm": ()}[name]
+            last = {"rnn": (), "gru": (), "lstm": (memory,)}[name]
+            getattr(op, f"{name}_forward")(cell, weight, *more, state, *last, y)
+            results |= {f"y {train}": y.copy(), f"state {train}": state, f"memory {train}": memory}
+            if train:
+                results |= _backward(op, draw, cell, weight, B, H, M)
+        return results
+
+    def _backward(op: Any, draw: Draw, cell: Unrolled, weight: Any, B: int, H: int, M: int) -> Results:
+        slopes = cell.gates.copy()
+        dstate, dy = draw.normal(B, H), draw.normal(M, 2 * H)[:, H:] if dy_given else None
+        transposed = weight.swapaxes(1, 2).copy()
+        getattr(op, f"{name}_backward")(cell, transposed, dstate, dy)
+        return {"slopes": slopes, "gates": cell.gates, "cache": cell.cache, "dstate": dstate}
+
+    return run
+
+
+def _rows(draw: Draw, row: Any, count: int) -> Any:
+    """`count` copies of a row."""
+    rows = draw.output(count, len(row))
+    rows[...] = row
+    return rows
+
+
+CASES = [
+    Case("rnn", _cell("rnn", False, True), SIZES, tolerance=10),
+    Case("rnn, last state only", _cell("rnn", True, False), SIZES, tolerance=10),
+    Case("gru", _cell("gru", False, True), SIZES, tolerance=10),
+    Case("gru, from the end", _cell("gru", True, True), SIZES, tolerance=10),
+    Case("gru, last state only", _cell("gru", False, False), SIZES, tolerance=10),
+    Case("lstm", _cell("lstm", False, True), SIZES, tolerance=10),
+    Case("lstm, from the end", _cell("lstm", True, False), SIZES, tolerance=10),
+]

@@ -22,6 +22,7 @@ from core.layers import (
     GELU,
     BatchNorm,
     Conv2d,
+    ConvPool,
     ConvReLUPool,
     Dropout,
     Flatten,
@@ -58,12 +59,16 @@ def cnn(about: Architecture, rng: np.random.Generator, stream: Stream) -> Sequen
         if about.activation == "relu" and not about.batch_norm:  # in one pass over the images
             features[f"conv{place}"] = ConvReLUPool(channels, width, 3, rng=rng, padding=1, pool=pool)
         else:
-            features[f"conv{place}"] = _convolution(channels, width, rng, bias=not about.batch_norm)
-            if pool > 1:  # first, because then the rest has a quarter of the work
-                features[f"pool{place}"] = MaxPool2d(pool)
-            if about.batch_norm:
+            normed = about.batch_norm
+            if normed and pool > 1:  # pooled first, because then the rest has a quarter of the work
+                features[f"conv{place}"] = ConvPool(channels, width, 3, rng=rng, padding=1)
+            else:
+                features[f"conv{place}"] = Conv2d(channels, width, 3, rng=rng, padding=1, bias=not normed)
+            if normed:
                 features[f"norm{place}"] = BatchNorm(width)
             features[f"activation{place}"] = _activation(about)
+            if pool > 1 and not normed:
+                features[f"pool{place}"] = MaxPool2d(pool)
         channels = width
     H, W, _ = about.shape
     size = (H // 2**POOLS_OF_CNN) * (W // 2**POOLS_OF_CNN) * channels
@@ -124,19 +129,14 @@ def _normed(
     start_as_identity: bool = False,
 ) -> Sequential:
     """Convolution, pooling if wanted, BatchNorm, activation. The norm shifts by itself, so there is no bias."""
-    is_fast = about.model == "fast"
-    norm = BatchNorm(width, momentum=FAST_MOMENTUM) if is_fast else BatchNorm(width)
-    layers: dict[str, Layer] = {"conv": _convolution(channels, width, rng, False, start_as_identity)}
-    if pool:
-        layers["pool"] = MaxPool2d(2)
-    return Sequential(**layers, norm=norm, activation=_activation(about))
-
-
-def _convolution(
-    channels: int, width: int, rng: np.random.Generator, bias: bool, start_as_identity: bool = False
-) -> Conv2d:
     init = identity_first if start_as_identity else he_normal
-    return Conv2d(channels, width, 3, rng=rng, padding=1, bias=bias, init=init)
+    conv = (
+        ConvPool(channels, width, 3, rng=rng, padding=1, init=init)
+        if pool
+        else Conv2d(channels, width, 3, rng=rng, padding=1, bias=False, init=init)
+    )
+    norm = BatchNorm(width, momentum=FAST_MOMENTUM) if about.model == "fast" else BatchNorm(width)
+    return Sequential(conv=conv, norm=norm, activation=_activation(about))
 
 
 def _activation(about: Architecture) -> Layer:

@@ -100,8 +100,8 @@ def make_model(settings: Settings, data: TrainingImages) -> tuple[Parallel, Opti
 def optimizer_of(settings: Settings, model: Layer) -> Optimizer:
     """Muon has groups of its own: convolutions, biases, the last layer; the norms' factors stay as they are.
 
-    Its steps on matrices are of one length whatever the gradient, but the others' would shrink with the number of images
-    that the mean is taken over less than the noise does; so their rates grow with the batch.
+    Its steps on matrices have one length whatever the gradient. The others' rates are meant for the sum over a batch,
+    and a gradient is its mean; so they grow with the number of images.
     """
     if settings.optimizer != "muon":
         return make_optimizer(settings, model)
@@ -110,7 +110,9 @@ def optimizer_of(settings: Settings, model: Layer) -> Optimizer:
     others = [
         Group([norm.bias for norm in norms], settings.bias_rate * settings.batch_size),
         Group([norm.weight for norm in norms], 0.0),
-        Group([layer.weight for layer in layers if isinstance(layer, Linear)], settings.head_rate * settings.batch_size),
+        Group(
+            [layer.weight for layer in layers if isinstance(layer, Linear)], settings.head_rate * settings.batch_size
+        ),
     ]
     matrices = [layer.weight for layer in layers if isinstance(layer, Conv2d)]
     return Muon(matrices, others, weight_decay=settings.weight_decay)

@@ -3,7 +3,7 @@
 from core.layers.activation import GELU, SELU, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from core.layers.base import Layer
 from core.layers.containers import Committee, Flatten, Residual, Sequential
-from core.layers.conv import Conv2d, ConvReLUPool
+from core.layers.conv import Conv2d, ConvPool, ConvReLUPool
 from core.layers.dropout import Dropout
 from core.layers.linear import Linear
 from core.layers.norm import BatchNorm, LayerNorm
@@ -22,6 +22,7 @@ __all__ = [
     "BatchNorm",
     "Committee",
     "Conv2d",
+    "ConvPool",
     "ConvReLUPool",
     "Dropout",
     "Flatten",

@@ -1,4 +1,4 @@
-"""Convolution, and the block of convolution, ReLU and max-pooling that runs in one pass."""
+"""Convolution, and the blocks of convolution, ReLU and max-pooling that run in one pass."""
 
 from __future__ import annotations
 
@@ -132,6 +132,47 @@ class ConvReLUPool(Conv2d):
             gradients = op.conv2d_backward(through_relu, x, weight, self.windows, 1, dx, self.workspace)
         else:
             gradients = op.conv_relu_pool_backward(dy, x, y, winners, weight, self.windows, dx, self.workspace)
+        self._accumulate(*gradients)
+        return dx
+
+
+class ConvPool(Conv2d):
+    """Conv2d without a bias, and MaxPool2d(2), in one pass over the images: for what a BatchNorm follows.
+
+    Same weights and, but for rounding, the same outputs and gradients as `Sequential(Conv2d(..., bias=False),
+    MaxPool2d(2))`; where two places of a window tie, which gets the gradient may differ.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Pair,
+        *,
+        rng: np.random.Generator,
+        padding: int | Pair = 0,
+        init: Initializer = he_normal,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, rng=rng, padding=padding, bias=False, init=init, dtype=dtype
+        )
+
+    def forward(self, x: Array, train: bool = False) -> Array:
+        expect_images(self, x, self.in_channels)
+        size = Windows((2, 2), stride=(2, 2)).count(*self.windows.count(*x.shape[1:3]))
+        y = self.workspace("y", (len(x), *size, self.out_channels), like=x)
+        op, weight = ops.of(x), self.weight.data
+        winners = op.conv_relu_pool_forward(x, weight, None, self.windows, y, train, self.workspace)
+        self.remember(train, x, winners)
+        return y
+
+    def backward(self, dy: Array) -> Array | None:
+        x, winners = self.recall()
+        dx = self.workspace("dx", x.shape, like=x) if self.input_grad else None
+        gradients = ops.of(x).conv_relu_pool_backward(
+            dy, x, None, winners, self.weight.data, self.windows, dx, self.workspace
+        )
         self._accumulate(*gradients)
         return dx
 

@@ -15,7 +15,7 @@ from cifar.views import answer_in_views, mirror, moved_by_one
 from cifar.whitening import EPS, Whitening
 from core.data.normalize import Normalize
 from core.gradcheck import gradcheck
-from core.layers import BatchNorm, Conv2d, ConvReLUPool, Layer, Linear
+from core.layers import BatchNorm, Conv2d, ConvPool, ConvReLUPool, Layer, Linear
 
 RNG = np.random.default_rng(0)
 WITH_NORM = Architecture("cnn", widths=(8, 8, 16), hidden=(16,), activation="leaky_relu", batch_norm=True)
@@ -101,6 +101,8 @@ def in_torch(torch, layer: Layer, x, weights):
         y = functional.conv2d(x.permute(0, 3, 1, 2), kernel, bias, padding=1)
         if isinstance(layer, ConvReLUPool):
             y = functional.max_pool2d(functional.relu(y), layer.pool.kernel)
+        if isinstance(layer, ConvPool):
+            y = functional.max_pool2d(y, 2)
         return y.permute(0, 2, 3, 1)
     if name == "BatchNorm":
         axes = tuple(range(x.ndim - 1))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.gradcheck import TOLERANCE, gradcheck
-from core.layers import Conv2d, ConvReLUPool, Flatten, MaxPool2d, ReLU, Sequential
+from core.layers import Conv2d, ConvPool, ConvReLUPool, Flatten, MaxPool2d, ReLU, Sequential
 from core.ops.cpu import conv_phases, winograd
 
 KERNELS = [(1, 1), (3, 3), (2, 5)]
@@ -104,6 +104,34 @@ def test_the_block_is_the_chain_of_plain_layers(pool, size, channels, kernel, pa
     for ours, plain in zip(block.parameters(), chain.parameters(), strict=True):
         assert distance(ours.grad, plain.grad) < EXACT[dtype]
     np.testing.assert_array_equal(block.forward(x), y)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("channels", [(3, 4), (8, 9)], ids=["few channels", "winograd"])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("size", [(8, 8), (9, 6), (5, 11)])
+@pytest.mark.usefixtures("many_chunks")
+def test_convolution_and_pooling_are_the_chain_of_both(size, kernel, channels, dtype):
+    rng = np.random.default_rng(4)
+    block = ConvPool(*channels, kernel, rng=rng, padding=kernel // 2, dtype=dtype)
+    plain = Conv2d(*channels, kernel, rng=rng, padding=kernel // 2, bias=False, dtype=dtype)
+    plain.load_state_dict(block.state_dict())
+    chain = Sequential(plain, MaxPool2d(2))
+    x = rng.standard_normal((5, *size, channels[0])).astype(dtype)
+    y = block.forward(x, train=True).copy()
+    assert distance(y, chain.forward(x, train=True)) < EXACT[dtype]
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    assert distance(block.backward(dy), chain.backward(dy)) < EXACT[dtype]
+    assert distance(block.weight.grad, plain.weight.grad) < EXACT[dtype]
+    np.testing.assert_array_equal(block.forward(x), y)
+
+
+@pytest.mark.parametrize("channels", [(1, 3), (8, 8)], ids=["few channels", "winograd"])
+@pytest.mark.parametrize("size", [(4, 4), (9, 6)])
+def test_gradients_of_convolution_and_pooling(channels, size):
+    rng = np.random.default_rng(3)
+    layer = ConvPool(*channels, 3, rng=rng, padding=1, dtype=np.float64)
+    assert gradcheck(layer, rng.standard_normal((2, *size, channels[0])), rng, samples=8) < TOLERANCE
 
 
 @pytest.mark.parametrize("make", [Conv2d, ConvReLUPool], ids=["plain", "block"])

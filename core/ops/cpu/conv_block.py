@@ -64,9 +64,9 @@ def conv_relu_pool_backward(
     dx: Array | None,
     workspace: Workspace,
 ) -> tuple[Array, Array]:
-    """Fill dx, unless it is None, from dy (N, OH // 2, OW // 2, K) and what forward saw and made; y is None without ReLU.
+    """Fill dx, unless it is None, from dy (N, OH // 2, OW // 2, K) and what forward saw and made.
 
-    Returns dweight and dbias, zeros without a ReLU.
+    Without a bias, y is None. Returns dweight and dbias, which then are zeros.
     """
     if isinstance(winners, tuple):
         return chain_backward(conv2d_backward, dy, x, y, winners, weight, windows, dx, workspace)

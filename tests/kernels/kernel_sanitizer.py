@@ -20,7 +20,11 @@ def run_sanitized(code: str, *arguments: str) -> subprocess.CompletedProcess:
     library = subprocess.run(
         [shim.compiler() or "g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     )
-    settings = {"ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0", "LD_PRELOAD": library.stdout.strip(), shim.SANITIZE: "1"}
+    settings = {
+        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
+        "LD_PRELOAD": library.stdout.strip(),
+        shim.SANITIZE: "1",
+    }
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=ROOT,

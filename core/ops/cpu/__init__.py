@@ -1,6 +1,7 @@
 """The hot operations in NumPy."""
 
 from core.ops.cpu.activation import *
+from core.ops.cpu.augment import *
 from core.ops.cpu.conv import *
 from core.ops.cpu.conv_block import *
 from core.ops.cpu.dropout import *

@@ -4,6 +4,7 @@ None of this has run on a GPU yet; `core/kernels/README.md` says what is proven,
 """
 
 from core.ops.gpu.activation import *
+from core.ops.gpu.augment import *
 from core.ops.gpu.conv import *
 from core.ops.gpu.dropout import *
 from core.ops.gpu.linear import *

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from core.ops.proofs.case import Case, Draw, Results
 from core.ops.windows import Windows
+from core.random import Stream
 
 SIZES = [(0, 7, 6, 3), (1, 4, 5, 1), (3, 9, 7, 5), (2, 12, 12, 17)]
 
@@ -66,6 +69,22 @@ def _conv_relu_pool(op: Any, draw: Draw, N: int, H: int, W: int, C: int) -> Resu
     return {"y": y, "inference": inference, "dx": dx, "dweight": dweight, "dbias": dbias}
 
 
+def _augment(**settings: Any) -> Callable[..., Results]:
+    def run(op: Any, draw: Draw, N: int, H: int, W: int, C: int) -> Results:
+        stream = Stream(9)
+        stream.seek(2, 7)
+        drawn, y = draw.output(N, op.AUGMENT_DRAWS, dtype=np.uint16), draw.output(N, H, W, C)
+        op.draw_uint16(stream.draws(3, N, op.AUGMENT_DRAWS), drawn)
+        many = draw.output(N, 37, dtype=np.uint16)
+        op.draw_uint16(stream.draws(3, N, 37), many)
+        images, rows = draw.integers(0, 256, 7, H, W, C, dtype=np.uint8), draw.integers(0, 7, N)
+        mean, inverse = draw.array([0.4] * C, np.float32), draw.array([3.0] * C, np.float32)
+        op.augment_images(images, rows, drawn, op.PixelAugment(**settings), mean, inverse, y)
+        return {"draws": drawn, "many draws": many, "y": y}
+
+    return run
+
+
 def _product(name: str) -> Callable[..., Results]:
     def run(op: Any, draw: Draw, M: int, K: int, N: int) -> Results:
         a, b, c = draw.normal(M, K), draw.normal(K, N), draw.output(M, N)
@@ -79,6 +98,8 @@ def _two(draw: Draw, *size: int) -> tuple[Any, Any]:
     return draw.output(*size), draw.output(*size)
 
 
+PICTURES = [(0, 7, 6, 3), (1, 5, 4, 1), (40, 7, 9, 3)]
+HALF_TOO = ("float32", "float64", "float16")
 PRODUCTS = [(0, 3, 5), (1, 1, 1), (5, 0, 7), (33, 65, 17), (130, 40, 70)]
 
 CASES = [
@@ -93,6 +114,9 @@ CASES = [
     Case("conv, points", _conv(Windows((1, 1)), 4), SIZES),
     Case("conv, groups", _conv(Windows((3, 3), padding=(1, 1)), 6, groups=3), [(0, 5, 5, 3), (2, 7, 6, 9)]),
     Case("conv, relu and pool", _conv_relu_pool, SIZES),
+    Case("augment", _augment(padding=2, flip=0.5, cutout=3, fill=0.3), PICTURES, HALF_TOO),
+    Case("augment, reflecting", _augment(padding=3, reflect=True, cutout=4), PICTURES),
+    Case("augment, nothing", _augment(), PICTURES),
     Case("gemm, naive", _product("gemm_naive"), PRODUCTS),
     Case("gemm, tiled", _product("gemm_tiled"), PRODUCTS),
     Case("gemm, blocked", _product("gemm_blocked"), PRODUCTS),

@@ -1,0 +1,52 @@
+// A batch made of a data set that lies on the GPU: gathered, cropped, mirrored, holed and normalised in one pass.
+#include "philox.cuh"
+
+// The draws that core.random.Stream would make: each row takes the 16 bits of as many blocks as it needs.
+__global__ void uniform_draws(unsigned short* out,  // (N, D)
+                              int N, int D, unsigned long long seed, unsigned long long salt,
+                              unsigned long long first_block, unsigned long long batch, unsigned long long epoch) {
+    int row_blocks = (D + 15) / 16;
+    for (int block = first_element(); block < N * row_blocks; block += all_threads()) {
+        Words words = philox(seed, salt, first_block + block + 1, 0, batch, epoch);
+        int row = block / row_blocks, first = block % row_blocks * 16;
+        for (int i = first; i < min(D, first + 16); ++i)
+            out[row * D + i] = static_cast<unsigned short>(words.word[(i - first) / 4] >> (i - first) % 4 * 16);
+    }
+}
+
+__device__ inline int mirrored(int i, int length) {
+    return i < 0 ? -i : i >= length ? 2 * (length - 1) - i : i;
+}
+
+// y = (pixel / 255 - mean) * inverse_std for images[rows], each of them first
+//     shifted by up to `padding` pixels, with `fill` or its own mirror image coming in at the border,
+//     mirrored left to right with probability `flip`,
+//     blanked with `fill` in a square of `cutout` x `cutout` pixels, which the border may cut off.
+// draws: for each image two for the shift, one for the mirror, two for the square; 65536 stands for 1.
+template <typename T>  // float, double, float16
+__global__ void augment_forward(const unsigned char* images,  // (S, H, W, C)
+                                const long long* rows,        // (N)
+                                const unsigned short* draws,  // (N, 5)
+                                const float* mean,            // (C)
+                                const float* inverse_std,     // (C)
+                                T* y,                         // (N, H, W, C)
+                                int S, int N, int H, int W, int C, int padding, bool reflect, float flip, int cutout,
+                                float fill) {
+    for (int i = first_element(); i < N * H * W * C; i += all_threads()) {
+        int c = i % C, w = i / C % W, h = i / C / W % H, n = i / C / W / H;
+        const unsigned short* own = draws + n * 5;
+        int top = own[3] * H / 65536 - cutout / 2, left = own[4] * W / 65536 - cutout / 2;
+        bool hole = h >= top && h < top + cutout && w >= left && w < left + cutout;
+        int from_w = own[2] < flip * 65536 ? W - 1 - w : w;
+        int from_h = h + own[0] * (2 * padding + 1) / 65536 - padding;
+        from_w += own[1] * (2 * padding + 1) / 65536 - padding;
+        if (reflect) {
+            from_h = mirrored(from_h, H);
+            from_w = mirrored(from_w, W);
+        }
+        long long row = rows[n];
+        bool inside = from_h >= 0 && from_h < H && from_w >= 0 && from_w < W && row >= 0 && row < S;
+        float pixel = inside ? images[((row * H + from_h) * W + from_w) * C + c] / 255.0f : fill;
+        y[i] = T(((hole ? fill : pixel) - mean[c]) * inverse_std[c]);
+    }
+}

@@ -1,0 +1,66 @@
+"""A batch made of a data set of images: gathered, cropped, mirrored, holed and normalised.
+
+On a GPU, where the whole data set fits, this is one pass. On a CPU `core.data.augment` does it, faster and with more to
+choose from; this plain version says what the pass computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.backend import Array
+from core.random import Draws
+
+__all__ = ["AUGMENT_DRAWS", "PixelAugment", "augment_images", "draw_uint16"]
+
+AUGMENT_DRAWS = 5  # of an image: two for the shift, one for the mirror, two for the hole
+
+
+@dataclass(frozen=True)
+class PixelAugment:
+    """What happens to the pixels, as with RandomCrop, HorizontalFlip and Cutout of `core.data.augment` in that order.
+
+    `padding` pixels come in at the border, of value `fill` or, with `reflect`, from the image mirrored there; `flip` is
+    a probability; the hole has `cutout` pixels a side and the value `fill`.
+    """
+
+    padding: int = 0
+    reflect: bool = False
+    flip: float = 0.0
+    cutout: int = 0
+    fill: float = 0.0
+
+
+def draw_uint16(draws: Draws, out: Array) -> None:
+    """Fill out, uint16 (rows, width), with the numbers of `draws`."""
+    out[...] = draws.uint16()
+
+
+def augment_images(
+    images: Array, rows: Array, draws: Array, change: PixelAugment, mean: Array, inverse_std: Array, y: Array
+) -> None:
+    """Fill y (N, H, W, C) with (pixel / 255 - mean) * inverse_std of the images at `rows`, changed as drawn.
+
+    images: uint8 (S, H, W, C); rows: int64 (N,); draws: uint16 (N, 5); mean, inverse_std: float32 (C,).
+    """
+    _, H, W, C = images.shape
+    p, integers = change.padding, draws.astype(np.int64)
+    for n, row in enumerate(rows):
+        top, left, _, hole_top, hole_left = (integers[n] * [2 * p + 1, 2 * p + 1, 0, H, W] // 65536).tolist()
+        pixels = images[row].astype(np.float32) / np.float32(255)
+        border = ((p, p), (p, p), (0, 0))
+        padded = np.pad(pixels, border, "reflect") if change.reflect else _framed(pixels, border, change.fill)
+        cropped = padded[top : top + H, left : left + W].copy()  # (H, W, C)
+        if integers[n, 2] < change.flip * 65536:
+            cropped = cropped[:, ::-1]
+        down, across = (max(0, first - change.cutout // 2) for first in (hole_top, hole_left))
+        last_down, last_across = (first - change.cutout // 2 + change.cutout for first in (hole_top, hole_left))
+        hole = np.zeros((H, W, C), bool)
+        hole[down : max(down, last_down), across : max(across, last_across)] = True
+        y[n] = (np.where(hole, np.float32(change.fill), cropped) - mean) * inverse_std
+
+
+def _framed(pixels: Array, border: tuple[tuple[int, int], ...], fill: float) -> Array:
+    return np.pad(pixels, border, constant_values=fill)

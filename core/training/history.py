@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from core.backend import array_module, device_of, to_cpu
 
 Row = dict[str, float]
 
@@ -56,8 +58,9 @@ class Tally:
 
     def settle(self) -> None:
         """Add up what is pending."""
-        for name, value, size in self._pending:
-            self._sums[name] = self._sums.get(name, 0.0) + float(value) * size
+        numbers = _numbers([value for _, value, _ in self._pending])
+        for (name, _, size), number in zip(self._pending, numbers, strict=True):
+            self._sums[name] = self._sums.get(name, 0.0) + number * size
             self._sizes[name] = self._sizes.get(name, 0) + size
         self._pending.clear()
 
@@ -74,3 +77,19 @@ class Tally:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`."""
         self._sums, self._sizes, self._pending = dict(state["sums"]), dict(state["sizes"]), []
+
+
+def _numbers(values: Sequence[Any]) -> list[float]:
+    """The values as floats; those on a GPU come in one copy for each dtype, because each copy waits."""
+    numbers = [0.0] * len(values)
+    there: dict[Any, list[int]] = {}
+    for place, value in enumerate(values):
+        if hasattr(value, "dtype") and device_of(value) == "gpu":
+            there.setdefault(value.dtype, []).append(place)
+        else:
+            numbers[place] = float(value)
+    for places in there.values():
+        together = array_module(values[places[0]]).stack([values[place] for place in places])
+        for place, number in zip(places, to_cpu(together).tolist(), strict=True):
+            numbers[place] = number
+    return numbers

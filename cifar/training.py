@@ -127,9 +127,10 @@ def schedule_of(settings: Settings, samples: int) -> Schedule:
 
 
 def check_amp(device: Device) -> None:
-    """UserError where float16 products would only be slower."""
+    """UserError: on a CPU float16 products would only be slower, and on a GPU they are still to come."""
     if device == "cpu":
         raise UserError("--amp needs a GPU, whose float16 products are faster; this training runs on the CPU")
+    raise UserError("--amp is still to come: leave it out, and the training runs in float32")
 
 
 def describe(architecture: Architecture, data: TrainingImages) -> dict[str, Any]:

@@ -96,6 +96,15 @@ def test_an_unknown_preset_is_refused():
         cli.parse(WithPreset, ["--preset", "huge"], presets={"default": WithPreset()})
 
 
+@pytest.mark.parametrize(("arguments", "hidden"), [([], (256, 128)), (["--activation", "tanh"], (9,))])
+def test_another_flag_may_choose_the_preset(arguments, hidden):
+    presets = {"relu": WithPreset(), "tanh": WithPreset(hidden=(9,))}
+    settings = cli.parse(
+        WithPreset, arguments, presets=presets, choose_preset=lambda given: cli.flag_of(given, "activation", "relu")
+    )
+    assert settings.hidden == hidden
+
+
 def test_arrays_say_where_they_live():
     x = np.zeros(3)
     assert backend.array_module(x) is np

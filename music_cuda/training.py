@@ -52,13 +52,16 @@ def start(settings: Settings) -> None:
 
 
 def train(settings: Settings) -> None:
-    """Train as `settings` say, everything goes to runs/<name>; and ask the network about a song that it never heard."""
+    """Train as `settings` say, everything goes to runs/<name>; and ask the network about one song."""
     data = load_songs(settings.dataset)
-    rows, held_out = split_indices(data.labels, settings.validation, settings.seed)
+    rows, held_out = np.arange(len(data.labels)), None
+    if settings.validation:
+        rows, held_out = split_indices(data.labels, settings.validation, settings.seed)
     extended = with_more(data, settings.more)
     rows = np.concatenate([rows, np.arange(len(data.labels), len(extended.labels))])
     network, normalize = fit(settings, extended, rows, held_out, PROJECT / "runs" / settings.run_name)
-    show_answer(network, normalize, data, int(held_out[0]))
+    sample = int(rows[0] if held_out is None else held_out[0])
+    show_answer(network, normalize, data, sample, "it was trained on" if held_out is None else "it has not heard")
 
 
 def fit(
@@ -112,13 +115,13 @@ def evaluate(network: Layer, x: Array, labels: Array) -> dict[str, float]:
     return {"loss": float(loss), "accuracy": float((logits.argmax(axis=1) == labels).mean())}
 
 
-def show_answer(network: Layer, normalize: Normalize, data: Data, row: int) -> None:
-    """Print what the network says of one song."""
+def show_answer(network: Layer, normalize: Normalize, data: Data, row: int, kind: str) -> None:
+    """Print what the network says of one song, which is of a kind such as "it has not heard"."""
     x = to_device(preprocess(data.features[row : row + 1], normalize), device_of(network.parameters()[0].data))
     probabilities = softmax(to_cpu(predict(network, x)))[0]
     best = np.argsort(-probabilities)[:3]
     answer = ", ".join(f"{GENRES[k]} {probabilities[k]:.1%}" for k in best)
-    print(f"a song it was not trained on: {data.names[row]} ({GENRES[data.labels[row]]}): {answer}")
+    print(f"a song that {kind}: {data.names[row]} ({GENRES[data.labels[row]]}): {answer}")
 
 
 if __name__ == "__main__":

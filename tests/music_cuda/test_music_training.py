@@ -63,7 +63,7 @@ def test_it_learns_tells_of_each_epoch_and_answers_for_a_song(quick, tmp_path, c
     told = capsys.readouterr().out
     assert "epoch 20/20  train loss" in told
     assert "train accuracy" in told
-    assert "a song it was not trained on: train.0" in told
+    assert "a song that it has not heard: train.0" in told
     folder = tmp_path / "runs" / "default"
     assert {"config.json", "history.csv", "best.safetensors", "last.safetensors"} <= {p.name for p in folder.iterdir()}
     rows = history(folder)
@@ -83,6 +83,17 @@ def test_the_normalisation_is_that_of_the_songs_trained_on(quick, tmp_path, arch
     assert about["normalize"] == Normalize.fit(data.features[rows], per_channel=True).to_dict()
     assert about["normalize"] != Normalize.fit(data.features, per_channel=True).to_dict()
     assert len(held_out) == 20
+
+
+def test_without_validation_all_songs_are_trained_on_and_the_last_epoch_counts(quick, tmp_path, capsys):
+    training.train(replace(quick, validation=0.0))
+    assert "a song that it was trained on: train.00000" in capsys.readouterr().out
+    folder = tmp_path / "runs" / "default"
+    assert [row["step"] for row in history(folder)] == [200, 400, 600]
+    assert "validation_loss" not in history(folder)[0]
+    last, _ = load_checkpoint(folder / "last.safetensors")
+    for name, tensor in weights(folder).items():
+        np.testing.assert_array_equal(tensor, last[f"model.{name}"])
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])

@@ -5,6 +5,11 @@ The kernels run on the CPU here, through the shim of core.kernels, and on an emu
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,7 +17,7 @@ from core.data.batches import epoch_order
 from core.errors import UserError
 from core.kernels import KernelError
 from core.kernels.emulated import emulated_gpu
-from core.kernels.shim import compiler, thread_order
+from core.kernels.shim import SANITIZE, compiler, thread_order
 from core.layers import Linear
 from core.losses import softmax_cross_entropy
 from core.optim import SGD
@@ -155,6 +160,33 @@ def test_no_songs_and_more_blocks_change_nothing(songs):
 def test_every_kernel_of_the_project_is_known_here():
     names = {"fused_epoch", "naive_forward", "naive_softmax_gradient", "naive_backward", "naive_update"}
     assert set(KERNELS.signatures) == names, "a new kernel needs a test here"
+
+
+SANITIZED = """
+import numpy as np
+from core.layers import Linear
+from music_cuda.model import Architecture, build
+from music_cuda.on_chip import Fused, Naive
+rng = np.random.default_rng(0)
+x, labels = rng.standard_normal((30, 57)).astype(np.float32), rng.integers(0, 10, 30)
+for hidden, size in (((32, 16), 1), ((33, 7), 4), ((5, 3), 7)):
+    linears = [layer for layer in build(Architecture(hidden=hidden)).layers.values() if isinstance(layer, Linear)]
+    Fused(linears, x, labels, size)(rng.permutation(30)[:23], [0.01] * -(-23 // size))
+    Naive(linears, x, labels)(np.arange(3), [0.01] * 3)
+print("done")
+"""
+
+
+@needs_compiler
+def test_the_kernels_stay_within_their_arrays():
+    """Under AddressSanitizer, whose library Python must have loaded before all else."""
+    asan = subprocess.run([compiler(), "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    if not Path(asan.stdout.strip()).is_absolute():
+        pytest.skip("the compiler has no AddressSanitizer")
+    settings = {"LD_PRELOAD": asan.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0", SANITIZE: "1"}
+    environment = os.environ | settings | {"PYTHONPATH": str(KERNELS.folder.parents[1])}
+    done = subprocess.run([sys.executable, "-c", SANITIZED], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
 def test_the_kernels_compile_for_gpus():

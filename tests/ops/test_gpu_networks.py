@@ -9,51 +9,18 @@ import pytest
 
 from core import layers
 from core.backend import to_cpu, to_device
-from core.gradcheck import STEP, layer_cases
 from core.kernels import shim
 from core.kernels.emulated import EmulatedArray, EmulatedGPU, emulated_gpu
 from core.layers import Layer, Sequences
 from core.losses import focal_loss, softmax_cross_entropy
 from core.optim import SGD, AdamW, AMSGrad, clip_by_norm
 from core.random import Stream
+from scripts.gpu_check import TOLERANCE
+from scripts.gpu_layers import gradient_error, layer_cases
 
 pytestmark = pytest.mark.skipif(shim.compiler() is None, reason="kernels run on the CPU only with g++ or clang++")
 
-LAYERS = {name: (layer, x) for name, layer, x in layer_cases(np.random.default_rng(0))}
-
-
-def more_cases() -> dict[str, tuple[Layer, np.ndarray]]:
-    """Layers that core.gradcheck does not list, with odd sizes."""
-    rng, double = np.random.default_rng(1), {"dtype": np.float64}
-    images, sequences = rng.standard_normal((3, 7, 6, 4)), rng.standard_normal((4, 5, 3))
-    return {
-        "Conv2d": (layers.Conv2d(4, 5, 3, rng=rng, padding=1, **double), images),
-        "Conv2d, strides": (
-            layers.Conv2d(4, 6, (3, 2), rng=rng, stride=2, dilation=(1, 2), groups=2, **double),
-            images,
-        ),
-        "Conv2d, points": (layers.Conv2d(4, 5, 1, rng=rng, **double), images),
-        "ConvReLUPool": (layers.ConvReLUPool(4, 5, 3, rng=rng, padding=1, **double), images),
-        "ConvReLUPool, no pool": (layers.ConvReLUPool(4, 5, 3, rng=rng, pool=1, **double), images),
-        "MaxPool2d": (layers.MaxPool2d(3, 2, padding=1), images),
-        "AvgPool2d": (layers.AvgPool2d(3, 2, padding=1), images),
-        "GlobalAvgPool": (layers.GlobalAvgPool(), images),
-        "RNN": (layers.Sequential(layers.RNN(3, 4, rng=rng, **double), layers.LastState()), sequences),
-        "GRU": (
-            layers.Sequential(layers.GRU(3, 4, rng=rng, bidirectional=True, **double), layers.MeanState()),
-            sequences,
-        ),
-        "LSTM": (
-            layers.Sequential(
-                layers.LSTM(3, 4, rng=rng, num_layers=2, bidirectional=True, dropout=0.3, stream=Stream(2), **double),
-                layers.MeanState(),
-            ),
-            sequences,
-        ),
-    }
-
-
-LAYERS |= more_cases()
+LAYERS = {name: (layer, x) for name, layer, x in layer_cases()}
 
 
 def both_verbs(layer: Layer, x, weights) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -85,30 +52,8 @@ def test_every_layer_does_on_a_gpu_what_it_does_on_a_cpu(name):
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_gradients_are_right_by_central_differences(name):
-    layer, x = LAYERS[name]
     with emulated_gpu():
-        there, given, rng = layer.replica().to("gpu"), to_device(x, "gpu"), np.random.default_rng(1)
-        y = there.forward(given, train=True)
-        weights = to_device(rng.standard_normal(y.shape), "gpu")
-        for parameter in there.parameters():
-            parameter.zero_grad()
-        dx = there.backward(weights)
-        checked = [(given, dx.copy()), *((p.data, p.grad.copy()) for p in there.parameters())]
-        for array, gradient in checked:
-            for place in rng.choice(array.size, min(3, array.size), replace=False):
-                slope = central_difference(there, given, weights, array, np.unravel_index(place, array.shape))
-                analytic = float(gradient.reshape(-1)[int(place)])
-                assert abs(slope - analytic) < 1e-5 * max(abs(analytic), 0.1)
-
-
-def central_difference(layer: Layer, x, weights, array, place) -> float:
-    """The slope of sum(weights * layer(x)) along one element of `array`, which is x or a parameter."""
-    sums, original = [], float(array[place])
-    for value in (original + STEP, original - STEP):
-        array[place] = value
-        sums.append(float((layer.forward(x, train=True) * weights).sum()))
-    array[place] = original
-    return (sums[0] - sums[1]) / (2 * STEP)
+        assert gradient_error(*LAYERS[name]) < TOLERANCE
 
 
 LOSSES = {

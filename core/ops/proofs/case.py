@@ -65,15 +65,14 @@ class Draw:
 class Case:
     """`run(op, draw, *size)` calls operations of the module `op` with arrays from `draw` and returns what they made.
 
-    sizes: odd ones, empty ones, and such as need more than one grid of a few blocks. large: one to measure time with.
-    moved(size): how many elements are read and written there, 0 where memory is not what limits it.
+    sizes: odd ones, empty ones, and such as need more than one grid of a few blocks. tolerance: times the dtype's.
     """
 
     name: str
     run: Callable[..., Results]
     sizes: Sequence[tuple[int, ...]]
     dtypes: Sequence[str] = ("float32", "float64")
-    tolerance: float = 1.0  # times that of the dtype
+    tolerance: float = 1.0
 
 
 def outputs(case: Case, dtype: str, size: tuple[int, ...], op: ModuleType, move: Move) -> Results:

@@ -28,6 +28,7 @@ def layer_cases() -> Iterator[tuple[str, Layer, Any]]:
     yield "Conv2d, points", layers.Conv2d(4, 5, 1, rng=rng, **double), images
     yield "ConvReLUPool", layers.ConvReLUPool(4, 5, 3, rng=rng, padding=1, **double), images
     yield "ConvReLUPool, no pool", layers.ConvReLUPool(4, 5, 3, rng=rng, pool=1, **double), images
+    yield "ConvPool", layers.ConvPool(4, 5, 3, rng=rng, padding=1, **double), images
     yield "MaxPool2d", layers.MaxPool2d(3, 2, padding=1), images
     yield "AvgPool2d", layers.AvgPool2d(3, 2, padding=1), images
     yield "GlobalAvgPool", layers.GlobalAvgPool(), images

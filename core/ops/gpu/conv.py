@@ -64,9 +64,9 @@ def conv2d_backward(
 
 
 def conv_relu_pool_forward(
-    x: Array, weight: Array, bias: Array, windows: Windows, y: Array, keep: bool, workspace: Workspace
+    x: Array, weight: Array, bias: Array | None, windows: Windows, y: Array, keep: bool, workspace: Workspace
 ) -> Array | None:
-    """See `core.ops.cpu.conv_block`: the convolution, then maximum, bias and ReLU in one pass."""
+    """See `core.ops.cpu.conv_block`: the convolution, then the maximum and, with a bias, ReLU in one pass."""
     products = workspace("products", (len(x), *windows.count(*x.shape[1:3]), weight.shape[1]), like=x)
     conv2d_forward(x, weight, None, windows, 1, products, workspace)
     return max_pool_forward(products, POOL, y, keep, workspace, bias)
@@ -75,14 +75,14 @@ def conv_relu_pool_forward(
 def conv_relu_pool_backward(
     dy: Array,
     x: Array,
-    y: Array,
+    y: Array | None,
     winners: Array,
     weight: Array,
     windows: Windows,
     dx: Array | None,
     workspace: Workspace,
 ) -> tuple[Array, Array]:
-    """See `core.ops.cpu.conv_block`."""
+    """See `core.ops.cpu.conv_block`; dbias is of no meaning without a bias, where y is None."""
     dproducts = workspace("products", (len(x), *windows.count(*x.shape[1:3]), weight.shape[1]), like=x)
     max_pool_backward(dy, winners, POOL, dproducts, workspace, y)
     return conv2d_backward(dproducts, x, weight, windows, 1, dx, workspace)

@@ -58,15 +58,20 @@ def _conv(windows: Windows, K: int, bias: bool = True, groups: int = 1) -> Calla
     return run
 
 
-def _conv_relu_pool(op: Any, draw: Draw, N: int, H: int, W: int, C: int) -> Results:
-    windows, K = Windows((3, 3), padding=(1, 1)), 6
-    size = (N, H // 2, W // 2, K)
-    x, weight, bias, dy = draw.normal(N, H, W, C), draw.normal(9 * C, K), draw.normal(K), draw.normal(*size)
-    y, dx, inference = draw.output(*size), draw.output(N, H, W, C), draw.output(*size)
-    winners = op.conv_relu_pool_forward(x, weight, bias, windows, y, True, draw.workspace)
-    op.conv_relu_pool_forward(x, weight, bias, windows, inference, False, draw.workspace)
-    dweight, dbias = op.conv_relu_pool_backward(dy, x, y, winners, weight, windows, dx, draw.workspace)
-    return {"y": y, "inference": inference, "dx": dx, "dweight": dweight, "dbias": dbias}
+def _conv_pool(relu: bool) -> Callable[..., Results]:
+    def run(op: Any, draw: Draw, N: int, H: int, W: int, C: int) -> Results:
+        windows, K = Windows((3, 3), padding=(1, 1)), 6
+        size = (N, H // 2, W // 2, K)
+        x, weight, dy = draw.normal(N, H, W, C), draw.normal(9 * C, K), draw.normal(*size)
+        bias = draw.normal(K) if relu else None
+        y, dx, inference = draw.output(*size), draw.output(N, H, W, C), draw.output(*size)
+        winners = op.conv_relu_pool_forward(x, weight, bias, windows, y, True, draw.workspace)
+        op.conv_relu_pool_forward(x, weight, bias, windows, inference, False, draw.workspace)
+        kept = y if relu else None
+        dweight, dbias = op.conv_relu_pool_backward(dy, x, kept, winners, weight, windows, dx, draw.workspace)
+        return {"y": y, "inference": inference, "dx": dx, "dweight": dweight} | ({"dbias": dbias} if relu else {})
+
+    return run
 
 
 def _augment(**settings: Any) -> Callable[..., Results]:
@@ -113,7 +118,8 @@ CASES = [
     Case("conv, strides and holes", _conv(Windows((3, 2), (2, 3), (2, 1), (1, 2)), 4), SIZES),
     Case("conv, points", _conv(Windows((1, 1)), 4), SIZES),
     Case("conv, groups", _conv(Windows((3, 3), padding=(1, 1)), 6, groups=3), [(0, 5, 5, 3), (2, 7, 6, 9)]),
-    Case("conv, relu and pool", _conv_relu_pool, SIZES),
+    Case("conv, relu and pool", _conv_pool(True), SIZES),
+    Case("conv and pool", _conv_pool(False), SIZES),
     Case("augment", _augment(padding=2, flip=0.5, cutout=3, fill=0.3), PICTURES, HALF_TOO),
     Case("augment, reflecting", _augment(padding=3, reflect=True, cutout=4), PICTURES),
     Case("augment, nothing", _augment(), PICTURES),

@@ -43,6 +43,11 @@ except ModuleNotFoundError as error:
 WHITENING_IMAGES = 5_000  # that the first layer of the fast network is computed from
 
 
+def start(settings: Settings) -> None:
+    """Train as the command line says."""
+    train(settings)
+
+
 def train(settings: Settings) -> Row:
     """Train as `settings` say; everything goes to runs/<name>. Returns the best epoch's row of the history."""
     device = select_device(settings.device)
@@ -147,4 +152,4 @@ def evaluate(model: Layer, x: Array, labels: Array, flip: bool) -> dict[str, flo
 
 
 if __name__ == "__main__":
-    main(train, Settings, description=__doc__, presets=PRESETS, choose_preset=choose_preset)
+    main(start, Settings, description=__doc__, presets=PRESETS, choose_preset=choose_preset)

@@ -226,6 +226,21 @@ def test_mistakes_end_in_one_line_and_exit_code_2(flags, message, tmp_path):
     assert message in done.stderr
 
 
+def test_the_script_runs_from_any_folder(tmp_path, archive):
+    """In a copy of the project, so that its runs lie elsewhere."""
+    (tmp_path / "cifar").mkdir()
+    for path in training.PROJECT.glob("*.py"):
+        (tmp_path / "cifar" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "core").symlink_to(training.PROJECT.parent / "core")
+    script = tmp_path / "cifar" / "training.py"
+    flags = ["--data", str(archive), "--epochs", "1", "--widths", "4", "4", "8", "--validation", "20"]
+    done = subprocess.run([sys.executable, script, *flags], capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1/1" in done.stdout + done.stderr
+    run = tmp_path / "cifar" / "runs" / "cifar10-fast"
+    assert {"best.safetensors", "history.csv", "curves.png", "config.json"} <= {path.name for path in run.iterdir()}
+
+
 def test_the_settings_survive_json(quick, tmp_path):
     training.train(quick("resnet", epochs=1))
     config = json.loads((tmp_path / "runs" / "cifar10-resnet" / "config.json").read_text())

@@ -118,8 +118,8 @@ PRESETS: dict[str, Settings] = {
         epochs=60, batch_size=1, lr=0.02, optimizer="sgd", momentum=0.0, schedule="one_cycle",
     ),
     "best": Settings(
-        preset="best", validation=0.0, epochs=120, batch_size=64, hidden1=384, hidden2=192, normal_scores=True, batch_norm=True,
-        dropout=0.2, input_dropout=0.1, mixup=0.2, members=8, optimizer="adamw", lr=2e-3, weight_decay=0.05,
-        schedule="one_cycle", label_smoothing=0.1,
+        preset="best", validation=0.0, epochs=120, batch_size=64, hidden1=384, hidden2=192, normal_scores=True,
+        batch_norm=True, dropout=0.2, input_dropout=0.1, mixup=0.2, members=8, optimizer="adamw", lr=2e-3,
+        weight_decay=0.05, schedule="one_cycle", label_smoothing=0.1,
     ),
 }  # fmt: skip

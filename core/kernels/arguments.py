@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,11 +14,95 @@ import numpy as np
 from core.kernels.signature import DTYPES, TYPE_OF, KernelError, Parameter, Signature
 
 Size: TypeAlias = "int | tuple[int, ...]"
+Triple: TypeAlias = "tuple[int, int, int]"
 
+MOST_PLANS = 4096  # of a kernel; ragged sequences make many shapes
 MOST_ELEMENTS = 2**30  # of an array, so that indices stay in 32 bits also one grid beyond the end
 MOST_THREADS = 1024  # of a block
 MOST_BLOCKS = (2**31 - 1, 65535, 65535)
 MOST_SHARED = 48 * 1024  # bytes of shared memory that every GPU grants without being asked
+
+
+@dataclass
+class Plan:
+    """What a full check found, for all launches with arrays of these types and shapes."""
+
+    instance: str  # the C++ name
+    on_host: bool  # whether the arrays are NumPy's
+    fixed: list[Any]  # all arguments in order, with sizes and absent arrays as they are
+    arrays: list[tuple[int, str]]  # place and name
+    scalars: list[tuple[int, str, Callable[[Any], Any]]]  # place, name, and what makes it of the type wanted
+
+    def values(self, given: Mapping[str, Any]) -> list[Any]:
+        """All arguments in order, scalars typed."""
+        values = self.fixed.copy()
+        for place, name in self.arrays:
+            values[place] = given[name]
+        for place, name, typed in self.scalars:
+            values[place] = typed(given[name])
+        return values
+
+
+class Binder:
+    """Checks the arguments of one kernel, and remembers what it found for arrays of the same types and shapes.
+
+    A full check takes tens of microseconds, several times as long as a launch, and training launches the same kernels
+    with the same shapes again and again.
+    """
+
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
+        self._arrays = [p.name for p in signature.parameters if p.is_array]
+        in_shapes = {factor for p in signature.parameters for axis in (*p.shape, (p.stride,)) for factor in axis}
+        self._sizes = [p.name for p in signature.parameters if not p.is_array and p.name in in_shapes]
+        self._plans: dict[Any, Plan] = {}
+
+    def __call__(self, given: Mapping[str, Any]) -> tuple[Plan, list[Any]]:
+        """The plan, and all arguments in order, scalars typed; raises KernelError as `bind` does."""
+        try:
+            key = (tuple(given), *[given.get(n) for n in self._sizes], *[_kind(given.get(n)) for n in self._arrays])
+            plan = self._plans.get(key)
+            if plan is not None:
+                return plan, plan.values(given)
+        except (AttributeError, TypeError):
+            key = None  # something is wrong, and `bind` says what
+        instance, values = bind(self.signature, given)
+        plan = self._plan(instance, values)
+        if len(self._plans) >= MOST_PLANS:
+            self._plans.clear()
+        if key is not None:
+            self._plans[key] = plan
+        return plan, values
+
+    def _plan(self, instance: str, values: list[Any]) -> Plan:
+        plan = Plan(instance, _on_host(self.signature, values), values.copy(), [], [])
+        for place, (parameter, value) in enumerate(zip(self.signature.parameters, values, strict=True)):
+            if parameter.is_array and value is not None:
+                plan.fixed[place] = None  # or the array would live as long as the plan
+                plan.arrays.append((place, parameter.name))
+            elif not parameter.is_array and parameter.name not in self._sizes:
+                kind = type(value)
+                integer = value.dtype.kind in "iu"
+                plan.scalars.append((place, parameter.name, functools.partial(_integer, kind) if integer else kind))
+        return plan
+
+
+def _integer(kind: Callable[[int], Any], value: Any) -> Any:
+    """A typed integer; TypeError for a fraction, which NumPy would cut off."""
+    return kind(operator.index(value))
+
+
+def _kind(array: Any) -> Any:
+    return None if array is None else (type(array), array.dtype, array.shape, array.strides)
+
+
+def _on_host(signature: Signature, values: list[Any]) -> bool:
+    """Whether the arrays are NumPy's; KernelError when only some of them are."""
+    arrays = [v for p, v in zip(signature.parameters, values, strict=True) if p.is_array and v is not None]
+    sides = {isinstance(array, np.ndarray) for array in arrays}
+    if len(sides) > 1:
+        raise KernelError(f"{signature.name} got arrays of the CPU and of a GPU")
+    return sides == {True}
 
 
 def bind(signature: Signature, given: Mapping[str, Any]) -> tuple[str, list[Any]]:
@@ -46,20 +133,23 @@ def bind(signature: Signature, given: Mapping[str, Any]) -> tuple[str, list[Any]
     return f"{signature.name}<{kind}>" if signature.types else signature.name, values
 
 
-def triple(size: Size) -> tuple[int, int, int]:
+def triple(size: Size) -> Triple:
     """(x, y, z) from one number or up to three."""
     x, y, z = (*((size,) if isinstance(size, int) else size), 1, 1)[:3]
     return int(x), int(y), int(z)
 
 
-def check_launch(name: str, grid: tuple[int, int, int], block: tuple[int, int, int], shared: int) -> None:
-    """Raise KernelError for a grid, a block or an amount of shared memory that not every GPU can run."""
+@functools.lru_cache(maxsize=4096)
+def check_launch(name: str, grid: Size, block: Size, shared: int) -> tuple[Triple, Triple]:
+    """(x, y, z) of grid and block; KernelError for those, or shared memory, that not every GPU can run."""
+    grid, block = triple(grid), triple(block)
     if min(grid) < 0 or any(size > most for size, most in zip(grid, MOST_BLOCKS, strict=True)):
         raise KernelError(f"{name} cannot run in a grid of {grid} blocks; at most {MOST_BLOCKS} are possible")
     if min(block) < 1 or math.prod(block) > MOST_THREADS or block[2] > 64:
         raise KernelError(f"{name} cannot run in blocks of {block} threads; at most {MOST_THREADS} are possible")
     if not 0 <= shared <= MOST_SHARED:
         raise KernelError(f"{name} cannot have {shared} bytes of shared memory; at most {MOST_SHARED} are possible")
+    return grid, block
 
 
 def _check_type(signature: Signature, parameter: Parameter, array: Any, kind: str) -> str:

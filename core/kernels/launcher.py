@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from core.kernels import shim
-from core.kernels.arguments import Size, bind, check_launch, triple
+from core.kernels.arguments import Binder, Size, check_launch
 from core.kernels.signature import KernelError, Signature, signatures
 from core.kernels.source import flattened
 
@@ -22,6 +22,8 @@ class Kernels:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
+        self._binders: dict[str, Binder] = {}
+        self._functions: dict[str, Any] = {}  # compiled for the GPU
 
     @functools.cached_property
     def signatures(self) -> dict[str, Signature]:
@@ -46,34 +48,31 @@ class Kernels:
         be given. Raises KernelError, a ValueError, for anything that does not fit the kernel's declaration, and
         ShimError as `core.kernels.shim` says.
         """
-        signature = self.signatures.get(name)
-        if signature is None:
-            raise KernelError(f"there is no kernel {name} in {self.folder.name}; there are {sorted(self.signatures)}")
-        blocks, threads = triple(grid), triple(block)
-        check_launch(name, blocks, threads, shared_bytes)
-        instance, values = bind(signature, arguments)
-        arrays = [value for value in values if value is not None and not isinstance(value, np.generic)]
-        on_host = {isinstance(array, np.ndarray) for array in arrays}
-        if len(on_host) > 1:
-            raise KernelError(f"{name} got arrays of the CPU and of a GPU")
+        binder = self._binders.get(name) or self._binder(name)
+        blocks, threads = check_launch(name, grid, block, shared_bytes)
+        plan, values = binder(arguments)
+        signature, instance = binder.signature, plan.instance
         if 0 in blocks:
             return
-        if on_host == {True}:
+        if plan.on_host:
             library = shim.library(signature.path, self.instances(signature.path))
             library.launch(instance, blocks, threads, shared_bytes, values)
         else:
-            function = _function(signature.path, self._beside(signature, instance), instance)
+            function = self._functions.get(instance)
+            if function is None:
+                function = _module(signature.path, self._beside(signature, instance)).get_function(instance)
+                self._functions[instance] = function
             function(blocks, threads, tuple(np.uint64(0) if v is None else v for v in values), shared_mem=shared_bytes)
+
+    def _binder(self, name: str) -> Binder:
+        if name not in self.signatures:
+            raise KernelError(f"there is no kernel {name} in {self.folder.name}; there are {sorted(self.signatures)}")
+        return self._binders.setdefault(name, Binder(self.signatures[name]))
 
     def _beside(self, signature: Signature, instance: str) -> tuple[str, ...]:
         """What is compiled together: the kernels of the file for one type, so that float never waits for double."""
         kind = instance.removeprefix(signature.name)
         return tuple(name for name in self.instances(signature.path) if name.endswith(kind) or "<" not in name)
-
-
-@functools.cache
-def _function(path: Path, together: Sequence[str], instance: str) -> Any:
-    return _module(path, together).get_function(instance)
 
 
 @functools.cache

@@ -102,8 +102,31 @@ def test_what_fits_is_launched(kernels, arguments):
     ],
 )
 def test_what_does_not_fit_is_refused(kernels, arguments, change, words):
-    with pytest.raises(KernelError, match=words):
-        kernels.launch("scale_forward", 1, 1, **arguments | change)
+    for _ in range(2):  # what is right is remembered, what is wrong stays wrong
+        with pytest.raises(KernelError, match=words):
+            kernels.launch("scale_forward", 0, 1, **arguments | change)
+        kernels.launch("scale_forward", 0, 1, **arguments)
+
+
+def test_arrays_of_the_same_shape_are_not_checked_again_but_scalars_are(kernels, arguments):
+    kernels.launch("scale_forward", 0, 1, **arguments)
+    binder = kernels._binders["scale_forward"]
+    plan, values = binder(arguments | {"power": 3})
+    assert (plan.instance, plan.on_host) == ("scale_forward<float>", True)
+    assert [v.dtype.name for v in values[4:]] == ["int32", "int32", "int32", "float32"]
+    assert [float(v) for v in values[4:]] == [4, 3, 6, 3]
+    assert values[0] is arguments["x"]
+    assert binder(arguments | {"factors": None})[1][1] is None
+    assert len(binder._plans) == 2
+
+
+def test_a_fraction_is_no_integer(tmp_path):
+    (tmp_path / "f.cu").write_text("__global__ void f(int N) {}")
+    kernels = Kernels(tmp_path)
+    kernels.launch("f", 0, 1, N=2)
+    for _ in range(2):
+        with pytest.raises(KernelError, match=r"expected an integer N, got 2\.5"):
+            kernels.launch("f", 0, 1, N=2.5)
 
 
 def test_a_missing_number_is_refused(kernels, arguments):

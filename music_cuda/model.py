@@ -60,8 +60,8 @@ class Architecture:
 
     def __str__(self) -> str:
         """The network in a few words, such as "perceptron 57-32-16-10"."""
-        committee = f"committee of {self.members}: " if self.members > 1 else ""
-        return f"{committee}perceptron {'-'.join(map(str, self.sizes))}"
+        name = f"committee of {self.members} perceptrons" if self.members > 1 else "perceptron"
+        return f"{name} {'-'.join(map(str, self.sizes))}"
 
 
 class NormalScores(Layer):

@@ -215,22 +215,23 @@ def test_the_picture_of_it(tmp_path):
 # -- the script -------------------------------------------------------------------------------------------------------
 
 
-def call(tmp_path, *arguments):
-    command = [sys.executable, features.__file__, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+def test_the_script_compares_with_a_table(tmp_path, sound, capsys):
+    clip = save(tmp_path / "rock.00000.wav", sound)
+    table = tmp_path / "t.csv"
+    table.write_text(make_table(table, 1).read_text().replace("blues.00000", "rock.00000"))
+    features.run(features.Settings(audio=(clip,), against=table))
+    told = capsys.readouterr().out
+    assert "of 57 within 1 %" in told
+    assert "<--" in told
+    with pytest.raises(UserError, match=r"t.csv has no song called other"):
+        features.run(features.Settings(audio=(save(tmp_path / "other.wav", sound),), against=table))
 
 
-def test_the_script_compares_with_a_table(tmp_path, sound):
-    save(tmp_path / "rock.00000.wav", sound)
-    make_table(tmp_path / "t.csv", 1)
-    (tmp_path / "t.csv").write_text((tmp_path / "t.csv").read_text().replace("blues.00000", "rock.00000"))
-    done = call(tmp_path, "--audio", "rock.00000.wav", "--against", "t.csv")
-    assert done.returncode == 0, done.stderr
-    assert "of 57 within 1 %" in done.stdout
-    assert "<--" in done.stdout
-    done = call(tmp_path, "--audio", "none.wav")
+def test_mistakes_end_in_one_line_and_exit_code_2(tmp_path):
+    command = [sys.executable, features.__file__, "--audio", "a.wav", "--against", "none.csv"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith("error: cannot read none.wav")
+    assert done.stderr.startswith("error: cannot read none.csv")
 
 
 def test_the_comparison_counts():

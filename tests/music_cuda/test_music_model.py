@@ -31,6 +31,7 @@ def test_the_default_is_57_32_16_10_with_he_weights():
         assert linear.weight.data.std() == pytest.approx(expected, rel=0.15)
         assert not linear.bias.data.any()
     assert str(Architecture()) == "perceptron 57-32-16-10"
+    assert str(EVERYTHING) == "committee of 3 perceptrons 57-12-6-10"
 
 
 def test_the_gradients_are_right():

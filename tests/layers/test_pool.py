@@ -5,7 +5,6 @@ import pytest
 
 from core.gradcheck import TOLERANCE, gradcheck
 from core.layers import AvgPool2d, BatchNorm, Conv2d, Dropout, GlobalAvgPool, MaxPool2d, Parallel, ReLU, Sequential
-from core.ops import gpu
 from core.ops.cpu import pool as cpu_pool
 from core.predict import predict
 from core.random import Stream
@@ -78,19 +77,6 @@ def test_a_nan_is_not_hidden():
     x = np.zeros((1, 2, 2, 1))
     x[0, 1, 0, 0] = np.nan
     assert np.isnan(MaxPool2d(2).forward(x)).all()
-
-
-@pytest.mark.parametrize("make", LAYERS)
-@pytest.mark.parametrize(("kernel", "stride", "padding"), KERNELS_STRIDES_PADDINGS)
-def test_the_gpu_takes_the_whole_batch_the_same_way(kernel, stride, padding, make, monkeypatch):
-    rng = np.random.default_rng(3)
-    layer, x = make(kernel, stride, padding), rng.standard_normal((5, 7, 9, 3))
-    y = layer.forward(x, train=True).copy()
-    dx = layer.backward(np.cos(y)).copy()
-    monkeypatch.setattr("core.ops.of", lambda x: gpu)
-    monkeypatch.setattr(cpu_pool, "device_of", lambda x: "gpu")
-    np.testing.assert_array_equal(layer.forward(x, train=True), y)
-    np.testing.assert_array_equal(layer.backward(np.cos(y)), dx)
 
 
 @pytest.mark.parametrize("layer", [MaxPool2d(2), AvgPool2d(3, 1, 1), GlobalAvgPool()], ids=lambda x: type(x).__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from core.backend import Array, device_of
+from core.backend import Array
 
 # Elements: four float32 operands of this length fit into a second-level cache of 1 MB. Shorter pieces would be as good
 # for one thread; two threads would hand the interpreter lock to and fro between them, which costs more than it saves.
@@ -12,10 +12,10 @@ BLOCK = 1 << 16
 
 
 def blocks(*arrays: Array) -> Iterator[list[Array]]:
-    """Matching pieces of equally large C-contiguous arrays, as flat views; on a GPU, all in one piece."""
+    """Matching pieces of equally large C-contiguous arrays, as flat views."""
     flat = [array.reshape(-1) for array in arrays]
     size = flat[0].size
-    if size <= BLOCK or device_of(flat[0]) == "gpu":
+    if size <= BLOCK:
         yield flat
         return
     for start in range(0, size, BLOCK):

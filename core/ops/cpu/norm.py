@@ -1,6 +1,6 @@
 """Normalisation over rows of (M, C) arrays: per column for BatchNorm, per row for LayerNorm.
 
-On a CPU, what is done with one value a column is done with many rows at once, against that row of values repeated
+What is done with one value a column is done with many rows at once, against that row of values repeated
 (`_repeated`): NumPy takes four times as long for rows as short as the channels of an image.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from core.backend import Array, array_module, device_of
+from core.backend import Array, array_module
 from core.ops.cpu.blocks import BLOCK
 
 __all__ = [
@@ -49,16 +49,14 @@ def column_square_sums(x: Array) -> Any:
 
 
 def rows_at_once(x: Array) -> int:
-    """How many rows of x (M, C) stay in the cache; on a GPU, all of them."""
-    return max(1, min(len(x), BLOCK // x.shape[1] if device_of(x) == "cpu" else len(x)))
+    """How many rows of x (M, C) stay in the cache."""
+    C: int = x.shape[1]
+    return max(1, min(len(x), BLOCK // C))
 
 
 def _row_blocks(*arrays: Array) -> Iterator[list[Array]]:
-    """Matching pieces of (M, C) arrays: whole rows, end to end in one line; on a GPU, the arrays themselves."""
+    """Matching pieces of (M, C) arrays: whole rows, end to end in one line."""
     first = arrays[0]
-    if device_of(first) == "gpu":
-        yield list(arrays)
-        return
     length = rows_at_once(first) * first.shape[1]
     flat = [array.reshape(-1) for array in arrays]
     for start in range(0, first.size, length):
@@ -66,8 +64,8 @@ def _row_blocks(*arrays: Array) -> Iterator[list[Array]]:
 
 
 def _repeated(row: Array, x: Array) -> Array:
-    """The row (C,) as often as a block of x (M, C) has rows; on a GPU, which broadcasts as fast, just once."""
-    return row if device_of(x) == "gpu" else array_module(x).tile(row, rows_at_once(x))
+    """The row (C,) as often as a block of x (M, C) has rows."""
+    return array_module(x).tile(row, rows_at_once(x))  # type: ignore[no-any-return]
 
 
 def _subtract_row(x: Array, row: Array, y: Array) -> None:

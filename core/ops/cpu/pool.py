@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from core.backend import Array, array_module, device_of
+from core.backend import Array, array_module
 from core.ops.cpu.frames import Frame, Workspace, chunks
 from core.ops.windows import Windows
 
@@ -104,7 +104,7 @@ def _framed_chunks(
     """The batch in chunks of M images, each with a frame for the padding, or None if there is none."""
     _, H, W, C = x.shape
     (PH, PW), size = windows.padding, max(1, CHUNK_SIZE // (H * W * C))
-    for M, parts in chunks(len(x), size if device_of(x) == "cpu" else len(x)):
+    for M, parts in chunks(len(x), size):
         frame = None
         if PH or PW:
             frame = Frame("frame", M, (H + 2 * PH, W + 2 * PW), windows.padding, x, workspace)

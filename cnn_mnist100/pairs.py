@@ -109,12 +109,15 @@ def linked_groups(ids: Array) -> Array:
 
 
 def exchange(batches: Iterable[tuple[Array, ...]], stream: Stream) -> Iterator[tuple[Array, Array]]:
-    """The batches (x, labels) with the right digits in a new order, so that no number is seen twice in one hand.
+    """The batches (x, labels) with all their digits in new places, so that no two epochs see the same pairs.
 
     x (N, 28, 56, 1) is changed in place; labels (N,) from 0 to 99. All pairs of a batch come from the same side of the
     split, so nothing held out gets among them.
     """
     for x, labels in batches:
-        order = array_module(x).asarray(stream.generator(EXCHANGE_SALT).permutation(len(x)))
-        x[:, :, SIDE:] = x[order, :, SIDE:]
-        yield x, labels - labels % 10 + labels[order] % 10
+        xp, N = array_module(x), len(x)
+        halves = xp.concatenate([x[:, :, :SIDE], x[:, :, SIDE:]])  # (2 N, 28, 28, 1)
+        digits = xp.concatenate([labels // 10, labels % 10])  # (2 N,)
+        order = xp.asarray(stream.generator(EXCHANGE_SALT).permutation(2 * N))
+        x[:, :, :SIDE], x[:, :, SIDE:] = halves[order[:N]], halves[order[N:]]
+        yield x, 10 * digits[order[:N]] + digits[order[N:]]

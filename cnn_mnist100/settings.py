@@ -45,7 +45,7 @@ class Settings(TuningSettings):
     """Answer for the picture as a whole, or for each half with the same weights."""
 
     exchange: bool = True
-    """Augmentation: let the right digits of each batch change places, so that every epoch pairs the digits anew."""
+    """Augmentation: let all digits of a batch change places, so that every epoch pairs them anew."""
     shift: int = 2
     """Augmentation: largest shift along each axis, in whole pixels."""
     brightness: float = 0.2
@@ -117,8 +117,8 @@ class Settings(TuningSettings):
 
 PRESETS: dict[str, Settings] = {
     "default": Settings(
-        epochs=20, batch_size=256, lr=3e-3, schedule="one_cycle", weight_decay=1e-4,
-        patience=5, min_delta=1e-3, monitor="loss",
+        epochs=20, batch_size=256, lr=5e-3, schedule="one_cycle", weight_decay=1e-4, ema_decay=0.998, ema_every=4,
+        patience=5, min_delta=1e-3, monitor="loss", rotate=7, scale=0.07, shear=5,
     ),
     "best": Settings(
         preset="best", epochs=24, batch_size=256, optimizer="adamw", lr=3e-3, schedule="one_cycle", weight_decay=0.02,

@@ -58,6 +58,7 @@ def test(settings: Settings) -> None:
         command=command_line(Path(__file__), settings),
         limits=LIMITS,
         weights=listener.weights,
+        samples="songs",
     )
     notice = all_notices(listener.notice, data.info["notice"])
     folder = listener.weights.parent / "report"

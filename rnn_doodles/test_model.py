@@ -69,6 +69,7 @@ def test(settings: Settings) -> None:
         script=Path(__file__),
         settings=settings,
         limits=LIMITS,
+        samples="drawings",
     )
     top1, top3 = guess_early(guesser.network, drawings, labels)
     table = as_csv(top1, top3)

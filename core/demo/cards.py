@@ -87,7 +87,7 @@ def model_facts(report: Mapping[str, Any] | None, weights: Mapping[str, str]) ->
             "95 % interval": f"{share['low']:.1%} – {share['high']:.1%}",
             "Measured": report["date"][:10],
             "Data set": report["dataset"],
-            "Test images": f"{report['images']:,}",
+            f"Test {report.get('samples', 'images')}": f"{report['images']:,}",
             **facts,
         }
     items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in facts.items())

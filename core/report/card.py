@@ -15,11 +15,11 @@ def model_card(figures: dict[str, Any]) -> str:
         "A classifier written by hand in NumPy: no deep-learning framework has computed anything in it. "
         f"It tells {len(figures['classes'])} classes apart: {', '.join(row['name'] for row in figures['classes'])}.",
         "## Measured",
-        f"**{share['value']:.2%}** of {figures['images']:,} test images right "
+        f"**{share['value']:.2%}** of {figures['images']:,} test {figures['samples']} right "
         f"(95 % interval {share['low']:.2%} to {share['high']:.2%}, Wilson), on {figures['date'][:10]}. "
         f"Expected calibration error {figures['calibration_error']:.2%}, mean F1 {figures['macro_f1']:.2%}.",
         f"Repeat it with `{figures['command']}`." if figures["command"] else "",
-        _class_table(figures["classes"]),
+        _class_table(figures["classes"], figures["samples"]),
         "![confusion matrix](confusion_matrix.png)\n\n![reliability diagram](reliability.png)",
         "## Data",
         f"{data}.",
@@ -40,14 +40,14 @@ def _limits(figures: dict[str, Any]) -> str:
     worst = min(figures["classes"], key=lambda row: float(row["recall"]))
     limits = [
         *figures["limits"],
-        "It always names one of its classes, also for a picture that shows none of them.",
+        "It always names one of its classes, also for what belongs to none of them.",
         f'It finds "{worst["name"]}" least often: {worst["recall"]:.2%} of {worst["support"]:,}.',
     ]
     return "\n".join(f"- {limit}" for limit in limits)
 
 
-def _class_table(rows: list[dict[str, Any]]) -> str:
-    lines = ["| class | precision | recall | F1 | images |", "|---|---:|---:|---:|---:|"]
+def _class_table(rows: list[dict[str, Any]], samples: str) -> str:
+    lines = [f"| class | precision | recall | F1 | {samples} |", "|---|---:|---:|---:|---:|"]
     lines += [
         f"| {row['name'].replace('|', '/')} | {row['precision']:.2%} | {row['recall']:.2%} | {row['f1']:.2%} "
         f"| {row['support']:,} |"

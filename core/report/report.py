@@ -47,6 +47,8 @@ class About:
     """What the model is not good for, one sentence each."""
     weights: Path | None = None
     """The file of the weights, whose SHA-256 the report carries."""
+    samples: str = "images"
+    """What is classified, in the plural."""
 
 
 def write_report(
@@ -107,6 +109,7 @@ def _provenance(notice: str, about: About) -> Figures:
         "format": FORMAT,
         "model": about.model,
         "dataset": about.dataset,
+        "samples": about.samples,
         "origin": about.origin,
         "notice": notice,
         "licence": about.licence,
@@ -134,7 +137,7 @@ def as_table(figures: Figures) -> str:
     rows, share = figures["classes"], figures["accuracy"]
     lines = [f"*** {figures['notice']} ***", ""] if figures["notice"] else []
     lines += [
-        f"{figures['model']} on {figures['images']:,} test images of {figures['dataset']}",
+        f"{figures['model']} on {figures['images']:,} test {figures['samples']} of {figures['dataset']}",
         f"  accuracy           {share['value']:8.2%}   95 % interval {share['low']:.2%} to {share['high']:.2%}",
         *(f"  top-{k} accuracy     {value:8.2%}" for k, value in figures["top_k"].items()),
         f"  mean F1            {figures['macro_f1']:8.2%}",
@@ -145,7 +148,7 @@ def as_table(figures: Figures) -> str:
         rows = sorted(rows, key=lambda row: float(row["f1"]))[:10]
         lines.append(f"The {len(rows)} worst of {len(figures['classes'])} classes:")
     width = max(len("class"), *(len(row["name"]) for row in rows))
-    lines.append(f"  {'class':{width}}  precision   recall       F1   images")
+    lines.append(f"  {'class':{width}}  precision   recall       F1 {figures['samples']:>8}")
     lines += [
         f"  {row['name']:{width}}   {row['precision']:8.2%} {row['recall']:8.2%} {row['f1']:8.2%} {row['support']:8,}"
         for row in rows

@@ -52,11 +52,13 @@ def report_on(
     settings: Any,
     limits: Sequence[str] = (),
     folder: Path | None = None,
+    samples: str = "images",
 ) -> Figures:
     """Write the report on `probabilities` (N, K) for the prepared test_images and test_labels; returns its figures.
 
     model and dataset: the network and the data in a few words. script, settings: the file and the dataclass with
     which it was called; the report says the command. folder: where it goes, by default report/ beside the weights.
+    samples: what is classified, in the plural.
     """
     info = prepared.info
     about = About(
@@ -68,6 +70,7 @@ def report_on(
         command=command_line(script, settings),
         limits=limits,
         weights=trained.weights,
+        samples=samples,
     )
     return write_report(
         folder or trained.weights.parent / "report",

@@ -129,10 +129,11 @@ def test_exchanged_pairs_are_what_their_labels_say():
 
     stream = Stream(0)
     pictures, labels = exchanged(4)
-    np.testing.assert_array_equal(pictures[:, 0, 0, 0], left)
-    np.testing.assert_array_equal(pictures[:, 5, 55, 0], labels % 10)
-    np.testing.assert_array_equal(labels // 10, left)
-    assert sorted(labels % 10) == sorted(right)
-    assert (labels % 10 != right).any()
+    np.testing.assert_array_equal(pictures[:, 0, 27, 0], labels // 10)
+    np.testing.assert_array_equal(pictures[:, 5, 28, 0], labels % 10)
+    assert (pictures[:, :, :28] == pictures[:, :1, :1]).all()
+    assert (pictures[:, :, 28:] == pictures[:, :1, 28:29]).all()
+    assert sorted([*(labels // 10), *(labels % 10)]) == sorted([*left, *right])  # no digit lost, none twice
+    assert set(labels // 10) & set(right) - set(left) or set(labels % 10) & set(left) - set(right)  # also across
     np.testing.assert_array_equal(exchanged(4)[1], labels)  # the same batch after a resume
     assert (exchanged(5)[1] != labels).any()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from core.demo import cards
 from core.errors import UserError
 from core.report.report import About, as_table, measure, write_report
 
@@ -70,7 +72,7 @@ def test_the_notice_is_in_the_terminal_the_json_and_the_card(tmp_path, about, ca
 def test_a_hundred_classes_are_not_all_listed_in_the_terminal():
     labels = np.arange(200) % 100
     figures = measure(labels, np.eye(100)[labels], [f"{i:02d}" for i in range(100)])
-    figures |= {"notice": "", "model": "CNN", "dataset": "pairs"}
+    figures |= {"notice": "", "model": "CNN", "dataset": "pairs", "samples": "pairs"}
     table = as_table(figures)
     assert "10 worst of 100" in table
     assert len(table.splitlines()) < 25
@@ -88,3 +90,11 @@ def test_arrays_that_do_not_fit_write_nothing(tmp_path, about):
     with pytest.raises(ValueError, match="class names"):
         write_report(tmp_path / "r", LABELS, PROBABILITIES, IMAGES, CLASSES[:-1], "", about)
     assert not (tmp_path / "r").exists()
+
+
+def test_the_report_calls_its_samples_by_their_name(tmp_path, about, capsys):
+    songs = replace(about, samples="songs")
+    figures = write_report(tmp_path, LABELS, PROBABILITIES, None, CLASSES, "", songs)
+    assert f"{len(LABELS)} test songs of" in capsys.readouterr().out
+    assert f"{len(LABELS)} test songs right" in (tmp_path / "model_card.md").read_text()
+    assert "Test songs" in cards.model_facts(figures, {})

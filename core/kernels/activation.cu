@@ -18,7 +18,7 @@ enum Activation { IDENTITY, RELU, LEAKY_RELU, SIGMOID, TANH, SOFTPLUS, SELU, GEL
 template <typename A>
 __device__ A activate(int kind, A x, A a, A b) {
     switch (kind) {
-        case RELU: return x > 0 ? x : A(0);
+        case RELU: return x < 0 ? A(0) : x;  // what is no number stays none
         case LEAKY_RELU: return x > 0 ? x : a * x;
         case SIGMOID: return A(0.5) + A(0.5) * tanh(A(0.5) * x);
         case TANH: return tanh(x);

@@ -1,4 +1,4 @@
-"""Kernels on the CPU: the very text of a `.cu` file, compiled by a C++ compiler against `shim.h`.
+"""Kernels on the CPU: the very text of a `.cu` file, compiled by a C++ compiler against `cuda.h`.
 
 Slow and exact: every thread of a block is a fiber, so barriers and warp shuffles mean what they mean on a GPU, and what
 is undefined there (a barrier that not all threads reach, a shuffle with a lane that has left) is an error here.
@@ -26,7 +26,8 @@ import numpy as np
 
 from core.kernels.source import flattened
 
-HEADER = Path(__file__).with_name("shim.h")
+HEADER = Path(__file__).with_name("cuda.h")
+HEADERS = (HEADER, Path(__file__).with_name("fibers.h"))
 # Contraction would fuse a multiplication and an addition into one rounding, on some processors only.
 FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing", "-w")
 SANITIZE = "BARENETS_SANITIZE"  # environment variable: build with AddressSanitizer, whose library must be preloaded
@@ -111,7 +112,8 @@ def _build(path: Path, instances: tuple[str, ...]) -> Path:
     flags = [*FLAGS, *(["-fsanitize=address", "-g", "-O0"] if os.environ.get(SANITIZE) else [])]
     text = _translation_unit(path, instances)
     version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
-    key = hashlib.sha256("\0".join([text, HEADER.read_text(encoding="utf-8"), version, *flags]).encode()).hexdigest()
+    headers = [header.read_text(encoding="utf-8") for header in HEADERS]
+    key = hashlib.sha256("\0".join([text, *headers, version, *flags]).encode()).hexdigest()
     folder = cache_folder()
     built = folder / f"{path.stem}-{key[:24]}.so"
     if built.exists():

@@ -1,8 +1,6 @@
-// CUDA's language on a CPU, as far as our kernels use it: compiled in front of a .cu file, by a C++ compiler.
-//
-// The threads of a block are fibers: each has a stack of its own, runs until it has to wait for others, and then lets
-// the next one run. So __syncthreads and the warp functions do what they do on a GPU. Blocks run one after the other.
-// What is undefined on a GPU stops the launch with a message.
+// The threads of a block as fibers: each has a stack of its own, runs until it has to wait for others, and then lets the
+// next one run. So barriers and warp functions do what they do on a GPU. Blocks run one after the other. What is undefined
+// on a GPU stops the launch with a message.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -16,29 +14,8 @@
 #include <ucontext.h>
 #include <utility>
 
-#define BARENETS_SHIM 1
-#define __global__
-#define __device__
-#define __host__
-#define __forceinline__ inline
-#define __launch_bounds__(...)
-#define __constant__ static const
-#define __shared__ static thread_local  // thread-local for `forget_shared_memory` alone: blocks take turns
-#define __syncthreads() shim::barrier(__LINE__)
-#define __syncwarp(...) shim::sync_warp(__LINE__, ##__VA_ARGS__)
-#define __shfl_xor_sync(mask, value, lanes) shim::exchange(__LINE__, mask, value, shim::lane() ^ (lanes))
-#define __shfl_down_sync(mask, value, lanes) shim::exchange(__LINE__, mask, value, shim::lane() + (lanes))
-#define __shfl_up_sync(mask, value, lanes) shim::exchange(__LINE__, mask, value, shim::lane() - (lanes))
-#define __shfl_sync(mask, value, lane) shim::exchange(__LINE__, mask, value, (lane) % 32)
-#define __ballot_sync(mask, condition) shim::ballot(__LINE__, mask, condition)
-#define __any_sync(mask, condition) (shim::ballot(__LINE__, mask, condition) != 0)
-#define __all_sync(mask, condition) (shim::ballot(__LINE__, mask, condition) == (mask))
-
 struct uint3 { unsigned x, y, z; };
 using dim3 = uint3;
-struct alignas(8) float2 { float x, y; };
-struct alignas(16) float4 { float x, y, z, w; };
-struct alignas(16) double2 { double x, y; };
 static uint3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace shim {
@@ -317,28 +294,3 @@ extern "C" int shim_launch(const char* name, const unsigned* grid, const unsigne
     snprintf(message, length, "%s", problem);
     return problem[0] != 0;
 }
-
-// -- CUDA's functions ---------------------------------------------------------------------------------------------
-template <typename V> V atomicAdd(V* place, V value) { V before = *place; *place += value; return before; }
-template <typename V> V atomicMax(V* place, V value) { V before = *place; if (value > before) *place = value; return before; }
-template <typename V> V atomicOr(V* place, V value) { V before = *place; *place |= value; return before; }
-template <typename V> V atomicExch(V* place, V value) { V before = *place; *place = value; return before; }
-template <typename V> V atomicCAS(V* place, V wanted, V value) { V before = *place; if (before == wanted) *place = value; return before; }
-inline void __threadfence() {}
-template <typename V> V __ldg(const V* place) { return *place; }
-
-template <typename A, typename B> auto min(A a, B b) -> typename std::common_type<A, B>::type { return b < a ? b : a; }
-template <typename A, typename B> auto max(A a, B b) -> typename std::common_type<A, B>::type { return a < b ? b : a; }
-using std::abs; using std::ceil; using std::erf; using std::erfc; using std::exp; using std::expm1; using std::fabs;
-using std::floor; using std::fma; using std::isfinite; using std::isinf; using std::isnan; using std::log;
-using std::log1p; using std::pow; using std::sqrt; using std::tanh;
-inline float rsqrt(float x) { return 1 / std::sqrt(x); }
-inline double rsqrt(double x) { return 1 / std::sqrt(x); }
-inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned(uint64_t(a) * b >> 32); }
-inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
-    return static_cast<unsigned long long>(static_cast<unsigned __int128>(a) * b >> 64);
-}
-inline float __uint_as_float(unsigned bits) { float x; memcpy(&x, &bits, 4); return x; }
-inline unsigned __float_as_uint(float x) { unsigned bits; memcpy(&bits, &x, 4); return bits; }
-inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
-inline int __ffs(int bits) { return __builtin_ffs(bits); }

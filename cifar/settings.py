@@ -143,7 +143,7 @@ def choose_preset(arguments: Sequence[str]) -> str:
 
 _FAST = Settings(
     preset="fast", model="fast", epochs=7, batch_size=500, optimizer="muon", lr=0.24, schedule="linear",
-    bias_rate=0.44, head_rate=8e-5, weight_decay=0.0167, label_smoothing=0.2,
+    bias_rate=0.44, head_rate=4e-5, weight_decay=0.0167, label_smoothing=0.2,
     widths=(32, 32, 128, 256), crop=2, flip="alternate", test_flip=True,
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from core.report.metrics import Floats, Indices, Reliability, wilson_interval
-from core.report.style import BLUE, GREY, INK, LINES, ORANGE, PAPER, SKY, add_grid, below_notice, new_figure, styled
+from core.report.style import BLUE, GREY, INK, LINES, ORANGE, PAPER, SKY, add_grid, add_title, new_figure, styled
 
 RIGHT_COLOURS: Colormap = LinearSegmentedColormap.from_list("right", ["#F3F8FC", BLUE])
 WRONG_COLOURS: Colormap = LinearSegmentedColormap.from_list("wrong", [PAPER, "#F6C9A0", ORANGE])
@@ -39,7 +39,7 @@ def learning_curves(history: Mapping[str, Sequence[float]], notice: str = "", ti
     epochs = columns.get("epoch", np.arange(1.0, 1 + len(next(iter(columns.values())))))
     figure = new_figure(4.6 * len(panels) + 0.4, 4.0, notice)
     if title:
-        figure.suptitle(title, x=0.01, y=below_notice(figure), ha="left", fontsize=13)
+        add_title(figure, title)
     for (what, label), axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
         _curve_panel(axes, columns, epochs, what)
         axes.set_title(label)

@@ -23,6 +23,7 @@ BLUE, ORANGE, GREEN, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#56B4E9", "#6
 INK, PAPER, LINES = "#222222", "#FFFFFF", "#DDDDDD"
 
 DPI = 120
+TITLE_HEIGHT = 0.35  # inches
 NOTICE_SIZE = 15  # points: the largest letters in any figure
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so a plot looks the same everywhere
@@ -86,11 +87,14 @@ def new_figure(width: float, height: float, notice: str = "") -> Figure:
     return figure
 
 
-def below_notice(figure: Figure) -> float:
-    """Where a title of the whole figure begins, as a fraction of the figure's height: under the notice, if any."""
+def add_title(figure: Figure, title: str) -> None:
+    """Write a title of the whole figure below the notice, if there is one, and above everything else."""
     engine = figure.get_layout_engine()
     assert engine is not None
-    return float(engine.get()["rect"][3]) - 0.02
+    top = float(engine.get()["rect"][3])  # of what the notice leaves, as a fraction of the figure's height
+    share = TITLE_HEIGHT / figure.get_figheight()
+    engine.set(rect=(0, 0, 1, top - share))
+    figure.text(0.01, top - 0.6 * share, title, va="center", fontsize=13, in_layout=False)
 
 
 def add_grid(axes: Axes, axis: str = "both") -> None:

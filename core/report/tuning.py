@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from core.report.metrics import Floats
-from core.report.style import BLUE, GREY, LINES, ORANGE, PAPER, SKY, add_grid, below_notice, new_figure, styled
+from core.report.style import BLUE, GREY, LINES, ORANGE, PAPER, SKY, add_grid, add_title, new_figure, styled
 
 LOG_FROM = 20  # a range of at least this ratio gets a logarithmic axis
 
@@ -85,7 +85,7 @@ def search(
         axes.legend()
         add_grid(axes)
     figure.axes[0].set_ylabel(figure_name)
-    figure.suptitle(f"Search: {len(values)} trials", x=0.01, y=below_notice(figure), ha="left", fontsize=13)
+    add_title(figure, f"Search: {len(values)} trials")
     return figure
 
 

@@ -188,4 +188,5 @@ def test_the_title_of_a_figure_stands_below_the_notice():
     (band,) = [artist for artist in figure.artists if isinstance(artist, Rectangle)]
     title = next(text for text in figure.texts if text.get_text() == "best")
     assert title.get_window_extent().y1 <= band.get_window_extent().y0
-    assert title.get_window_extent().y0 >= figure.axes[0].title.get_window_extent().y1
+    panel = next(text for text in figure.axes[0].findobj(Text) if text.get_text() == "Loss")
+    assert title.get_window_extent().y0 >= panel.get_window_extent().y1

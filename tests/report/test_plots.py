@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -184,7 +185,7 @@ def test_no_display_is_opened():
 
 def test_the_title_of_a_figure_stands_below_the_notice():
     figure = plots.learning_curves({"epoch": [1, 2], "train_loss": [2.0, 1.0]}, notice="SYNTHETIC data", title="best")
-    figure.canvas.draw()
+    FigureCanvasAgg(figure).draw()
     (band,) = [artist for artist in figure.artists if isinstance(artist, Rectangle)]
     title = next(text for text in figure.texts if text.get_text() == "best")
     assert title.get_window_extent().y1 <= band.get_window_extent().y0

@@ -30,6 +30,7 @@ class Parallel(Layer):
         self.workers = pool or workers()
         self.flat = pack(network.parameters())
         self.count = self.workers.count if device_of(self.flat.data) == "cpu" else 1
+        _part(network)
         self.replicas = [network, *(network.replica() for _ in range(self.count - 1))]
         # Found once: a walk through the layers takes longer than many of their operations.
         self.parameters_of = [decayed_first(replica.parameters()) for replica in self.replicas]
@@ -105,6 +106,13 @@ class Parallel(Layer):
         total = self.gradients[0][part]
         for gradient in self.gradients[1:]:
             total += gradient[part]
+
+
+def _part(network: Layer) -> None:
+    """Undo what another Parallel around this network may have joined."""
+    for _, layer in network.walk():
+        if isinstance(layer, BatchNorm):
+            layer.member, layer.updates_running = None, True
 
 
 def _join(replica: Layer, member: Member, rank: int) -> None:

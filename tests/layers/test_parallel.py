@@ -134,3 +134,10 @@ def test_predict_returns_a_copy_of_the_callers_own():
     np.testing.assert_array_equal(first, kept)
     assert first.shape == (70, 5)
     assert predict(model, x[:0]).shape == (0, 5)
+
+
+def test_a_network_can_be_wrapped_again():
+    network = Sequential(Linear(3, 4, rng=np.random.default_rng(0)), BatchNorm(4))
+    x = np.random.default_rng(1).standard_normal((8, 3), dtype=np.float32)
+    first = Parallel(network, Workers(2)).forward(x, train=True).copy()
+    np.testing.assert_allclose(Parallel(network, Workers(2)).forward(x, train=True), first, atol=1e-6)

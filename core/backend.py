@@ -48,6 +48,11 @@ def has_gpu() -> bool:
     return why_no_gpu() == ""
 
 
+def free_gpu_memory() -> int:
+    """How many bytes nobody has taken yet, of the GPU's memory."""
+    return int(gpu_module().cuda.runtime.memGetInfo()[0])
+
+
 def select_device(choice: DeviceChoice) -> Device:
     """Turn the setting `--device auto|cpu|gpu` into a device.
 

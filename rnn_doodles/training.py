@@ -20,7 +20,7 @@ sys.path.insert(0, str(PROJECT.parent))  # so that this runs from any folder, in
 try:
     import numpy as np
 
-    from core.backend import Array, Device, select_device, to_cpu
+    from core.backend import Array, Device, select_device
     from core.cli import main
     from core.data.normalize import Normalize
     from core.data.prepared import load_prepared
@@ -77,7 +77,7 @@ def train(settings: Settings, *, watch: Watch | None = None) -> Row:
         watch=watch,
     ) as run:
         for _ in run.epochs():
-            for x, t in inputs.of(run.batches(*data.arrays, rows=order)):
+            for x, t in inputs.of(run.batches(*data.arrays, rows=order, numbers=True)):
                 logits = model.forward(x, train=True)
                 loss, dlogits = softmax_cross_entropy(logits, t, smoothing)
                 accuracy = (logits.argmax(axis=1) == t).mean()
@@ -102,9 +102,9 @@ class Data(NamedTuple):
     """What the prepared data says of itself."""
 
     @property
-    def arrays(self) -> tuple[Array, Array, Array]:
+    def arrays(self) -> tuple[Array, Array]:
         """What `Run.batches` picks from: it takes arrays with one row a sample, so drawings go by their numbers."""
-        return self.drawings.lengths.astype(np.float32), np.arange(len(self.drawings)), self.labels
+        return self.drawings.lengths.astype(np.float32), self.labels
 
 
 def load(settings: Settings) -> Data:
@@ -142,9 +142,9 @@ class Inputs:
     device: Device
 
     def of(self, batches: Iterable[tuple[Array, ...]]) -> Iterator[tuple[Sequences, Array]]:
-        """Augmented and encoded drawings and their labels, for batches of `Data.arrays`."""
-        for _, numbers, labels in batches:
-            ink = self.augment(Ink.of(self.drawings[to_cpu(numbers)]), self.stream.generator(AUGMENT_SALT))
+        """Augmented and encoded drawings and their labels, for batches of `Data.arrays` with numbers."""
+        for _, labels, numbers in batches:
+            ink = self.augment(Ink.of(self.drawings[numbers]), self.stream.generator(AUGMENT_SALT))
             yield encode(ink).to(self.device), labels
 
 

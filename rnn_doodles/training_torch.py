@@ -72,7 +72,7 @@ def train(settings: Settings) -> None:
         about=about,
     ) as run:
         for _ in run.epochs():
-            for x, t in inputs.of(run.batches(*data.arrays, rows=order)):
+            for x, t in inputs.of(run.batches(*data.arrays, rows=order, numbers=True)):
                 targets = torch.from_numpy(t)
                 logits = theirs(as_packed(x))
                 loss = loss_of(logits, targets)

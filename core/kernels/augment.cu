@@ -18,11 +18,13 @@ __device__ inline int mirrored(int i, int length) {
     return i < 0 ? -i : i >= length ? 2 * (length - 1) - i : i;
 }
 
-// y = (pixel / 255 - mean) * inverse_std for images[rows], each of them first
+// y = (pixel * unit - mean) * inverse_std for images[rows], each of them first
 //     shifted by up to `padding` pixels, with `fill` or its own mirror image coming in at the border,
 //     mirrored left to right with probability `flip`,
 //     blanked with `fill` in a square of `cutout` x `cutout` pixels, which the border may cut off.
-// draws: for each image two for the shift, one for the mirror, two for the square; 65536 stands for 1.
+// draws: of each image's numbers (65536 stands for 1) two are for the shift, one for the mirror, two for the square;
+//     `shift_at`, `flip_at` and `hole_at` say where they stand.
+// The product by `unit` is rounded on its own, not fused with the difference: a CPU makes the same batch to the bit.
 template <typename T>  // float, double, float16
 __global__ void augment_forward(const unsigned char* images,  // (S, H, W, C)
                                 const long long* rows,        // (N)
@@ -31,22 +33,22 @@ __global__ void augment_forward(const unsigned char* images,  // (S, H, W, C)
                                 const float* inverse_std,     // (C)
                                 T* y,                         // (N, H, W, C)
                                 int S, int N, int H, int W, int C, int padding, bool reflect, float flip, int cutout,
-                                float fill) {
+                                float fill, int shift_at, int flip_at, int hole_at, float unit) {
     for (int i = first_element(); i < N * H * W * C; i += all_threads()) {
         int c = i % C, w = i / C % W, h = i / C / W % H, n = i / C / W / H;
         const unsigned short* own = draws + n * 5;
-        int top = own[3] * H / 65536 - cutout / 2, left = own[4] * W / 65536 - cutout / 2;
+        int top = own[hole_at] * H / 65536 - cutout / 2, left = own[hole_at + 1] * W / 65536 - cutout / 2;
         bool hole = h >= top && h < top + cutout && w >= left && w < left + cutout;
-        int from_w = own[2] < flip * 65536 ? W - 1 - w : w;
-        int from_h = h + own[0] * (2 * padding + 1) / 65536 - padding;
-        from_w += own[1] * (2 * padding + 1) / 65536 - padding;
+        int from_w = own[flip_at] < flip * 65536 ? W - 1 - w : w;
+        int from_h = h + own[shift_at] * (2 * padding + 1) / 65536 - padding;
+        from_w += own[shift_at + 1] * (2 * padding + 1) / 65536 - padding;
         if (reflect) {
             from_h = mirrored(from_h, H);
             from_w = mirrored(from_w, W);
         }
         long long row = rows[n];
         bool inside = from_h >= 0 && from_h < H && from_w >= 0 && from_w < W && row >= 0 && row < S;
-        float pixel = inside ? images[((row * H + from_h) * W + from_w) * C + c] / 255.0f : fill;
+        float pixel = inside ? __fmul_rn(images[((row * H + from_h) * W + from_w) * C + c], unit) : fill;
         y[i] = T(((hole ? fill : pixel) - mean[c]) * inverse_std[c]);
     }
 }

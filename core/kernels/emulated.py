@@ -93,7 +93,11 @@ class EmulatedGPU:
 
     ndarray = EmulatedArray
     float16, float32, float64 = np.float16, np.float32, np.float64
-    cuda = SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError))
+    cuda = SimpleNamespace(
+        runtime=SimpleNamespace(
+            getDeviceCount=lambda: 1, memGetInfo=lambda: (2**33, 2**34), CUDARuntimeError=RuntimeError
+        )
+    )
 
     def __init__(self) -> None:
         self.waits = 0  # how often the host waited for the GPU

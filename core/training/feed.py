@@ -12,10 +12,9 @@ from core.backend import Array, Device, to_device
 from core.data.batches import BatchReader, epoch_order
 from core.data.normalize import Normalize
 from core.random import Stream
+from core.training.device_feed import AUGMENT_SALT, DeviceFeed
 from core.training.settings import steps_per_epoch
 from core.workers import workers
-
-AUGMENT_SALT = 0  # Stream.new_salt begins with 1
 
 
 @runtime_checkable
@@ -38,6 +37,9 @@ class Feed:
     Inputs become float32, uint8 as 0 to 1, pass through `augment` and then through `normalize`. A RowAugment is applied
     by every worker to its part of the batch; the draws belong to the sample, so the number of workers changes nothing.
     Any other augmentation is called with the whole batch and a generator.
+
+    With `numbers` each batch ends with those of its samples, int64 (n,), on the host. For a GPU, images are kept and
+    augmented there where that is possible; see `core.training.device_feed`.
     """
 
     def __init__(
@@ -48,10 +50,14 @@ class Feed:
         normalize: Normalize | None = None,
         augment: Augment | None = None,
         rows: Array | None = None,
+        numbers: bool = False,
     ) -> None:
         self._stream, self._device = stream, device
         self._rows = np.arange(len(arrays[0])) if rows is None else rows
-        self._together = isinstance(augment, RowAugment)
+        self._numbers, self._together = numbers, isinstance(augment, RowAugment)
+        self._there: DeviceFeed | None = None
+        if device == "gpu" and DeviceFeed.fits(arrays, normalize, augment):
+            self._there = DeviceFeed(arrays, stream, normalize, augment)
         count = workers().count if self._together else 1
         self._parts = [_Part(arrays, stream, normalize, augment) for _ in range(count)]
 
@@ -61,9 +67,12 @@ class Feed:
     def epoch(self, epoch: int, batch_size: int, first: int = 0) -> Iterator[tuple[Array, ...]]:
         """The batches of an epoch from the `first` on, in arrays that the next one may overwrite; moves the stream."""
         order = self._rows[epoch_order(len(self), self._stream.seed, epoch)]
+        order_there = to_device(order, self._device) if self._there else order  # at once, not batch by batch
         for batch in range(first, steps_per_epoch(len(self), batch_size)):
             self._stream.seek(epoch, batch)
-            yield self.read(order[batch * batch_size : (batch + 1) * batch_size])
+            part = slice(batch * batch_size, (batch + 1) * batch_size)
+            read = self.read(order_there[part])
+            yield (*read, order[part]) if self._numbers else read
 
     def endless(self, batch_size: int) -> Iterator[tuple[Array, ...]]:
         """The batches of one epoch after the other, without end."""
@@ -72,6 +81,8 @@ class Feed:
 
     def read(self, rows: Array) -> tuple[Array, ...]:
         """The samples at `rows` (n,), for the batch that the stream stands at."""
+        if self._there:
+            return self._there.read(rows)
         if not self._together:
             return self._to_device(self._parts[0].read(rows, 0))
         parts: list[tuple[Array, ...]] = [()] * len(self._parts)

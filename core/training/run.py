@@ -83,6 +83,8 @@ class Run:
         self._stack = ExitStack()
         self._parts = BatchParts(optimizer.flat)
         self._parts_an_epoch = 0
+        self._feed: Feed | None = None
+        self._fed: tuple[Any, ...] = ()
         self._last_save = time.monotonic()
         self._epoch_averaged = -1
 
@@ -149,15 +151,16 @@ class Run:
         rows: Array | None = None,
         normalize: Normalize | None = None,
         augment: Augment | None = None,
+        numbers: bool = False,
     ) -> Iterator[tuple[Array, ...]]:
         """The rest of the epoch's batches, in the epoch's order: (x, labels, ...) for arrays (inputs, labels, ...).
 
         `rows` (n,) are the samples to train on, all by default. Inputs become float32, uint8 as 0 to 1, pass through
         `augment` and then through `normalize`. With --accumulate each batch comes in that many parts. What is yielded
-        may be overwritten by the next batch.
+        may be overwritten by the next batch. With `numbers` each batch ends with those of its samples, int64 (n,).
         """
         state, size = self.state, self.settings.micro_batch_size
-        feed = Feed(arrays, self.stream, self.device, normalize, augment, rows)
+        feed = self._feed_of(arrays, normalize, augment, rows, numbers)
         self._parts_an_epoch = steps_per_epoch(len(feed), size)
         self._outputs.progress.begin(state.epoch, self._parts_an_epoch, state.batch)
         for batch in feed.epoch(state.epoch, size, first=state.batch):
@@ -222,6 +225,15 @@ class Run:
         self._last_save = time.monotonic()
 
     # -- details ------------------------------------------------------------------------------------------------
+
+    def _feed_of(self, arrays: tuple[Array, ...], *how: Any) -> Feed:
+        """The feed, which stays the same from epoch to epoch: it may have copied the arrays to a GPU."""
+        given = (*arrays, *how)
+        known = len(given) == len(self._fed) and all(one is other for one, other in zip(given, self._fed, strict=True))
+        if self._feed is None or not known:
+            self._feed = None  # frees what it holds before the next one takes memory
+            self._feed, self._fed = Feed(arrays, self.stream, self.device, *how), given
+        return self._feed
 
     def _update(self, loss: Any) -> None:
         state, flat, settings = self.state, self.optimizer.flat, self.settings

@@ -22,5 +22,5 @@ def test_it_is_crop_flip_and_cutout(border):
     mean, inverse_std = np.array([0.5, 0.4, 0.3], np.float32), np.array([2, 3, 4], np.float32)
     y = np.empty((N, 9, 12, 3), np.float32)
     change = PixelAugment(3, border == "reflect", 0.4, 5, fill)
-    cpu.augment_images(images, rows, draws.uint16(), change, mean, inverse_std, y)
+    cpu.augment_images(images, rows, draws.uint16(), change, 1 / 255, mean, inverse_std, y)
     np.testing.assert_allclose(y, (expected - mean) * inverse_std, rtol=1e-5, atol=1e-6)

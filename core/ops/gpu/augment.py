@@ -26,7 +26,14 @@ def draw_uint16(draws: Draws, out: Array) -> None:
 
 
 def augment_images(
-    images: Array, rows: Array, draws: Array, change: PixelAugment, mean: Array, inverse_std: Array, y: Array
+    images: Array,
+    rows: Array,
+    draws: Array,
+    change: PixelAugment,
+    unit: float,
+    mean: Array,
+    inverse_std: Array,
+    y: Array,
 ) -> None:
     """Fill y (N, H, W, C) with normalised images, changed as drawn."""
     launch(
@@ -44,4 +51,8 @@ def augment_images(
         flip=change.flip,
         cutout=change.cutout,
         fill=change.fill,
+        shift_at=change.shift_at,
+        flip_at=change.flip_at,
+        hole_at=change.hole_at,
+        unit=unit,
     )

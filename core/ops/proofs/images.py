@@ -84,7 +84,7 @@ def _augment(**settings: Any) -> Callable[..., Results]:
         op.draw_uint16(stream.draws(3, N, 37), many)
         images, rows = draw.integers(0, 256, 7, H, W, C, dtype=np.uint8), draw.integers(0, 7, N)
         mean, inverse = draw.array([0.4] * C, np.float32), draw.array([3.0] * C, np.float32)
-        op.augment_images(images, rows, drawn, op.PixelAugment(**settings), mean, inverse, y)
+        op.augment_images(images, rows, drawn, op.PixelAugment(**settings), 1 / 255, mean, inverse, y)
         return {"draws": drawn, "many draws": many, "y": y}
 
     return run
@@ -122,6 +122,7 @@ CASES = [
     Case("conv and pool", _conv_pool(False), SIZES),
     Case("augment", _augment(padding=2, flip=0.5, cutout=3, fill=0.3), PICTURES, HALF_TOO),
     Case("augment, reflecting", _augment(padding=3, reflect=True, cutout=4), PICTURES),
+    Case("augment, other draws", _augment(padding=1, flip=0.3, cutout=2, shift_at=1, flip_at=0), PICTURES),
     Case("augment, nothing", _augment(), PICTURES),
     Case("gemm, naive", _product("gemm_naive"), PRODUCTS),
     Case("gemm, tiled", _product("gemm_tiled"), PRODUCTS),

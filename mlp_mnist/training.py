@@ -20,7 +20,7 @@ sys.path.insert(0, str(PROJECT.parent))  # so that this runs from any folder, in
 try:
     import numpy as np
 
-    from core.backend import Array, select_device, to_device
+    from core.backend import Array, array_module, select_device, to_device
     from core.cli import main
     from core.data.normalize import Normalize
     from core.data.prepared import load_prepared
@@ -71,7 +71,7 @@ def train(settings: Settings) -> None:
         for _ in run.epochs():
             for x, t in run.batches(images, labels, rows=rows, normalize=normalize, augment=augment):
                 outputs = model.forward(x, train=True)
-                t = np.tile(t, settings.members)  # every member of a committee answers for itself
+                t = array_module(t).tile(t, settings.members)  # every member of a committee answers for itself
                 loss, doutputs = loss_of(outputs, t)
                 accuracy = (outputs.argmax(axis=1) == t).mean()
                 backward(doutputs)
@@ -112,8 +112,9 @@ def make_loss(settings: Settings) -> Loss:
 
 def squared_error_of_labels(scores: Array, labels: Array) -> tuple[Any, Array]:
     """The mean squared error of scores (N, C) whose target is 1 for the label and 0 for the other classes."""
-    target = np.zeros_like(scores)
-    target[np.arange(len(labels)), labels] = 1
+    xp = array_module(scores)
+    target = xp.zeros_like(scores)
+    target[xp.arange(len(labels)), labels] = 1
     return mean_squared_error(scores, target)
 
 

@@ -118,7 +118,7 @@ class Settings(TuningSettings):
 PRESETS: dict[str, Settings] = {
     "default": Settings(
         epochs=20, batch_size=256, lr=5e-3, schedule="one_cycle", weight_decay=1e-4, ema_decay=0.998, ema_every=4,
-        patience=5, min_delta=1e-3, monitor="loss", rotate=7, scale=0.07, shear=5,
+        patience=5, min_delta=1e-3, monitor="loss", shift=1, rotate=7, scale=0.07, shear=5, elastic=20, elastic_sigma=5,
     ),
     "best": Settings(
         preset="best", epochs=24, batch_size=256, optimizer="adamw", lr=3e-3, schedule="one_cycle", weight_decay=0.02,

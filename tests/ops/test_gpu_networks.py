@@ -15,6 +15,7 @@ from core.layers import Layer, Sequences
 from core.losses import focal_loss, softmax_cross_entropy
 from core.optim import SGD, AdamW, AMSGrad, clip_by_norm
 from core.random import Stream
+from core.training.history import Tally
 from scripts.gpu_check import TOLERANCE
 from scripts.gpu_layers import gradient_error, layer_cases
 
@@ -159,3 +160,13 @@ def test_training_is_the_same_and_never_waits(name):
     assert expected[-2] < expected[0]
     for key, array in network.state_dict().items():
         np.testing.assert_allclose(state[key], array, rtol=1e-3, atol=1e-4)
+
+
+def test_an_epochs_figures_come_in_one_copy():
+    with emulated_gpu() as gpu:
+        tally = Tally()
+        with gpu.forbid_waiting():
+            for number in range(20):
+                tally.add(number + 1, {"loss": gpu.full((), number, np.float32), "half": 0.5})
+        assert tally.means() == {"loss": pytest.approx(sum(n * (n + 1) for n in range(20)) / 210), "half": 0.5}
+        assert gpu.waits == 1

@@ -80,8 +80,18 @@ def away_from_zero(x: Array, distance: float = 0.05) -> Array:
     return np.where(np.abs(x) < distance, np.copysign(distance, x) + x, x)
 
 
-def layer_cases(rng: np.random.Generator) -> Iterator[tuple[str, Layer, Array]]:
+Cases = Iterator[tuple[str, Layer, Array]]
+
+
+def layer_cases(rng: np.random.Generator) -> Cases:
     """A case for every layer: its name, a float64 layer, and an input."""
+    yield from plain_cases(rng)
+    yield from image_cases(rng)
+    yield from sequence_cases(rng)
+
+
+def plain_cases(rng: np.random.Generator) -> Cases:
+    """The layers that care only for the last axis."""
     rows, images = away_from_zero(rng.standard_normal((6, 5))), away_from_zero(rng.standard_normal((3, 4, 4, 5)))
 
     def linear(inputs: int, outputs: int, bias: bool = True) -> layers.Linear:
@@ -112,6 +122,32 @@ def layer_cases(rng: np.random.Generator) -> Iterator[tuple[str, Layer, Array]]:
     norm = layers.BatchNorm(6, dtype=np.float64)
     network = layers.Sequential(layers.Flatten(), linear(80, 6, bias=False), norm, layers.GELU(), linear(6, 3))
     yield "a whole network", network, images
+
+
+def image_cases(rng: np.random.Generator) -> Cases:
+    """Convolutions and pooling."""
+    images, double = rng.standard_normal((3, 7, 6, 4)), {"dtype": np.float64}
+    yield "Conv2d", layers.Conv2d(4, 5, 3, rng=rng, padding=1, **double), images
+    grouped = layers.Conv2d(4, 6, (3, 2), rng=rng, stride=2, dilation=(1, 2), groups=2, **double)
+    yield "Conv2d, strides and groups", grouped, images
+    yield "Conv2d, strides and holes", layers.Conv2d(4, 5, 2, rng=rng, stride=(2, 1), dilation=2, **double), images
+    yield "Conv2d, points", layers.Conv2d(4, 5, 1, rng=rng, **double), images
+    yield "ConvReLUPool", layers.ConvReLUPool(4, 5, 3, rng=rng, padding=1, **double), images
+    yield "ConvReLUPool, no pool", layers.ConvReLUPool(4, 5, 3, rng=rng, pool=1, **double), images
+    yield "ConvPool", layers.ConvPool(4, 5, 3, rng=rng, padding=1, **double), images
+    yield "MaxPool2d", layers.MaxPool2d(3, 2, padding=1), images
+    yield "AvgPool2d", layers.AvgPool2d(3, 2, padding=1), images
+    yield "GlobalAvgPool", layers.GlobalAvgPool(), images
+
+
+def sequence_cases(rng: np.random.Generator) -> Cases:
+    """Recurrent layers, each with a way to make one vector of a sequence."""
+    sequences, double = rng.standard_normal((4, 5, 3)), {"dtype": np.float64}
+    yield "RNN", layers.Sequential(layers.RNN(3, 4, rng=rng, **double), layers.LastState()), sequences
+    gru = layers.GRU(3, 4, rng=rng, bidirectional=True, **double)
+    yield "GRU, both directions", layers.Sequential(gru, layers.MeanState()), sequences
+    lstm = layers.LSTM(3, 4, rng=rng, num_layers=2, bidirectional=True, dropout=0.3, stream=Stream(2), **double)
+    yield "LSTM, two layers, dropout", layers.Sequential(lstm, layers.MeanState()), sequences
 
 
 def loss_cases(rng: np.random.Generator) -> Iterator[tuple[str, Callable[[Array], tuple[Any, Array]], Array]]:

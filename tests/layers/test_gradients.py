@@ -63,7 +63,9 @@ def test_an_empty_batch_passes(name):
         pytest.skip("no batch statistics without a batch")
     y = layer.forward(x[:0], train=True)
     assert len(y) == 0
-    assert layer.backward(y).shape == x[:0].shape
+    dx = layer.backward(y)
+    kept = 1 if x.ndim == 3 else 0  # an axis of steps is as long as the longest sequence, and there is none
+    assert dx.shape == (0,) * (1 + kept) + x.shape[1 + kept :]
 
 
 def test_gradients_add_up_until_they_are_zeroed():

@@ -91,7 +91,7 @@ def test_a_wrong_gradient_is_a_failure(monkeypatch, capsys):
         def backward(self, dy):
             return 1.01 * super().backward(dy)
 
-    monkeypatch.setattr("scripts.gpu_layers.layer_cases", lambda: [("ReLU", WrongReLU(), np.ones((3, 4)))])
+    monkeypatch.setattr("core.gradcheck.layer_cases", lambda rng: [("ReLU", WrongReLU(), np.ones((3, 4)))])
     failures: list[str] = []
     with emulated_gpu():
         gpu_check.gradients(failures)

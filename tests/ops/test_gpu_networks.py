@@ -9,6 +9,7 @@ import pytest
 
 from core import layers
 from core.backend import to_cpu, to_device
+from core.gradcheck import layer_cases
 from core.kernels import shim
 from core.kernels.emulated import EmulatedArray, EmulatedGPU, emulated_gpu
 from core.layers import Layer, Sequences
@@ -17,11 +18,11 @@ from core.optim import SGD, AdamW, AMSGrad, clip_by_norm
 from core.random import Stream
 from core.training.history import Tally
 from scripts.gpu_check import TOLERANCE
-from scripts.gpu_layers import gradient_error, layer_cases
+from scripts.gpu_layers import gradient_error
 
 pytestmark = pytest.mark.skipif(shim.compiler() is None, reason="kernels run on the CPU only with g++ or clang++")
 
-LAYERS = {name: (layer, x) for name, layer, x in layer_cases()}
+LAYERS = {name: (layer, x) for name, layer, x in layer_cases(np.random.default_rng(0))}
 
 
 def both_verbs(layer: Layer, x, weights) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -126,15 +126,15 @@ def plain_cases(rng: np.random.Generator) -> Cases:
 
 def image_cases(rng: np.random.Generator) -> Cases:
     """Convolutions and pooling."""
-    images, double = rng.standard_normal((3, 7, 6, 4)), {"dtype": np.float64}
-    yield "Conv2d", layers.Conv2d(4, 5, 3, rng=rng, padding=1, **double), images
-    grouped = layers.Conv2d(4, 6, (3, 2), rng=rng, stride=2, dilation=(1, 2), groups=2, **double)
+    images, double = rng.standard_normal((3, 7, 6, 4)), np.float64
+    yield "Conv2d", layers.Conv2d(4, 5, 3, rng=rng, padding=1, dtype=double), images
+    grouped = layers.Conv2d(4, 6, (3, 2), rng=rng, stride=2, dilation=(1, 2), groups=2, dtype=double)
     yield "Conv2d, strides and groups", grouped, images
-    yield "Conv2d, strides and holes", layers.Conv2d(4, 5, 2, rng=rng, stride=(2, 1), dilation=2, **double), images
-    yield "Conv2d, points", layers.Conv2d(4, 5, 1, rng=rng, **double), images
-    yield "ConvReLUPool", layers.ConvReLUPool(4, 5, 3, rng=rng, padding=1, **double), images
-    yield "ConvReLUPool, no pool", layers.ConvReLUPool(4, 5, 3, rng=rng, pool=1, **double), images
-    yield "ConvPool", layers.ConvPool(4, 5, 3, rng=rng, padding=1, **double), images
+    yield "Conv2d, strides and holes", layers.Conv2d(4, 5, 2, rng=rng, stride=(2, 1), dilation=2, dtype=double), images
+    yield "Conv2d, points", layers.Conv2d(4, 5, 1, rng=rng, dtype=double), images
+    yield "ConvReLUPool", layers.ConvReLUPool(4, 5, 3, rng=rng, padding=1, dtype=double), images
+    yield "ConvReLUPool, no pool", layers.ConvReLUPool(4, 5, 3, rng=rng, pool=1, dtype=double), images
+    yield "ConvPool", layers.ConvPool(4, 5, 3, rng=rng, padding=1, dtype=double), images
     yield "MaxPool2d", layers.MaxPool2d(3, 2, padding=1), images
     yield "AvgPool2d", layers.AvgPool2d(3, 2, padding=1), images
     yield "GlobalAvgPool", layers.GlobalAvgPool(), images
@@ -142,11 +142,11 @@ def image_cases(rng: np.random.Generator) -> Cases:
 
 def sequence_cases(rng: np.random.Generator) -> Cases:
     """Recurrent layers, each with a way to make one vector of a sequence."""
-    sequences, double = rng.standard_normal((4, 5, 3)), {"dtype": np.float64}
-    yield "RNN", layers.Sequential(layers.RNN(3, 4, rng=rng, **double), layers.LastState()), sequences
-    gru = layers.GRU(3, 4, rng=rng, bidirectional=True, **double)
+    sequences, double = rng.standard_normal((4, 5, 3)), np.float64
+    yield "RNN", layers.Sequential(layers.RNN(3, 4, rng=rng, dtype=double), layers.LastState()), sequences
+    gru = layers.GRU(3, 4, rng=rng, bidirectional=True, dtype=double)
     yield "GRU, both directions", layers.Sequential(gru, layers.MeanState()), sequences
-    lstm = layers.LSTM(3, 4, rng=rng, num_layers=2, bidirectional=True, dropout=0.3, stream=Stream(2), **double)
+    lstm = layers.LSTM(3, 4, rng=rng, num_layers=2, bidirectional=True, dropout=0.3, stream=Stream(2), dtype=double)
     yield "LSTM, two layers, dropout", layers.Sequential(lstm, layers.MeanState()), sequences
 
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts  # noqa: F401 - which tells an old Python so
+
 ROUNDS, WARM_UP = 40, 5
 
 
@@ -68,7 +70,11 @@ def main() -> int:
     unknown = sorted(set(arguments.names) - set(DEMOS))
     if unknown:
         parser.error(f"no demo is called {', '.join(unknown)}; there are {', '.join(DEMOS)}")
-    from core.errors import UserError
+    try:
+        from core.errors import UserError
+    except ImportError as error:
+        print(f"error: {error}; install the project first: pip install -e .", file=sys.stderr)
+        return 2
 
     for name in arguments.names or DEMOS:
         try:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import scripts  # noqa: F401 - which tells an old Python so
+
 STEPS = 6
 PEAK, NOW = "VmHWM", "VmRSS"
 

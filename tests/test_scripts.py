@@ -15,7 +15,8 @@ from scripts import doctor, environment, machine, run_tests
 from scripts.environment import Environment, SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ("quickstart", "run_tests", "doctor", "benchmark")
+MEASURING = ("benchmark", "bench_apps", "bench_memory", "bench_music", "gpu_check")  # which need what is to be measured
+SCRIPTS = ("quickstart", "run_tests", "doctor", *MEASURING)
 PROJECT_SCRIPTS = [
     f"{path.parent.name}.{path.stem}"
     for name in ("setup_data", "training", "test_model", "app")
@@ -67,7 +68,7 @@ def test_an_old_python_is_told_so_in_one_line(name, tmp_path):
     assert only_line(done.stderr).startswith("error: Python 3.10 or newer is needed")
 
 
-@pytest.mark.parametrize("module", [*PROJECT_SCRIPTS, "scripts.benchmark"])
+@pytest.mark.parametrize("module", [*PROJECT_SCRIPTS, *(f"scripts.{name}" for name in MEASURING)])
 def test_missing_packages_are_told_in_one_line(module, tmp_path):
     done = run(*BARE, file_of(module), cwd=tmp_path)
     assert done.returncode != 0

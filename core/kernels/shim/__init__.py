@@ -111,9 +111,8 @@ def _build(path: Path, instances: tuple[str, ...]) -> Path:
         raise ShimError("kernels run on the CPU only where g++ or clang++ is installed")
     flags = [*FLAGS, *(["-fsanitize=address", "-g", "-O0"] if os.environ.get(SANITIZE) else [])]
     text = _translation_unit(path, instances)
-    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
     headers = [header.read_text(encoding="utf-8") for header in HEADERS]
-    key = hashlib.sha256("\0".join([text, *headers, version, *flags]).encode()).hexdigest()
+    key = hashlib.sha256("\0".join([text, *headers, _version(found), *flags]).encode()).hexdigest()
     folder = cache_folder()
     built = folder / f"{path.stem}-{key[:24]}.so"
     if built.exists():
@@ -123,11 +122,22 @@ def _build(path: Path, instances: tuple[str, ...]) -> Path:
         source, result = Path(work) / "kernels.cpp", Path(work) / "kernels.so"
         source.write_text(text, encoding="utf-8")
         command = [found, *flags, "-include", str(HEADER), str(source), "-o", str(result)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = _run(command)
         if done.returncode:
             raise ShimError(f"{path.name} does not compile for the CPU:\n{done.stderr[:4000]}")
         os.replace(result, built)  # whoever comes last replaces an equal file
     return built
+
+
+@functools.cache
+def _version(program: str) -> str:
+    return _run([program, "--version"]).stdout
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run the compiler, without the sanitizer that may have been preloaded to watch this process."""
+    variables = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
 
 
 def _translation_unit(path: Path, instances: tuple[str, ...]) -> str:

@@ -158,6 +158,7 @@ class Run:
         `rows` (n,) are the samples to train on, all by default. Inputs become float32, uint8 as 0 to 1, pass through
         `augment` and then through `normalize`. With --accumulate each batch comes in that many parts. What is yielded
         may be overwritten by the next batch. With `numbers` each batch ends with those of its samples, int64 (n,).
+        Leave the arrays as they are: a GPU may have copied them in an earlier epoch.
         """
         state, size = self.state, self.settings.micro_batch_size
         feed = self._feed_of(arrays, normalize, augment, rows, numbers)

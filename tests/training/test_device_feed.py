@@ -136,3 +136,22 @@ def test_a_step_neither_waits_nor_sends(name, tmp_path, monkeypatch):
                 sent.append(gpu.uploads)
                 run.validate()
         assert sent[2] - sent[1] == 1  # the order of the epoch; the images were sent once
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_each_epoch_may_be_fed_otherwise(device, tmp_path, monkeypatch):
+    monkeypatch.setattr(Outputs, "draw", lambda *_: None)
+    settings = TrainingSettings(epochs=4, batch_size=40)
+    how = [{}, {"normalize": CHANNELS}, {"normalize": CHANNELS, "rows": np.arange(5)}, {}]
+    with emulated_gpu():
+        network = Sequential(Flatten(), Linear(2, 2, rng=np.random.default_rng(0))).to(device)
+        optimizer = SGD(network.parameters())
+        with Run(settings, network, optimizer, constant(0.01), folder=tmp_path / "run", stream=Stream(1)) as run:
+            for epoch in run.epochs():
+                images = 255 - COLOURED if epoch == 3 else COLOURED
+                ((x, labels, numbers),) = run.batches(images, LABELS, numbers=True, **how[epoch])
+                expected = how[epoch].get("normalize", Normalize())(images)[numbers]
+                np.testing.assert_array_equal(to_cpu(x), expected)
+                np.testing.assert_array_equal(to_cpu(labels), LABELS[numbers])
+                assert len(numbers) == (5 if epoch == 2 else 40)
+                run.validate()

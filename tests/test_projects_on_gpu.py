@@ -46,13 +46,13 @@ SMALL = {
 }
 USUAL = {
     "mlp_mnist": {"hidden": (16,), "validation": 20, "lr": 3e-3},
-    "cnn_mnist100": {"filters": (4, 4), "hidden": (8,), "lr": 3e-3},
+    "cnn_mnist100": {"filters": (4, 4), "hidden": (8,), "lr": 3e-3, "batch_size": 10},
     "rnn_doodles": {"hidden": 6, "lr": 3e-3},
-    "emnist": {"filters": (4, 4), "hidden": (8,), "lr": 3e-3, "retrain": True},
+    "emnist": {"filters": (2, 4), "hidden": (8,), "lr": 3e-3, "retrain": True},
     "music_cuda": {"layers": True, "hidden1": 12, "hidden2": 8},
-    "cifar": {"validation": 20, "warm_up": 0.0},
+    "cifar": {"validation": 10, "warm_up": 0.0, "batch_size": 10},
 }
-SAMPLES = {"cnn_mnist100": 80, "cifar": 80}  # of the larger images, of which fewer must do
+SAMPLES = {"cnn_mnist100": 40, "cifar": 40}  # of the larger images, of which fewer must do
 
 
 def make_data(project: str, folder: Path) -> Path:

@@ -90,7 +90,7 @@ def new_figure(width: float, height: float, notice: str = "") -> Figure:
 def add_title(figure: Figure, title: str) -> None:
     """Write a title of the whole figure below the notice, if there is one, and above everything else."""
     engine = figure.get_layout_engine()
-    assert engine is not None
+    assert isinstance(engine, ConstrainedLayoutEngine)
     top = float(engine.get()["rect"][3])  # of what the notice leaves, as a fraction of the figure's height
     share = TITLE_HEIGHT / figure.get_figheight()
     engine.set(rect=(0, 0, 1, top - share))

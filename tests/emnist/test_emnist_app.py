@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
-import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import requests
+from browsing import ask, chromium, served, visit
 from tiny_emnist import NOTICE, make_run
 
 from core.data.augment import Affine, Compose
@@ -25,9 +24,6 @@ from emnist.drawing import OPERATORS, example, part
 from emnist.model import Architecture, build, preprocess
 from emnist.setup_data import stand_in
 from emnist.trained import load_reader
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
 @pytest.fixture(scope="module")
@@ -133,38 +129,20 @@ def test_a_mistake_is_one_line_and_exit_code_2():
 def address(run):
     """The demo as a user starts it."""
     pytest.importorskip("gradio")
-    command = [sys.executable, "-u", app.__file__, "--run", str(run)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        yield re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())[0]
-        process.terminate()
+    with served(app, "--run", run) as address:
+        yield address
 
 
 def test_the_server_answers_and_shows_the_notice(address):
     components = requests.get(f"{address}config", timeout=10).json()["components"]
     assert NOTICE in "\n".join(str(component["props"].get("value")) for component in components)
-    call = f"{address}gradio_api/call/predict"
-    event = requests.post(call, json={"data": [written("12+7")]}, timeout=10).json()["event_id"]
-    assert "= 19" in requests.get(f"{call}/{event}", timeout=10).text
+    assert "= 19" in ask(address, written("12+7"))
 
 
 @pytest.fixture
 def page(address):
-    """The open demo in a browser; afterwards, nothing may have been asked of another host, and no error logged."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1200, "height": 900})
-        asked, errors = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(address)
-        page.get_by_text("Write an expression").wait_for()
+    with chromium() as browser, visit(browser, address, "Write an expression") as page:
         yield page
-        assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
-        assert errors == []
-        browser.close()
 
 
 def write(page, text: str) -> None:

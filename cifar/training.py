@@ -24,9 +24,8 @@ try:
     from cifar.settings import PRESETS, Settings, choose_preset
     from cifar.views import answer_in_views, mirror
     from cifar.whitening import Whitening
-    from core.backend import Array, Device, select_device, to_device
+    from core.backend import Array, select_device, to_device
     from core.cli import main
-    from core.errors import UserError
     from core.layers import BatchNorm, Conv2d, Layer, Linear, Parallel
     from core.losses import softmax_cross_entropy
     from core.muon import Group, Muon
@@ -51,9 +50,7 @@ def start(settings: Settings) -> None:
 def train(settings: Settings) -> Row:
     """Train as `settings` say; everything goes to runs/<name>. Returns the best epoch's row of the history."""
     device = select_device(settings.device)
-    if settings.amp:
-        check_amp(device)
-    data = load_training_images(settings.dataset, settings.data, settings.validation, settings.seed)
+    data = load_training_images(settings.dataset, settings.data, settings.validation)
     model, optimizer, stream = make_model(settings, data)
     schedule, augment = schedule_of(settings, len(data.rows)), settings.augmentation()
     sides = np.random.default_rng(settings.seed).integers(0, 2, len(data.labels))  # which way each image starts
@@ -129,13 +126,6 @@ def schedule_of(settings: Settings, samples: int) -> Schedule:
         an_epoch = steps_per_epoch(samples, settings.batch_size)
         return step_decay(settings.lr, [epoch * an_epoch for epoch in settings.decay_at], settings.decay_factor)
     return make_schedule(settings, samples)
-
-
-def check_amp(device: Device) -> None:
-    """UserError: on a CPU float16 products would only be slower, and on a GPU they are still to come."""
-    if device == "cpu":
-        raise UserError("--amp needs a GPU, whose float16 products are faster; this training runs on the CPU")
-    raise UserError("--amp is still to come: leave it out, and the training runs in float32")
 
 
 def describe(architecture: Architecture, data: TrainingImages) -> dict[str, Any]:

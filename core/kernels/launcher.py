@@ -55,7 +55,7 @@ class Kernels:
         if 0 in blocks:
             return
         if plan.on_host:
-            library = shim.library(signature.path, self.instances(signature.path))
+            library = shim.built(signature.path, self.instances(signature.path))
             library.launch(instance, blocks, threads, shared_bytes, values)
         else:
             function = self._functions.get(instance)

@@ -94,7 +94,7 @@ class Library:
 
 
 @functools.cache
-def library(path: Path, instances: tuple[str, ...]) -> Library:
+def built(path: Path, instances: tuple[str, ...]) -> Library:
     """The kernels of one file, built at the first use and kept in the user's cache."""
     return Library(path, instances)
 
@@ -114,9 +114,9 @@ def _build(path: Path, instances: tuple[str, ...]) -> Path:
     headers = [header.read_text(encoding="utf-8") for header in HEADERS]
     key = hashlib.sha256("\0".join([text, *headers, _version(found), *flags]).encode()).hexdigest()
     folder = cache_folder()
-    built = folder / f"{path.stem}-{key[:24]}.so"
-    if built.exists():
-        return built
+    library = folder / f"{path.stem}-{key[:24]}.so"
+    if library.exists():
+        return library
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=folder) as work:
         source, result = Path(work) / "kernels.cpp", Path(work) / "kernels.so"
@@ -125,8 +125,8 @@ def _build(path: Path, instances: tuple[str, ...]) -> Path:
         done = _run(command)
         if done.returncode:
             raise ShimError(f"{path.name} does not compile for the CPU:\n{done.stderr[:4000]}")
-        os.replace(result, built)  # whoever comes last replaces an equal file
-    return built
+        os.replace(result, library)  # whoever comes last replaces an equal file
+    return library
 
 
 @functools.cache

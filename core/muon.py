@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from core.backend import Array, array_module, device_of
+from core.backend import Array, array_module
 from core.optim import Optimizer
 from core.params import Parameter
-from core.workers import workers
 
 # Of the odd polynomial a s + b s^3 + c s^5 that Newton and Schulz's iteration applies to each singular value s: chosen
 # for the steepest start, so that after a few rounds all of them lie somewhere between 0.5 and 1.5.
@@ -55,25 +54,13 @@ class Muon(Optimizer):
         super().__init__([*matrices, *(parameter for group in others for parameter in group.parameters)], weight_decay)
         self.momentum, self.others_momentum = momentum, others_momentum
         self._rates = {id(parameter): group.rate for group in others for parameter in group.parameters}
-        self._shares = self._share_out()
+        self._lr = 0.0  # of this step
 
-    def step(self, lr: float) -> None:
-        self.steps += 1
-        self.flat.settle()
-        if len(self._shares) != self._ranks():
-            self._shares = self._share_out()
+    def begin_step(self, lr: float) -> None:
+        self._lr = lr
 
-        def run(rank: int) -> None:
-            for parameter, velocity in self._shares[rank]:
-                self._move(parameter, velocity, lr)
-
-        if len(self._shares) == 1:
-            run(0)
-        else:
-            workers().run(run)
-        self.flat.zero_grad()
-
-    def _move(self, parameter: Parameter, velocity: Array, lr: float) -> None:
+    def update(self, piece: tuple[Parameter, Array]) -> None:
+        parameter, velocity = piece
         rate = self._rates.get(id(parameter))
         if rate == 0:
             return
@@ -85,22 +72,19 @@ class Muon(Optimizer):
         velocity += grad
         grad += momentum * velocity
         if rate is not None:
-            weight -= (lr * rate) * grad
+            weight -= (self._lr * rate) * grad
             return
         weight *= weight.shape[1] ** 0.5 / array_module(weight).linalg.norm(weight)
-        weight -= lr * orthogonal(grad)
+        weight -= self._lr * orthogonal(grad)
 
-    def _ranks(self) -> int:
-        return 1 if device_of(self.flat.data) == "gpu" else workers().count
-
-    def _share_out(self) -> list[list[tuple[Parameter, Array]]]:
+    def _cut(self) -> list[list[tuple[Parameter, Array]]]:
         """Each worker's parameters with their part of the velocity; the largest first, to whoever has least so far."""
         pairs, start = [], 0
         for parameter in self.flat.parameters:
             stop = start + parameter.data.size
             pairs.append((parameter, self.state["velocity"][start:stop].reshape(parameter.data.shape)))
             start = stop
-        shares: list[list[tuple[Parameter, Array]]] = [[] for _ in range(self._ranks())]
+        shares: list[list[tuple[Parameter, Array]]] = [[] for _ in range(self._workers())]
         work = [0] * len(shares)
         for parameter, velocity in sorted(pairs, key=lambda pair: -pair[0].data.size):
             least = work.index(min(work))

@@ -38,11 +38,11 @@ class Optimizer:
         xp, data = array_module(self.flat.data), self.flat.data
         self.state: dict[str, Array] = {name: xp.zeros_like(data) for name in self.slots}
         self.factors: Array = xp.zeros(3, data.dtype)  # (3,) what changes from step to step, where the weights are
-        self._pieces: list[list[Piece]] = []  # for each worker
+        self._pieces: list[list[Any]] = []  # for each worker
 
     def step(self, lr: float) -> None:
         """Update all weights with learning rate `lr`, and let the next backward start from zero."""
-        if not self._pieces or (device_of(self.flat.data) == "cpu" and len(self._pieces) != workers().count):
+        if len(self._pieces) != self._workers():
             self._pieces = self._cut()
         self.steps += 1
         self.flat.settle()
@@ -61,8 +61,8 @@ class Optimizer:
     def begin_step(self, lr: float) -> None:
         """Compute what all pieces of this step have in common, and put it into `factors`."""
 
-    def update(self, piece: Piece) -> None:
-        """Update one piece; `piece.grad` may be overwritten."""
+    def update(self, piece: Any) -> None:
+        """Update one piece of those that `_cut` has made; its gradient may be overwritten."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Array]:
@@ -81,13 +81,16 @@ class Optimizer:
             slot[...] = array_module(slot).asarray(state[name])
         self.steps = int(state["steps"])
 
-    def _cut(self) -> list[list[Piece]]:
+    def _workers(self) -> int:
+        """How many workers share the pieces."""
+        return 1 if device_of(self.flat.data) == "gpu" else workers().count
+
+    def _cut(self) -> list[list[Any]]:
         """All pieces, for each worker; a piece lies wholly inside or outside the part that takes weight decay."""
         size, decayed = self.flat.data.size, self.flat.decayed
-        on_gpu = device_of(self.flat.data) == "gpu"
-        count, longest = (1, size) if on_gpu else (workers().count, LONGEST_PIECE)
+        count = self._workers()
+        longest = size if device_of(self.flat.data) == "gpu" else min(LONGEST_PIECE, size)
         pieces: list[list[Piece]] = [[] for _ in range(count)]
-        longest = min(longest, size)
         scratches = [array_module(self.flat.data).empty(longest, self.flat.data.dtype) for _ in range(count)]
         for first, last, decays in ((0, decayed, True), (decayed, size, False)):
             for rank, own in enumerate(pieces):

@@ -16,7 +16,6 @@ import numpy as np
 from core.backend import Array
 from core.ops.cpu import conv_phases, winograd
 from core.ops.cpu.activation import relu_backward
-from core.ops.cpu.conv import conv2d_backward, conv2d_forward
 from core.ops.cpu.conv_chain import chain_backward, chain_forward
 from core.ops.cpu.conv_phases import PhaseWindows
 from core.ops.cpu.frames import Workspace, chunks
@@ -37,7 +36,7 @@ def conv_relu_pool_forward(
     The windows must be dense. With `keep`, returns what backward needs besides x and y: which place held each maximum.
     """
     if not _runs_in_one_pass(x, weight, windows):
-        return chain_forward(conv2d_forward, x, weight, bias, windows, y, keep, workspace)
+        return chain_forward(x, weight, bias, windows, y, keep, workspace)
     winners: Array | None = None
     for block in _blocks(x, weight, windows, workspace):
         if keep and winners is None:
@@ -69,7 +68,7 @@ def conv_relu_pool_backward(
     Without a bias, y is None. Returns dweight and dbias, which then are zeros.
     """
     if isinstance(winners, tuple):
-        return chain_backward(conv2d_backward, dy, x, y, winners, weight, windows, dx, workspace)
+        return chain_backward(dy, x, y, winners, weight, windows, dx, workspace)
     assert winners is not None
     K = weight.shape[1]
     dweight, dbias = np.zeros_like(weight), np.zeros(K, weight.dtype)

@@ -1,14 +1,15 @@
-"""Convolution, bias, ReLU and 2 x 2 max-pooling one after the other, with whichever convolution is given.
+"""Convolution, bias, ReLU and 2 x 2 max-pooling one after the other, where no method does them in one pass.
 
 Pooled first: max(relu(y + b)) = relu(max(y) + b), since adding a bias and ReLU are monotone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import numpy as np
 
-from core.backend import Array, array_module
+from core.backend import Array
 from core.ops.cpu.activation import relu_backward
+from core.ops.cpu.conv import conv2d_backward, conv2d_forward
 from core.ops.cpu.frames import Workspace
 from core.ops.cpu.pool import max_pool_backward, max_pool_forward
 from core.ops.windows import Windows
@@ -17,14 +18,7 @@ POOL = Windows((2, 2), stride=(2, 2))
 
 
 def chain_forward(
-    conv2d_forward: Callable[..., None],
-    x: Array,
-    weight: Array,
-    bias: Array | None,
-    windows: Windows,
-    y: Array,
-    keep: bool,
-    workspace: Workspace,
+    x: Array, weight: Array, bias: Array | None, windows: Windows, y: Array, keep: bool, workspace: Workspace
 ) -> tuple[Array, Array]:
     """See `core.ops.cpu.conv_block.conv_relu_pool_forward`."""
     products = workspace("products", (len(x), *windows.count(*x.shape[1:3]), weight.shape[1]), like=x)
@@ -32,12 +26,11 @@ def chain_forward(
     winners = max_pool_forward(products, POOL, y, keep, workspace)
     if bias is not None:
         y += bias
-        array_module(y).maximum(y, 0, out=y)
+        np.maximum(y, 0, out=y)
     return winners
 
 
 def chain_backward(
-    conv2d_backward: Callable[..., tuple[Array, Array]],
     dy: Array,
     x: Array,
     y: Array | None,

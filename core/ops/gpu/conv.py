@@ -14,14 +14,13 @@ from core.ops.cpu.conv_chain import POOL
 from core.ops.cpu.conv_simple import simple_conv2d_backward, simple_conv2d_forward
 from core.ops.cpu.frames import Workspace
 from core.ops.gpu.activation import IDENTITY, activate
+from core.ops.gpu.matmul import TILE_THREADS, tiles
 from core.ops.gpu.norm import column_sums
 from core.ops.gpu.pool import max_pool_backward, max_pool_forward, window_sizes
 from core.ops.windows import Windows
 
 __all__ = ["conv2d_backward", "conv2d_forward", "conv_relu_pool_backward", "conv_relu_pool_forward"]
 
-TILE = 64  # rows and columns that a block makes; as in tile.cuh
-TILE_THREADS = 256
 WANTED_BLOCKS = 512  # so many keep a large GPU busy
 SHORTEST_STRETCH = 256  # pixels of a sum that are worth a block
 
@@ -36,7 +35,7 @@ def conv2d_forward(
         if bias is not None:
             activate(IDENTITY, y, bias, y)
     elif _has_kernel(x, groups):
-        grid = (_tiles(rows), _tiles(K))
+        grid = (tiles(rows), tiles(K))
         launch("conv2d_forward", grid, TILE_THREADS, x=x, weight=weight, bias=bias, y=y, **_sizes(windows))
     else:
         y[...] = simple_conv2d_forward(x, weight, bias, windows, groups)
@@ -58,7 +57,7 @@ def conv2d_backward(
             dx[...] = dinput
         return dweight, dbias
     if dx is not None:
-        grid = (_tiles(x.size // C), _tiles(C))
+        grid = (tiles(x.size // C), tiles(C))
         launch("conv2d_backward_input", grid, TILE_THREADS, dy=dy, weight=weight, dx=dx, **_sizes(windows))
     return _weight_gradient(dy, x, weight, windows), column_sums(dy.reshape(-1, K))
 
@@ -92,10 +91,9 @@ def _weight_gradient(dy: Array, x: Array, weight: Array, windows: Windows) -> Ar
     """In stretches of the sum over all pixels, as many as keep the GPU busy, which are added up in a fixed order."""
     points, K = weight.shape
     pixels = dy.size // K
-    tiles = _tiles(points) * _tiles(K)
-    stretches = max(1, min(WANTED_BLOCKS // tiles, -(-pixels // SHORTEST_STRETCH)))
+    stretches = max(1, min(WANTED_BLOCKS // (tiles(points) * tiles(K)), -(-pixels // SHORTEST_STRETCH)))
     parts = array_module(x).empty((stretches, points, K), x.dtype)
-    grid = (_tiles(points), _tiles(K), stretches)
+    grid = (tiles(points), tiles(K), stretches)
     launch("conv2d_backward_weight", grid, TILE_THREADS, x=x, dy=dy, dweight=parts, **_sizes(windows))
     total: Array = parts[0] if stretches == 1 else column_sums(parts.reshape(stretches, -1)).reshape(points, K)
     return total
@@ -103,10 +101,6 @@ def _weight_gradient(dy: Array, x: Array, weight: Array, windows: Windows) -> Ar
 
 def _has_kernel(x: Array, groups: int) -> bool:
     return groups == 1 and x.dtype != np.float16
-
-
-def _tiles(size: int) -> int:
-    return -(-size // TILE)
 
 
 def _sizes(windows: Windows) -> dict[str, int]:

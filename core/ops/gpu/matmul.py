@@ -8,7 +8,7 @@ from core.kernels import launch
 __all__ = ["gemm_blocked", "gemm_naive", "gemm_tiled"]
 
 SIDE = 32  # threads along each side of a block
-TILE, TILE_THREADS = 64, 256  # of tile.cuh
+TILE, TILE_THREADS = 64, 256  # rows and columns that a block makes, and its threads; as in tile.cuh
 
 
 def gemm_naive(a: Array, b: Array, c: Array) -> None:
@@ -24,7 +24,12 @@ def gemm_tiled(a: Array, b: Array, c: Array) -> None:
 def gemm_blocked(a: Array, b: Array, c: Array) -> None:
     """The same, with 4 x 4 elements a thread."""
     M, N = c.shape
-    launch("gemm_blocked", (-(-M // TILE), -(-N // TILE)), TILE_THREADS, a=a, b=b, c=c)
+    launch("gemm_blocked", (tiles(M), tiles(N)), TILE_THREADS, a=a, b=b, c=c)
+
+
+def tiles(size: int) -> int:
+    """How many tiles cover so many rows or columns."""
+    return -(-size // TILE)
 
 
 def _grid(c: Array) -> tuple[int, int]:

@@ -14,7 +14,6 @@ from core import ops
 from core.backend import Array, array_module, free_gpu_memory, to_device
 from core.data.augment import Compose, Cutout, HorizontalFlip, RandomCrop, Transform
 from core.data.normalize import Normalize, unit_of
-from core.kernels.arguments import MOST_ELEMENTS
 from core.ops.cpu.augment import AUGMENT_DRAWS, PixelAugment
 from core.random import Stream
 
@@ -45,6 +44,8 @@ class DeviceFeed:
     @staticmethod
     def fits(arrays: Sequence[Array], normalize: Normalize | None, augment: object | None) -> bool:
         """Whether the inputs are uint8 images, the kernel can do all that is asked for, and the GPU has the memory."""
+        from core.kernels.arguments import MOST_ELEMENTS  # late: training on a CPU needs no kernels
+
         images = arrays[0]
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.size > MOST_ELEMENTS:
             return False

@@ -115,7 +115,7 @@ def parallel_coordinates(
 def _axis(axes: Axes, place: int, values: Sequence[Any]) -> Floats:
     """Draw one of the parallel axes with its labels; returns the height of each value on it, from 0 to 1."""
     x, names = _places(values)
-    shown = np.log(x) if not names and x.min() > 0 and x.max() / x.min() >= LOG_FROM else x
+    shown = np.log(x) if not names and _is_wide(x) else x
     low, extent = shown.min(), np.ptp(shown) or 1.0
     heights = np.asarray((shown - low) / extent)
     axes.axvline(place, color=LINES, linewidth=1.5, zorder=0)
@@ -151,8 +151,12 @@ def _places(values: Sequence[Any]) -> tuple[Floats, list[str]]:
     return np.asarray([order.index(value) for value in values], float), names
 
 
+def _is_wide(x: Floats) -> bool:
+    return bool(x.min() > 0 and x.max() / x.min() >= LOG_FROM)
+
+
 def _log_if_wide(axes: Axes, x: Floats) -> None:
-    if x.min() > 0 and x.max() / x.min() >= LOG_FROM:
+    if _is_wide(x):
         _log_scale(axes)
 
 

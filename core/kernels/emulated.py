@@ -45,11 +45,12 @@ class EmulatedArray(np.ndarray):
         out = keywords.get("out")
         return out if out is not None else _on_gpu(result)
 
+    # CuPy takes indices that are NumPy arrays, but copies them to the GPU in silence; so they are refused too.
     def __getitem__(self, key: Any) -> Any:
-        return _on_gpu(np.ndarray.__getitem__(_view(self), _plain_key(key)))
+        return _on_gpu(np.ndarray.__getitem__(_view(self), _plain(key)))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        np.ndarray.__setitem__(_view(self), _plain_key(key), _plain(value))
+        np.ndarray.__setitem__(_view(self), _plain(key), _plain(value))
 
     def copy(self, order: Any = "C") -> Any:
         """A copy on the same "device"."""
@@ -167,11 +168,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_plain(part) for part in value)
     return value
-
-
-def _plain_key(key: Any) -> Any:
-    """Indices may be NumPy arrays for CuPy, but that copies them to the GPU in silence; so they are refused too."""
-    return _plain(key)
 
 
 def _on_gpu(result: Any) -> Any:

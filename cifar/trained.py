@@ -9,7 +9,7 @@ from cifar.model import Architecture, build, preprocess
 from core.backend import Array
 from core.training.checkpoint import Tensors, load_checkpoint
 from core.training.find import BEST, find_run
-from core.training.trained import Trained, load_trained
+from core.training.trained import Trained, check_matrices, load_trained
 
 PROJECT = Path(__file__).resolve().parent
 
@@ -29,9 +29,9 @@ def load_classifier(run: str) -> Classifier:
 def read_architecture(about: dict[str, Any], tensors: Tensors) -> Architecture:
     """The architecture that `Architecture.to_dict` described; ValueError unless the saved matrices are its own."""
     architecture = Architecture.from_dict(about["architecture"])
-    saved = sorted(tensor.shape for tensor in tensors.values() if tensor.ndim == 2)
-    if len(architecture.widths) + len(architecture.hidden) > 100 or sorted(architecture.matrices()) != saved:
-        raise ValueError(f"{architecture} does not fit matrices {saved}")
+    if len(architecture.widths) + len(architecture.hidden) > 100:
+        raise ValueError(f"{architecture} is deeper than any network here")
+    check_matrices(architecture, tensors)
     return architecture
 
 

@@ -9,7 +9,7 @@ from cnn_mnist100.model import Architecture, build, preprocess
 from core.backend import Array
 from core.training.checkpoint import Tensors
 from core.training.find import BEST, find_run
-from core.training.trained import Trained, load_trained
+from core.training.trained import Trained, check_matrices, load_trained
 
 PROJECT = Path(__file__).resolve().parent
 DATASET = "mnist100"
@@ -30,9 +30,7 @@ def load_reader(run: str) -> Reader:
 def read_architecture(about: dict[str, Any], tensors: Tensors) -> Architecture:
     """The architecture that `Architecture.to_dict` described; ValueError unless the saved matrices are its own."""
     architecture = Architecture.from_dict(about["architecture"])
-    saved = sorted(tensor.shape for tensor in tensors.values() if tensor.ndim == 2)
-    if sorted(architecture.matrices()) != saved:
-        raise ValueError(f"{architecture} does not fit matrices {saved}")
+    check_matrices(architecture, tensors)
     return architecture
 
 

@@ -9,7 +9,7 @@ from core.backend import Array
 from core.losses import softmax
 from core.training.checkpoint import Tensors
 from core.training.find import BEST, find_run
-from core.training.trained import Trained, load_trained
+from core.training.trained import Trained, check_matrices, load_trained
 from mlp_mnist.model import Architecture, build, preprocess
 
 PROJECT = Path(__file__).resolve().parent
@@ -30,9 +30,9 @@ def load_classifier(run: str, dataset: str) -> Classifier:
 def read_architecture(about: dict[str, Any], tensors: Tensors) -> Architecture:
     """The architecture that training saved; ValueError unless it fits the saved matrices and the classes' names."""
     architecture, classes = Architecture.from_dict(about["architecture"]), about["classes"]
-    saved = sorted(tensor.shape for tensor in tensors.values() if tensor.ndim == 2)
-    if sorted(architecture.matrices()) != saved or len(classes) != architecture.classes:
-        raise ValueError(f"{architecture} does not fit matrices {saved} and {len(classes)} classes")
+    check_matrices(architecture, tensors)
+    if len(classes) != architecture.classes:
+        raise ValueError(f"{architecture} does not fit {len(classes)} classes")
     return architecture
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from core.data.normalize import Normalize
 from core.errors import UserError
@@ -13,6 +13,13 @@ from core.layers import Sequential
 from core.training.checkpoint import Tensors, load_checkpoint, load_weights
 
 Architecture = TypeVar("Architecture")
+
+
+class HasMatrices(Protocol):
+    """An architecture that knows the shapes of all its weights that are matrices."""
+
+    def matrices(self) -> Sequence[tuple[int, int]]:
+        """These shapes, in any order."""
 
 
 @dataclass(frozen=True)
@@ -58,3 +65,10 @@ def load_trained(
         raise UserError(f"{weights} holds no network of this project; train one with `{train_command}`") from error
     load_weights(trained.network, weights)
     return trained
+
+
+def check_matrices(architecture: HasMatrices, tensors: Tensors) -> None:
+    """ValueError unless the saved matrices are those of the architecture."""
+    saved = sorted(tensor.shape for tensor in tensors.values() if tensor.ndim == 2)
+    if sorted(architecture.matrices()) != saved:
+        raise ValueError(f"{architecture} does not fit matrices {saved}")

@@ -12,14 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.backend import Array, device_of, to_cpu, to_device
+from core.backend import Array
 from core.data.splits import fold_indices
-from core.layers import Sequential
-from core.losses import softmax
-from core.predict import predict
 from core.report.metrics import wilson_interval
 from core.training.files import write_checked
-from music_cuda.model import preprocess
+from music_cuda.model import probabilities_of
 from music_cuda.settings import Settings
 from music_cuda.songs import Data, load_songs
 from music_cuda.training import fit
@@ -66,13 +63,7 @@ def answer_fold(settings: Settings, data: Data, rows: Array, held_out: Array, fo
         shutil.rmtree(folder, ignore_errors=True)
     with contextlib.redirect_stdout(io.StringIO()):  # a line for each epoch of each fold would be too much
         network, normalize = fit(dataclasses.replace(settings, folds=0, inner=False), data, rows, None, folder)
-    return probabilities_of(network, preprocess(data.features[held_out], normalize)).argmax(axis=1)
-
-
-def probabilities_of(network: Sequential, x: Array) -> Array:
-    """The network's probabilities (N, 10) for prepared songs (N, 57), on the CPU."""
-    on_device = to_device(x, device_of(network.parameters()[0].data))
-    return np.asarray(softmax(to_cpu(predict(network, on_device))))
+    return probabilities_of(network, normalize, data.features[held_out]).argmax(axis=1)
 
 
 def summarise(folds: list[Fold]) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from core.backend import Array, array_module
+from core.backend import Array, array_module, device_of, to_cpu, to_device
 from core.data.normalize import Normalize
 from core.layers import BatchNorm, Committee, Dropout, Layer, Linear, ReLU, Sequential
 from core.layers.base import expect_last_axis
+from core.losses import softmax
+from core.predict import predict
 from core.random import Stream
 from music_cuda.table import FEATURES, GENRES
 
@@ -143,3 +145,9 @@ def fit_scores(network: Sequential, x: Array) -> None:
 def preprocess(features: Array, normalize: Normalize) -> Array:
     """What the network sees of features (N, 57): z-scores, float32, with the training songs' mean and deviation."""
     return normalize(np.asarray(features, np.float32))
+
+
+def probabilities_of(network: Sequential, normalize: Normalize, features: Array) -> Array:
+    """What the network answers to features (N, 57), wherever it is: probabilities float32 (N, 10), on the CPU."""
+    x = to_device(preprocess(features, normalize), device_of(network.parameters()[0].data))
+    return np.asarray(softmax(to_cpu(predict(network, x))))

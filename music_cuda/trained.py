@@ -8,12 +8,10 @@ import numpy as np
 
 from core.backend import Array
 from core.data.sources import GTZAN
-from core.losses import softmax
-from core.predict import predict
 from core.training.checkpoint import Tensors
 from core.training.find import BEST, find_run
-from core.training.trained import Trained, load_trained
-from music_cuda.model import Architecture, build, preprocess
+from core.training.trained import Trained, check_matrices, load_trained
+from music_cuda.model import Architecture, build, preprocess, probabilities_of
 from music_cuda.songs import PROJECT, Data
 from music_cuda.table import FEATURES, GENRES
 
@@ -34,11 +32,11 @@ def load_listener(run: str) -> Listener:
 def read_architecture(about: dict[str, Any], tensors: Tensors) -> Architecture:
     """The architecture that was saved with the weights; ValueError unless they are its own."""
     architecture = Architecture.from_dict(about["architecture"])
-    saved = sorted(tensor.shape for tensor in tensors.values() if tensor.ndim == 2)
     if not 1 <= architecture.members <= len(tensors):  # before a list is made for what a file merely claims
         raise ValueError(f"{architecture.members} members do not fit {len(tensors)} arrays")
-    if sorted(architecture.matrices()) != saved or tuple(about["classes"]) != GENRES:
-        raise ValueError(f"{architecture} does not fit matrices {saved}")
+    check_matrices(architecture, tensors)
+    if tuple(about["classes"]) != GENRES:
+        raise ValueError(f"{about['classes']} are other classes than {GENRES}")
     if np.shape(about["normalize"]["mean"]) != (len(FEATURES),):
         raise ValueError("the normalisation is not that of these features")
     return architecture
@@ -46,7 +44,7 @@ def read_architecture(about: dict[str, Any], tensors: Tensors) -> Architecture:
 
 def listen(listener: Listener, features: Array) -> Array:
     """The probabilities (N, 10) of the genres for songs with features (N, 57)."""
-    return np.asarray(softmax(predict(listener.network, preprocess(features, listener.normalize))))
+    return probabilities_of(listener.network, listener.normalize, features)
 
 
 class Neighbour(NamedTuple):

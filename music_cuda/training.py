@@ -18,12 +18,12 @@ sys.path.insert(0, str(PROJECT.parent))  # so that this runs from any folder, in
 try:
     import numpy as np
 
-    from core.backend import Array, device_of, to_cpu, to_device
+    from core.backend import Array, to_device
     from core.cli import main
     from core.data.normalize import Normalize
     from core.data.splits import split_indices
     from core.layers import Layer, Sequential
-    from core.losses import softmax, softmax_cross_entropy
+    from core.losses import softmax_cross_entropy
     from core.predict import predict
     from core.random import Stream
     from core.training.checkpoint import load_weights
@@ -32,7 +32,7 @@ try:
     from core.training.settings import make_optimizer, make_schedule
     from core.workers import set_threads
     from music_cuda.mixup import Mixup, mixture_loss
-    from music_cuda.model import build, fit_scores, preprocess
+    from music_cuda.model import build, fit_scores, preprocess, probabilities_of
     from music_cuda.settings import PRESETS, Settings
     from music_cuda.songs import Data, load_songs, with_more
     from music_cuda.table import GENRES
@@ -77,7 +77,8 @@ def fit(
     normalize = Normalize.fit(data.features[rows], per_channel=True)
     stream = Stream(settings.seed)
     network = build(settings.architecture, seed=settings.seed, stream=stream)
-    fit_scores(network, preprocess(data.features[rows], normalize))
+    prepared = preprocess(data.features, normalize)  # (N, 57)
+    fit_scores(network, prepared[rows])
     network.to(device).skip_input_grad()
     mixup = Mixup(settings.mixup, stream)
     optimizer = make_optimizer(settings, network)
@@ -85,8 +86,8 @@ def fit(
     about = {
         "architecture": settings.architecture.to_dict(), "normalize": normalize.to_dict(), "classes": list(GENRES),
     }  # fmt: skip
-    x, labels = to_device(preprocess(data.features, normalize), device), to_device(data.labels, device)
-    judged = [] if held_out is None else [to_device(array[held_out], device) for array in (to_cpu(x), data.labels)]
+    x, labels = to_device(prepared, device), to_device(data.labels, device)
+    judged = [] if held_out is None else [to_device(array[held_out], device) for array in (prepared, data.labels)]
     run = Run(settings, network, optimizer, schedule, folder=folder, stream=stream, data_info=data.info, about=about)
     whole_epoch = choose_way(settings, network, x, labels, rows, run)
 
@@ -115,10 +116,9 @@ def evaluate(network: Layer, x: Array, labels: Array) -> dict[str, float]:
     return {"loss": float(loss), "accuracy": float((logits.argmax(axis=1) == labels).mean())}
 
 
-def show_answer(network: Layer, normalize: Normalize, data: Data, row: int, kind: str) -> None:
+def show_answer(network: Sequential, normalize: Normalize, data: Data, row: int, kind: str) -> None:
     """Print what the network says of one song, which is of a kind such as "it has not heard"."""
-    x = to_device(preprocess(data.features[row : row + 1], normalize), device_of(network.parameters()[0].data))
-    probabilities = softmax(to_cpu(predict(network, x)))[0]
+    probabilities = probabilities_of(network, normalize, data.features[row : row + 1])[0]
     best = np.argsort(-probabilities)[:3]
     answer = ", ".join(f"{GENRES[k]} {probabilities[k]:.1%}" for k in best)
     print(f"a song that {kind}: {data.names[row]} ({GENRES[data.labels[row]]}): {answer}")

@@ -62,6 +62,7 @@ def train(settings: Settings, *, watch: Watch | None = None) -> Row:
     schedule = make_schedule(settings, len(data.rows))
     folder, smoothing = PROJECT / "runs" / settings.run_name, settings.label_smoothing
     inputs = Inputs(data.drawings, settings.augmentation(), stream, select_device(settings.device))
+    arrays = data.arrays()
     order = Buckets(data.rows, data.drawings.lengths, settings.micro_batch_size, settings.buckets)
     held_out, labels_held_out = data.drawings[data.held_out], data.labels[data.held_out]
 
@@ -77,7 +78,7 @@ def train(settings: Settings, *, watch: Watch | None = None) -> Row:
         watch=watch,
     ) as run:
         for _ in run.epochs():
-            for x, t in inputs.of(run.batches(*data.arrays, rows=order, numbers=True)):
+            for x, t in inputs.of(run.batches(*arrays, rows=order, numbers=True)):
                 logits = model.forward(x, train=True)
                 loss, dlogits = softmax_cross_entropy(logits, t, smoothing)
                 accuracy = (logits.argmax(axis=1) == t).mean()
@@ -101,7 +102,6 @@ class Data(NamedTuple):
     info: dict[str, Any]
     """What the prepared data says of itself."""
 
-    @property
     def arrays(self) -> tuple[Array, Array]:
         """What `Run.batches` picks from: it takes arrays with one row a sample, so drawings go by their numbers."""
         return self.drawings.lengths.astype(np.float32), self.labels

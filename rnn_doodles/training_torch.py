@@ -58,6 +58,7 @@ def train(settings: Settings) -> None:
     optimizer = TorchOptimizer(settings, ours, theirs)
     loss_of = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
     inputs = Inputs(data.drawings, settings.augmentation(), stream, "cpu")
+    arrays = data.arrays()
     order = Buckets(data.rows, data.drawings.lengths, settings.micro_batch_size, settings.buckets)
     about = describe(settings, data) | {"trained_with": f"PyTorch {torch.__version__}"}
 
@@ -72,7 +73,7 @@ def train(settings: Settings) -> None:
         about=about,
     ) as run:
         for _ in run.epochs():
-            for x, t in inputs.of(run.batches(*data.arrays, rows=order, numbers=True)):
+            for x, t in inputs.of(run.batches(*arrays, rows=order, numbers=True)):
                 targets = torch.from_numpy(t)
                 logits = theirs(as_packed(x))
                 loss = loss_of(logits, targets)

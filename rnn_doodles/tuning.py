@@ -39,7 +39,7 @@ def find_lr(settings: Settings) -> None:
     data, device = training.load(settings), select_device(settings.device)
     model, optimizer, stream = training.make_model(settings, data)
     inputs = Inputs(data.drawings, settings.augmentation(), stream, device)
-    feed = Feed(data.arrays, stream, device, rows=data.rows, numbers=True)
+    feed = Feed(data.arrays(), stream, device, rows=data.rows, numbers=True)
     batches = inputs.of(feed.endless(settings.batch_size))
     loss_of = partial(softmax_cross_entropy, label_smoothing=settings.label_smoothing)
     found = lr_range_test(model, optimizer, loss_of, batches, lowest=1e-5)

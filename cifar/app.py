@@ -35,7 +35,8 @@ try:
     from core.losses import softmax
     from core.params import Parameter
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 TITLE = "What is in the picture?"
 INVITATION = "Click an example, or show a picture of your own."

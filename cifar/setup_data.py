@@ -35,7 +35,8 @@ try:
     from core.data.verify import sha256_of_content
     from core.errors import UserError
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 PARTS = {"train": "training", "held_out": "held-out", "test": "test"}
 HELD_OUT = 5_000

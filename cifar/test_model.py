@@ -28,7 +28,8 @@ try:
     from core.report.report import Figures
     from core.report.testing import check_classes, report_on
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 LIMITS = (
     "It expects one object that fills a picture of 32 x 32 pixels; larger photographs are shrunk to that first.",

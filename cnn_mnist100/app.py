@@ -34,7 +34,8 @@ try:
     from core.errors import UserError
     from core.losses import softmax
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 TITLE = "Two-digit numbers"
 PAD_WIDTH, PAD_HEIGHT = 560, 280  # units of the drawing pad

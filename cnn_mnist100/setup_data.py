@@ -36,7 +36,8 @@ try:
     from core.data.synthetic import digits
     from core.errors import UserError
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 NAME, TITLE = "mnist100", "MNIST pairs"
 PER_CLASS = {"train": 500, "test": 100}

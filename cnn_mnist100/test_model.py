@@ -32,7 +32,8 @@ try:
     from core.report.testing import check_classes, report_on
     from core.training.files import write_checked
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 LIMITS = (
     "It expects two digits side by side, each scaled and centred in its half as MNIST does; pictures prepared "

@@ -43,7 +43,8 @@ try:
     from core.training.settings import make_optimizer, make_schedule
     from core.workers import set_threads
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 
 def start(settings: Settings) -> None:

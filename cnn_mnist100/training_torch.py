@@ -35,7 +35,8 @@ try:
     from core.training.settings import make_schedule
     from core.workers import set_threads
 except ModuleNotFoundError as error:
-    sys.exit(f'error: {error}; run `python -m pip install -e ".[torch]"` in the folder that holds core/')
+    print(f'error: {error}; run `python -m pip install -e ".[torch]"` in the folder that holds core/', file=sys.stderr)
+    sys.exit(2)
 
 
 def train(settings: Settings) -> None:

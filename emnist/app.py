@@ -32,7 +32,8 @@ try:
     from emnist.reading import Answers, Reading, read_line
     from emnist.trained import Reader, load_reader, prepare
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 TITLE = "Handwritten arithmetic"
 PAD_WIDTH, PAD_HEIGHT, PEN = 840, 240, 8  # units of the drawing pad, and of the line that it shows

@@ -32,7 +32,8 @@ try:
     from emnist.classes import MERGED, SplitName, choose_symbols, join, sign
     from emnist.symbols import get_symbols, part_symbols
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 NAME, TITLE = "emnist", "EMNIST with symbols"
 STAND_IN = {"train": 12_000, "test": 2_000}

@@ -29,7 +29,8 @@ try:
     from emnist.lookalikes import as_lines, measure_lookalikes, measure_parts
     from emnist.trained import load_reader, prepare
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 LIMITS = (
     "It expects a single character, scaled to 24 pixels and centred as EMNIST does; other pictures are read less well.",

@@ -36,7 +36,8 @@ try:
     from emnist.model import build, preprocess
     from emnist.settings import PRESETS, Settings, WeightingName
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 
 def start(settings: Settings) -> None:

@@ -31,7 +31,8 @@ try:
     from emnist import test_model, training
     from emnist.model import ACTIVATIONS
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 EPOCHS, TRIALS = 8, 20
 SPACE: dict[str, tuple[float, float] | list[Any]] = {

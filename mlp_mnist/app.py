@@ -34,7 +34,8 @@ try:
     from mlp_mnist.model import DataSet
     from mlp_mnist.trained import Classifier, load_classifier, prepare, probabilities
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 PAD = 280  # units of the drawing pad
 TITLES = {"mnist": "Handwritten digits", "fashion_mnist": "Clothes"}

@@ -20,7 +20,8 @@ try:
     from core.data.image_setup import ImageSettings, set_up_images
     from core.data.sources import DATA_SETS
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 
 @dataclass

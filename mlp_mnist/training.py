@@ -38,7 +38,8 @@ try:
     from mlp_mnist.model import build, preprocess
     from mlp_mnist.settings import PRESETS, Settings
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 DEFAULT_SAMPLES = 400
 

@@ -35,7 +35,8 @@ try:
     from music_cuda.table import GENRES
     from music_cuda.trained import Listener, listen, load_listener, nearest
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 TITLE = "Genres of music"
 INVITATION = "Upload or record up to 30 seconds of music, or move the sliders."

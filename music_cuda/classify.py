@@ -35,7 +35,8 @@ try:
     from music_cuda.table import GENRES, append_song, read_table, safe_name
     from music_cuda.trained import listen, load_listener, nearest
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 HELP = f"""\
   FILE              judge a sound file

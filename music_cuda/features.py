@@ -26,7 +26,8 @@ try:
     from core.errors import UserError
     from music_cuda.table import FEATURES, MFCCS, read_table
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 RATE = 22_050  # samples a second
 SECONDS = 30  # of a song, from its middle

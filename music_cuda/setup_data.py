@@ -30,7 +30,8 @@ try:
     from core.errors import UserError
     from music_cuda.table import FEATURES, GENRES, Songs, duplicates, read_table
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 TEST_SHARE = 0.2
 SPLIT_SEED = 0

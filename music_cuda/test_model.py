@@ -23,7 +23,8 @@ try:
     from music_cuda.table import GENRES
     from music_cuda.trained import listen, load_listener
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 LIMITS = (
     "GTZAN has known faults: Sturm (arXiv:1306.1461) finds repeated, distorted and wrongly labelled clips, so that "

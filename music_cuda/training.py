@@ -38,7 +38,8 @@ try:
     from music_cuda.table import GENRES
     from music_cuda.whole_epochs import choose_device, choose_way
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 
 def start(settings: Settings) -> None:

@@ -32,7 +32,8 @@ try:
     from rnn_doodles.simplify import parse_pasted, simplify
     from rnn_doodles.trained import DATASET, Guesser, load_guesser
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 TITLE = "Doodles"
 PAD = 400  # units of the drawing pad

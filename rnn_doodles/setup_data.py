@@ -33,7 +33,8 @@ try:
     from rnn_doodles.simplify import simplify
     from rnn_doodles.words import ANIMALS, check_words, open_word
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 TEST_SHARE = 0.15
 FEWEST = 10  # drawings of a word

@@ -33,7 +33,8 @@ try:
     from rnn_doodles.pictures import pictures
     from rnn_doodles.trained import DATASET, load_guesser
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 LIMITS = (
     "It knows drawings made in 20 seconds with a mouse or a finger, and looks at the order of the strokes too: what is "

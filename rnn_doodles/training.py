@@ -42,7 +42,8 @@ try:
     from rnn_doodles.settings import PRESETS, Settings
     from rnn_doodles.trained import DATASET
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there")
+    print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
+    sys.exit(2)
 
 
 def start(settings: Settings) -> None:

@@ -36,7 +36,8 @@ try:
     from rnn_doodles.settings import PRESETS, Settings
     from rnn_doodles.training import Inputs, describe, evaluate, load
 except ModuleNotFoundError as error:
-    sys.exit(f'error: {error}; run `python -m pip install -e ".[torch]"` in the folder that holds core/')
+    print(f'error: {error}; run `python -m pip install -e ".[torch]"` in the folder that holds core/', file=sys.stderr)
+    sys.exit(2)
 
 
 def train(settings: Settings) -> None:

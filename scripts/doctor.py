@@ -83,7 +83,8 @@ def check_packages(report: Report) -> None:
     if place is None:
         report.warn("the project is not installed here; its scripts find core in the clone all the same", INSTALL)
     elif place != ROOT:
-        report.stop(f"another clone is installed here: {place}", "pip install -e . -c constraints.txt, in this clone")
+        found = f"another clone is installed here, {place}: scripts use their own core, other programs that one"
+        report.warn(found, "if that is not meant: pip install -e . -c constraints.txt, in this clone")
     try:
         importlib.import_module("core")
     except Exception as error:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 
 from core.backend import Array
+from core.cores import usable_cores
 
 Task = Callable[[int], None]
 
@@ -132,16 +133,8 @@ _pool: Workers | None = None
 _pool_process = 0
 
 
-def usable_cores() -> int:
-    """How many cores this process may run on."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows
-        return os.cpu_count() or 1
-
-
 def set_threads(count: int = 0) -> int:
-    """Use `count` worker threads from now on, 0 for one a core; returns the number."""
+    """Use `count` worker threads from now on, 0 for one a usable core; returns the number."""
     global _pool, _pool_process
     if count < 0:
         raise ValueError(f"set_threads expected 0 or more, got {count}")

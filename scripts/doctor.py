@@ -112,10 +112,10 @@ def check_blas(report: Report) -> None:
 
 def check_machine(report: Report) -> None:
     report.section("Machine")
-    cores, quota, load = machine.usable_cores(), machine.cpu_quota(), machine.load()
+    cores, threads, load = machine.usable_cores(), _threads_of_training(), machine.load()
     report.fine(f"{machine.processor()}, {cores} usable cores")
-    if quota is not None and quota < cores:
-        report.warn(f"this container may use {quota:g} cores' time", f"train with {max(1, int(quota))} threads")
+    if threads is not None and threads < cores:
+        report.fine(f"this container is not given the time of all cores: training uses {threads} threads")
     if load is not None and load > 0.5 * cores:
         report.warn(f"busy: {load:.1f} processes ran on average", "timings will be longer than those in the READMEs")
     memory = machine.memory()
@@ -126,6 +126,14 @@ def check_machine(report: Report) -> None:
     free_disk = machine.free_disk(ROOT)
     text = f"disk: {free_disk / machine.GIB:.1f} GiB free at {ROOT}"
     report.fine(text) if free_disk > ENOUGH_DISK else report.warn(text, "free some: data sets and runs need about 2 GB")
+
+
+def _threads_of_training() -> int | None:
+    """How many threads a training uses unless it is told otherwise; None where core cannot be imported."""
+    try:
+        return int(importlib.import_module("core.cores").usable_cores())
+    except Exception:
+        return None
 
 
 def check_gpu(report: Report) -> None:

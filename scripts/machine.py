@@ -33,17 +33,6 @@ def usable_cores() -> int:
         return os.cpu_count() or 1
 
 
-def cpu_quota() -> float | None:
-    """The cores' worth of time that a container may use, None where there is no limit."""
-    quota, _, period = _read("/sys/fs/cgroup/cpu.max").strip().partition(" ")  # cgroup version 2
-    if not period:
-        quota = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").strip()  # version 1, -1 for no limit
-        period = _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us").strip()
-    if not (quota.isdigit() and period.isdigit()):
-        return None
-    return int(quota) / int(period)
-
-
 def load() -> float | None:
     """The average number of running processes in the last minute, where the system tells."""
     try:

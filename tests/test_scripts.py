@@ -139,6 +139,14 @@ def test_the_doctor_shows_the_notice_of_prepared_data(tmp_path, monkeypatch, cap
     assert "mnist is prepared - SYNTHETIC data" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("threads", "said"), [(2, True), (4, False)])
+def test_the_doctor_tells_of_a_limited_container(threads, said, monkeypatch, capsys):
+    monkeypatch.setattr(machine, "usable_cores", lambda: 4)
+    monkeypatch.setattr("core.cores.usable_cores", lambda: threads)
+    doctor.check_machine(doctor.Report())
+    assert ("training uses 2 threads" in capsys.readouterr().out) == said
+
+
 CARD = machine.Gpu("An old card", "535.1", "16384 MiB", "7.0")
 
 
@@ -173,21 +181,6 @@ def test_the_doctor_knows_the_troubles_of_gpus(cards, packages, cupy, said, monk
 def test_the_list_of_gpus_is_read(monkeypatch):
     monkeypatch.setattr(machine, "_output", lambda command: "A card, 580.1, 81559 MiB, 9.0\nOdd line\n")
     assert machine.gpus() == [machine.Gpu("A card", "580.1", "81559 MiB", "9.0")]
-
-
-@pytest.mark.parametrize(
-    ("files", "quota"),
-    [
-        ({}, None),
-        ({"cpu.max": "max 100000\n"}, None),
-        ({"cpu.max": "150000 100000\n"}, 1.5),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
-        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2.0),
-    ],
-)
-def test_the_limit_of_a_container_is_understood(files, quota, monkeypatch):
-    monkeypatch.setattr(machine, "_read", lambda path: files.get(path.removeprefix("/sys/fs/cgroup/"), ""))
-    assert machine.cpu_quota() == quota
 
 
 PIP_WITHOUT_NETWORK = """\

@@ -9,7 +9,8 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from core import workers as pool_module
-from core.workers import Group, Member, Workers, set_threads, usable_cores, workers
+from core.cores import usable_cores
+from core.workers import Group, Member, Workers, set_threads, workers
 
 
 def test_every_rank_runs_once_in_a_thread_of_its_own():

@@ -5,12 +5,13 @@
 __global__ void uniform_draws(unsigned short* out,  // (N, D)
                               int N, int D, unsigned long long seed, unsigned long long salt,
                               unsigned long long first_block, unsigned long long batch, unsigned long long epoch) {
-    int row_blocks = (D + 15) / 16;
+    Draws draws = {seed, salt, first_block, batch, epoch};
+    int row_blocks = (D + PER_BLOCK - 1) / PER_BLOCK;
     for (int block = first_element(); block < N * row_blocks; block += all_threads()) {
-        Words words = philox(seed, salt, first_block + block + 1, 0, batch, epoch);
-        int row = block / row_blocks, first = block % row_blocks * 16;
-        for (int i = first; i < min(D, first + 16); ++i)
-            out[row * D + i] = static_cast<unsigned short>(words.word[(i - first) / 4] >> (i - first) % 4 * 16);
+        unsigned short made[PER_BLOCK];
+        draw_block(draws, block, made);
+        int row = block / row_blocks, first = block % row_blocks * PER_BLOCK;
+        for (int i = first; i < min(D, first + PER_BLOCK); ++i) out[row * D + i] = made[i - first];
     }
 }
 

@@ -92,16 +92,6 @@ struct WeightBackward {
     __device__ T at(Row r, Column c) const { return r.point < 0 || c < 0 ? T(0) : weight[(r.point * C + c) * K + r.k]; }
 };
 
-template <typename T>
-struct StoreRows {
-    T* elements;
-    const T* bias;
-    int rows, columns;
-    __device__ void operator()(int r, int c, T sum) const {
-        if (r < rows && c < columns) elements[r * columns + c] = bias ? sum + bias[c] : sum;
-    }
-};
-
 // y = the windows of x, as rows, times the weight, plus the bias.
 template <typename T>
 __global__ void conv2d_forward(const T* x,       // (N, H, W, C)

@@ -1,30 +1,17 @@
 // Dropout with random numbers made on the spot: the same ones that core.random.Stream draws on the CPU.
 #include "philox.cuh"
 
-// Number i of row r is 16 bits of the block (first_block + r * blocks a row + i / 16) of the stream.
-struct Draws {
-    unsigned long long seed, salt, first_block, batch, epoch;
-};
-
-// The 16 draws of the block at `place`, into `out`.
-__device__ inline void draw_block(const Draws& draws, unsigned long long place, unsigned short* out) {
-    Words words = philox(draws.seed, draws.salt, draws.first_block + place + 1, 0, draws.batch, draws.epoch);
-    for (int w = 0; w < 4; ++w)
-        for (int part = 0; part < 4; ++part) out[4 * w + part] = static_cast<unsigned short>(words.word[w] >> 16 * part);
-}
-
-constexpr int PER_BLOCK = 16;   // draws that one counter value gives
-constexpr int THREADS = 256;    // of a block of threads
-constexpr int STRETCH = 4096;   // draws that a block of threads makes at a time
+constexpr int THREADS = 256;   // of a block of threads
+constexpr int STRETCH = 4096;  // draws that a block of threads makes at a time
 
 // mask = 0 where the draw is below first_kept, else scale; y = x * mask.
 //
 // Each thread makes the 16 draws of one counter value. They go through shared memory, because neighbouring threads
 // should write neighbouring elements.
 template <typename T>  // float, double, float16
-__global__ void dropout_forward(const T* x,  // (N, D) or null
+__global__ void dropout_forward(const T* x,  // (N, D)
                                 T* mask,     // (N, D)
-                                T* y,        // (N, D) or null
+                                T* y,        // (N, D)
                                 int N, int D, unsigned long long seed, unsigned long long salt,
                                 unsigned long long first_block, unsigned long long batch, unsigned long long epoch,
                                 int first_kept, double scale) {
@@ -44,7 +31,7 @@ __global__ void dropout_forward(const T* x,  // (N, D) or null
             int i = row * D + column;
             A factor = made[k] < first_kept ? A(0) : A(scale);
             mask[i] = T(factor);
-            if (y) y[i] = T(A(x[i]) * factor);
+            y[i] = T(A(x[i]) * factor);
         }
     }
 }

@@ -38,15 +38,6 @@ __global__ void gemm_tiled(const T* a,  // (M, K)
     if (row < M && column < N) c[row * N + column] = sum;
 }
 
-template <typename T>
-struct StorePlain {
-    T* elements;
-    int rows, columns;
-    __device__ void operator()(int r, int c, T sum) const {
-        if (r < rows && c < columns) elements[r * columns + c] = sum;
-    }
-};
-
 // Step 3: each thread makes 4 x 4 elements in registers, so that 8 reads of shared memory serve 16 multiplications: see
 // tile.cuh. What lies between this and cuBLAS: reads of four elements at a time, larger tiles, the next tile's way from
 // memory while this one is multiplied, and tensor cores.
@@ -55,5 +46,5 @@ __global__ void gemm_blocked(const T* a,  // (M, K)
                              const T* b,  // (K, N)
                              T* c,        // (M, N)
                              int M, int N, int K) {
-    tile_product<T>(Plain<T>{a, M, K}, Plain<T>{b, K, N}, 0, K, StorePlain<T>{c, M, N});
+    tile_product<T>(Plain<T>{a, M, K}, Plain<T>{b, K, N}, 0, K, StoreRows<T>{c, nullptr, M, N});
 }

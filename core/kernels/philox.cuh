@@ -22,3 +22,18 @@ __device__ inline Words philox(unsigned long long key0, unsigned long long key1,
     }
     return {{c0, c1, c2, c3}};
 }
+
+constexpr int PER_BLOCK = 16;  // draws that one counter value gives
+
+// The draws of core.random.Stream: number i of row r is 16 bits of the block
+// (first_block + r * blocks a row + i / 16) of the stream.
+struct Draws {
+    unsigned long long seed, salt, first_block, batch, epoch;
+};
+
+// The 16 draws of the block at `place`, into `out`.
+__device__ inline void draw_block(const Draws& draws, unsigned long long place, unsigned short* out) {
+    Words words = philox(draws.seed, draws.salt, draws.first_block + place + 1, 0, draws.batch, draws.epoch);
+    for (int w = 0; w < 4; ++w)
+        for (int part = 0; part < 4; ++part) out[4 * w + part] = static_cast<unsigned short>(words.word[w] >> 16 * part);
+}

@@ -47,6 +47,17 @@ __device__ void bring(const M& matrix, int first_row, int first_column, T* piece
     }
 }
 
+// Where a plain matrix (rows, columns) is the result, plus a bias for each column unless that is null.
+template <typename T>
+struct StoreRows {
+    T* elements;
+    const T* bias;
+    int rows, columns;
+    __device__ void operator()(int r, int c, T sum) const {
+        if (r < rows && c < columns) elements[r * columns + c] = bias ? sum + bias[c] : sum;
+    }
+};
+
 // The block's tile of A B, over the inner dimension from `first` to `last`; store(row, column, sum) for each element.
 // Blocks: x counts tiles of rows, y tiles of columns. Threads: TILE_THREADS in a line.
 template <typename T, typename A, typename B, typename Store>

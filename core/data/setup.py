@@ -58,14 +58,21 @@ def set_up(
     started = time.perf_counter()
     present = None if settings.force else _sound(folder)
     if present and _fits(present.info, recipe, settings.allow_unverified):
-        print(f"{title} is already prepared in {shown(folder)}: nothing to do (--force makes it again)")
+        name = _name(title, present.info)
+        print(f"{name} is already prepared in {shown(folder)}: nothing to do (--force makes it again)")
         return present
     refuse_foreign(folder)  # before a download, not after it
     arrays, info = gather()
     save_prepared(folder, arrays, info)
     size = megabytes(sum(array.nbytes for array in arrays.values()))
-    print(f"{title} is prepared: wrote {shown(folder)} ({size}) in {time.perf_counter() - started:.1f} s")
+    seconds = time.perf_counter() - started
+    print(f"{_name(title, info)} is prepared: wrote {shown(folder)} ({size}) in {seconds:.1f} s")
     return load_prepared(folder)
+
+
+def _name(title: str, info: Info) -> str:
+    """What to call the data: nobody must take a stand-in for the data set."""
+    return f"SYNTHETIC data in place of {title}" if info["origin"] == "synthetic" else title
 
 
 def _sound(folder: Path) -> Prepared | None:

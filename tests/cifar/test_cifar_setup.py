@@ -153,7 +153,9 @@ def test_a_stand_in_and_its_subset_say_what_they_are(settings, capsys):
     assert "SUBSET" in info["notice"]
     assert info["counts"] == {"train": 50, "held_out": 50, "test": 50}
     assert info["command"] == "python cifar/setup_data.py --synthetic --subset 50"
-    assert "star" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("SYNTHETIC data in place of CIFAR-10 is prepared")
+    assert "star" in out
 
 
 def test_mnist_comes_through_the_same_script(settings, capsys):

@@ -152,6 +152,7 @@ def test_the_stand_in_needs_nothing_and_says_so(call, archive):
     notice = "SYNTHETIC data: pairs of rendered digits, not of MNIST; no figure here is a real result"
     assert prepared.info["notice"] == notice
     assert f"NOTICE: {notice}" in out
+    assert out.startswith("SYNTHETIC data in place of MNIST pairs is prepared")
     assert prepared.info["origin"] == "synthetic"
     assert prepared.arrays["train_images"].shape == (200, 28, 56)
     assert not halves(prepared.arrays["train_images"]) & halves(prepared.arrays["test_images"])

@@ -162,8 +162,9 @@ def test_a_subset_keeps_every_symbol(settings):
     assert "SUBSET: the first 28 of 84 training and 28 of 28 test characters" in prepared.info["notice"]
 
 
-def test_synthetic_needs_no_source_and_is_labelled(tmp_path):
+def test_synthetic_needs_no_source_and_is_labelled(tmp_path, capsys):
     info = prepare(Settings(synthetic=True, archive=tmp_path / "emnist", data_dir=tmp_path / "d")).info
+    assert capsys.readouterr().out.startswith("SYNTHETIC data in place of EMNIST with symbols is prepared")
     assert info["classes"] == [*MERGED, *SYMBOLS]
     assert info["notice"].startswith("SYNTHETIC")
     assert not (tmp_path / "d").exists()

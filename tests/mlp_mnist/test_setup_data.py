@@ -170,6 +170,7 @@ def test_the_stand_in_needs_nothing_and_says_so(call, archive):
     code, out, _ = call("--synthetic", "--subset", 50)
     assert code == 0
     notice = "SYNTHETIC data: rendered digits, not MNIST; no figure here is a real result"
+    assert out.startswith("SYNTHETIC data in place of MNIST is prepared")
     assert f"NOTICE: {notice}" in out
     loaded = load_prepared(archive)
     assert loaded.info["notice"] == notice

@@ -121,8 +121,9 @@ def test_a_second_call_does_nothing(tmp_path, capsys):
     assert sum(info["counts"].values()) == 60
 
 
-def test_the_stand_in(tmp_path):
+def test_the_stand_in(tmp_path, capsys):
     arrays, info = prepare(tmp_path, synthetic=True)
+    assert capsys.readouterr().out.startswith("SYNTHETIC data in place of GTZAN")
     assert len(arrays["train_labels"]) == 800
     assert info["notice"].startswith("SYNTHETIC data")
     assert info["licence"] == "none needed: made by this program"

@@ -209,7 +209,9 @@ def test_the_stand_in_says_so(tmp_path, capsys):
     assert info["notice"].startswith("SYNTHETIC data")
     assert len(info["classes"]) == 10
     assert len(arrays["train_labels"]) + len(arrays["test_labels"]) == 120
-    assert "NOTICE: SYNTHETIC" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("SYNTHETIC data in place of Quick, Draw! is prepared")
+    assert "NOTICE: SYNTHETIC" in out
 
 
 @pytest.mark.parametrize(

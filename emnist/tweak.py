@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 PROJECT = Path(__file__).resolve().parent
 sys.path.insert(0, str(PROJECT.parent))  # so that this runs from any folder, installed or not
@@ -24,9 +24,9 @@ try:
     import tyro
 
     from core.cli import main
-    from core.training.search import search
-    from core.training.sweep import sweep
-    from core.training.tuning import TuningSettings, as_text
+    from core.training.improve import improve
+    from core.training.search import Space
+    from core.training.tuning import TuningSettings
     from emnist import settings as trainings
     from emnist import test_model, training
     from emnist.model import ACTIVATIONS
@@ -35,7 +35,7 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 EPOCHS, TRIALS = 8, 20
-SPACE: dict[str, tuple[float, float] | list[Any]] = {
+SPACE: Space = {
     "hidden": [(128,), (256, 128), (512, 256), (1024, 512)],
     "lr": (1e-4, 1e-2),
     "batch_size": [32, 64, 128, 256],
@@ -64,22 +64,12 @@ PRESETS = {name: from_preset(preset) for name, preset in trainings.PRESETS.items
 
 def tweak(settings: Settings) -> None:
     """Sweep if that is asked for, else search; with --auto, train and test after the search."""
-    runs, name = training.PROJECT / "runs", settings.run_name
     _, _, info = training.load(settings)
-    if settings.sweep:
-        sweep(settings, training.train, runs / f"{name}-sweep", str(info["notice"]))
-        return
-    best = search(settings, training.train, runs / f"{name}-search", str(info["notice"]), SPACE)
-    flags = " ".join(f"--{setting.replace('_', '-')} {_words(getattr(best, setting))}" for setting in SPACE)
-    print(f"\nbest: {flags}", flush=True)
-    if settings.auto:
-        training.train(best)
-        test_model.test(test_model.Settings(run=str(runs / best.run_name), data=settings.data))
 
+    def test(run: str) -> None:
+        test_model.test(test_model.Settings(run=run, data=settings.data))
 
-def _words(value: Any) -> str:
-    """A value as the command line takes it."""
-    return " ".join(map(str, value)) if isinstance(value, tuple) else as_text(value)
+    improve(settings, training.train, test, training.PROJECT / "runs", info["notice"], SPACE)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class RangeTest:
         return self.lrs[FIRST_STEPS + int(slope[FIRST_STEPS : lowest + 1].argmin())]
 
     def save(self, folder: Path, notice: str = "") -> None:
-        """Write lr_find.csv and lr_find.png into `folder`."""
+        """Write lr_find.csv and lr_find.png into `folder`, and say where the loss falls."""
         from core.report import tuning
 
         text = io.StringIO()
@@ -56,6 +56,7 @@ class RangeTest:
         write_checked(folder / "lr_find.csv", text.getvalue())
         figure = tuning.lr_range(self.lrs, self.losses, self.smoothed, self.suggestion, notice)
         save_picture(figure, folder / "lr_find.png")
+        print(f"the loss falls most steeply at a learning rate of {self.suggestion:.2g}; {folder / 'lr_find.png'}")
 
 
 def lr_range_test(

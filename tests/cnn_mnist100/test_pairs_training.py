@@ -169,7 +169,7 @@ def test_auto_searches_trains_on_the_best_and_tests(quick, tmp_path, capsys, mon
     assert (runs / "default-search" / "study.journal").exists()
     best = re.search(r"best: --lr (\S+) --weight-decay (\S+)", capsys.readouterr().out)
     used = json.loads((runs / "default" / "config.json").read_text())["settings"]
-    assert [f"{used[name]:.3g}" for name in ("lr", "weight_decay")] == list(best.groups())
+    assert [f"{used[name]:.4g}" for name in ("lr", "weight_decay")] == list(best.groups())
     assert tested == [tuning.test_model.Settings(run=str(runs / "default"), data=quick.data)]
 
 

@@ -16,10 +16,11 @@ import toy_run
 from core.cli import parse
 from core.errors import UserError
 from core.training.guard import NotFiniteError
+from core.training.improve import improve
 from core.training.outputs import Outputs
 from core.training.search import search
 from core.training.sweep import combinations, sweep
-from core.training.tuning import TuningSettings, as_table
+from core.training.tuning import TuningSettings, as_flags, as_table
 
 
 @dataclass
@@ -118,6 +119,21 @@ def test_the_table_puts_the_lowest_loss_first():
     assert [line.split()[-1] for line in lines[1:]] == ["1", "2", "3"]
 
 
+def test_settings_as_flags_are_understood_again():
+    values = {"lr": 3e-4, "hidden": (64, 32), "weight_decay": 0.0, "schedule": "cosine", "batch_size": 64}
+    text = as_flags(values)
+    assert text == "--lr 0.0003 --hidden 64 32 --weight-decay 0 --schedule cosine --batch-size 64"
+    settings = settings_of(*text.split())
+    assert {name: getattr(settings, name) for name in values} == values
+
+
+def test_a_sweep_is_not_followed_by_a_test(tmp_path):
+    tested = []
+    improve(settings_of("--sweep", "lr=1e-3,1e-2", "--name", "a"), fake_train, tested.append, tmp_path)
+    assert (tmp_path / "a-sweep" / "sweep.csv").exists()
+    assert (len(trained), tested) == (2, [])
+
+
 def test_auto_needs_a_search():
     with pytest.raises(UserError, match="--auto needs a number of trials"):
         settings_of("--auto")
@@ -150,6 +166,20 @@ def test_a_search_finds_good_settings_and_says_so(tmp_path, capsys):
         assert len(list(csv.DictReader(file))) == states.count("COMPLETE")
     assert (tmp_path / "search.png").read_bytes().startswith(b"\x89PNG")
     assert "given up: worse than the median" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("auto", [False, True])
+def test_what_follows_a_search(auto, tmp_path, capsys):
+    tested = []
+    flags = ["--search", "4", "--name", "mine", *(["--auto"] if auto else [])]
+    improve(settings_of(*flags), fake_train, tested.append, tmp_path, space={"lr": (1e-3, 1e-2)})
+    (best,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("best: ")]
+    searched, after = trained[:4], trained[4:]
+    highest = max(searched, key=lambda settings: settings.lr)  # fake_train likes 1e-2 best
+    assert best == f"best: --lr {highest.lr:.4g}"
+    assert (tmp_path / "mine-search" / "search.csv").exists()
+    assert [(settings.name, settings.lr) for settings in after] == ([("mine", highest.lr)] if auto else [])
+    assert tested == ([str(tmp_path / "mine")] if auto else [])
 
 
 def test_a_search_among_choices(tmp_path):

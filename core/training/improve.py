@@ -1,0 +1,34 @@
+"""Looking for better settings in one of two ways, and what follows: training with the best of them, and testing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from core.training.search import SPACE, Space, search
+from core.training.sweep import sweep
+from core.training.tuning import Settings, Train, as_flags
+
+
+def improve(
+    settings: Settings,
+    train: Train,
+    test: Callable[[str], object],
+    runs: Path,
+    notice: str = "",
+    space: Space = SPACE,
+) -> None:
+    """Sweep if `settings.sweep` says so, else search in `space`; with --auto, train with what was found and test that.
+
+    The folders <name>-sweep, <name>-search and, with --auto, <name> are in `runs`; `test` gets the path of the last
+    one. Raises UserError as `sweep` and `search` do.
+    """
+    name = settings.run_name
+    if settings.sweep:
+        sweep(settings, train, runs / f"{name}-sweep", notice)
+        return
+    best = search(settings, train, runs / f"{name}-search", notice, space)
+    print(f"\nbest: {as_flags({setting: getattr(best, setting) for setting in space})}", flush=True)
+    if settings.auto:
+        train(best)
+        test(str(runs / best.run_name))

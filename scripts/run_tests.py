@@ -24,7 +24,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--here", action="store_true", help="use the running Python, even if it is no environment")
-    extras = ("demo", "browser", "search", "tensorboard")
+    extras = ("demo", "browser", "search", "tensorboard", "export")
     parser.add_argument("--with", action="append", default=[], choices=extras, dest="extras", help="install this too")
     own, for_pytest = parser.parse_known_args()
     python = environment.prepare(extras=["test", *own.extras], here=own.here).python

@@ -23,13 +23,16 @@ try:
     from core.backend import Array
     from core.cli import main
     from core.demo import cards
+    from core.demo.begin import Beginning, Plan
+    from core.demo.begin_page import begin_page
     from core.demo.colour_maps import ClassActivation, filter_mosaic, over_picture
-    from core.demo.launch import LaunchSettings, launch, require_gradio
+    from core.demo.launch import LaunchSettings, require_gradio
     from core.demo.occlusion import Occlusion, occlude
-    from core.demo.page import LIVE, empty_page, facts, html, page, picture_or_reason, read_report, upload
+    from core.demo.page import LIVE, facts, html, page, picture_or_reason, read_report, upload
     from core.demo.picks import picked, picture_buttons
     from core.demo.raster import Picture
     from core.demo.saliency import Saliency
+    from core.demo.serve import serve_demo
     from core.demo.upload import colour_square, open_colour
     from core.errors import UserError
     from core.losses import softmax
@@ -39,8 +42,8 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 TITLE = "What is in the picture?"
+WHAT = "A convolutional network, written by hand in NumPy."
 INVITATION = "Click an example, or show a picture of your own."
-COMMANDS = ("setup_data", "training", "test_model")
 
 
 @dataclass
@@ -104,19 +107,29 @@ class Explainer:
 
 def serve(settings: Settings) -> None:
     """Show the network that `settings` name, or how to get one."""
-    require_gradio()  # first, because without it there is nothing to prepare
-    launch(make_demo(settings), settings)
+    serve_demo(make_demo, settings, plan(settings))
 
 
-def make_demo(settings: Settings) -> Any:
-    """The page as a `gr.Blocks`; without trained weights it says how to get them."""
+def plan(settings: Settings) -> Plan:
+    """How a visitor without weights gets a small network."""
+    return Plan(
+        PROJECT,
+        "cifar10",
+        title="CIFAR-10",
+        megabytes=170,
+        stand_in="textured shapes",
+        small=("--epochs", "2"),
+    )
+
+
+def make_demo(settings: Settings, beginning: Beginning | None = None) -> Any:
+    """The page as a `gr.Blocks`; without trained weights it says how to get them, or gets them by `beginning`."""
     try:
         classifier = load_classifier(settings.run)
     except UserError as error:
         if settings.run:  # the visitor asked for these weights: that there are none is a mistake
             raise
-        commands = [f"python {PROJECT.name}/{script}.py" for script in COMMANDS]
-        return empty_page(TITLE, "A convolutional network, written by hand in NumPy.", str(error), commands)
+        return begin_page(TITLE, WHAT, str(error), beginning or Beginning(plan(settings)))
     if classifier.architecture.shape[2] != 3:
         raise UserError(f"{classifier.weights} was trained on {classifier.dataset}; this demo shows colour pictures")
     return pictures_page(classifier, Explainer(classifier))

@@ -23,12 +23,15 @@ try:
     from cnn_mnist100.trained import Reader, load_reader, prepare
     from core.cli import main
     from core.demo import cards
+    from core.demo.begin import Beginning, Plan
+    from core.demo.begin_page import begin_page
     from core.demo.canvas import drawing_pad
     from core.demo.feature_maps import FeatureMaps, mosaic
-    from core.demo.launch import LaunchSettings, launch, require_gradio
-    from core.demo.page import LIVE, empty_page, facts, html, page, picture_or_reason, upload
+    from core.demo.launch import LaunchSettings, require_gradio
+    from core.demo.page import LIVE, facts, html, page, picture_or_reason, upload
     from core.demo.raster import Picture
     from core.demo.recogniser import Prediction, Recogniser
+    from core.demo.serve import serve_demo
     from core.demo.strokes import parse_strokes
     from core.demo.upload import open_grey
     from core.errors import UserError
@@ -38,6 +41,7 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 TITLE = "Two-digit numbers"
+WHAT = "A convolutional network, written by hand in NumPy."
 PAD_WIDTH, PAD_HEIGHT = 560, 280  # units of the drawing pad
 EXAMPLES = (7, 19, 24, 35, 42, 58, 63, 70, 86, 91)
 INVITATION = "Write two digits side by side, or click an example."
@@ -76,19 +80,29 @@ class NumberRecogniser(Recogniser):
 
 def serve(settings: Settings) -> None:
     """Show the network that `settings` name, or how to get one."""
-    require_gradio()  # first, because without it there is nothing to prepare
-    launch(make_demo(settings), settings)
+    serve_demo(make_demo, settings, plan(settings))
 
 
-def make_demo(settings: Settings) -> Any:
-    """The page as a `gr.Blocks`; without trained weights it says how to get them."""
+def plan(settings: Settings) -> Plan:
+    """How a visitor without weights gets a small network."""
+    return Plan(
+        PROJECT,
+        "mnist100",
+        title="MNIST",
+        megabytes=11.3,
+        stand_in="pairs of rendered digits",
+        small=("--epochs", "4"),
+    )
+
+
+def make_demo(settings: Settings, beginning: Beginning | None = None) -> Any:
+    """The page as a `gr.Blocks`; without trained weights it says how to get them, or gets them by `beginning`."""
     try:
         reader = load_reader(settings.run)
     except UserError as error:
         if settings.run:  # the visitor asked for these weights: that there are none is a mistake
             raise
-        commands = [f"python {PROJECT.name}/{script}.py" for script in ("setup_data", "training", "test_model")]
-        return empty_page(TITLE, "A convolutional network, written by hand in NumPy.", str(error), commands)
+        return begin_page(TITLE, WHAT, str(error), beginning or Beginning(plan(settings)))
     return number_page(reader, NumberRecogniser(reader))
 
 

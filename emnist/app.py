@@ -21,9 +21,12 @@ try:
     from core.cli import main
     from core.data.ink import Picture
     from core.demo import cards
+    from core.demo.begin import Beginning, Plan
+    from core.demo.begin_page import begin_page
     from core.demo.canvas import drawing_pad
-    from core.demo.launch import LaunchSettings, launch, require_gradio
-    from core.demo.page import LIVE, empty_page, facts, html, page
+    from core.demo.launch import LaunchSettings
+    from core.demo.page import LIVE, facts, html, page
+    from core.demo.serve import serve_demo
     from core.demo.strokes import Stroke, parse_strokes
     from core.errors import UserError
     from core.losses import softmax
@@ -36,6 +39,7 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 TITLE = "Handwritten arithmetic"
+WHAT = "A network written by hand in NumPy."
 PAD_WIDTH, PAD_HEIGHT, PEN = 840, 240, 8  # units of the drawing pad, and of the line that it shows
 EXAMPLES = ("12+7", "36/4", "5-8", "2*3+10", "9/0")
 INVITATION = "Write an expression such as 12+7-3, or a word, with some space between the characters."
@@ -71,19 +75,29 @@ class LineReader:
 
 def serve(settings: Settings) -> None:
     """Show the network that `settings` name, or how to get one."""
-    require_gradio()  # first, because without it there is nothing to prepare
-    launch(make_demo(settings), settings)
+    serve_demo(make_demo, settings, plan(settings))
 
 
-def make_demo(settings: Settings) -> Any:
-    """The page as a `gr.Blocks`; without trained weights it says how to get them."""
+def plan(settings: Settings) -> Plan:
+    """How a visitor without weights gets a small network."""
+    return Plan(
+        PROJECT,
+        "emnist",
+        title="EMNIST and BHMSDS",
+        megabytes=36,
+        stand_in="rendered characters and signs",
+        small=("--epochs", "8"),
+    )
+
+
+def make_demo(settings: Settings, beginning: Beginning | None = None) -> Any:
+    """The page as a `gr.Blocks`; without trained weights it says how to get them, or gets them by `beginning`."""
     try:
         reader = load_reader(settings.run)
     except UserError as error:
         if settings.run:  # the visitor asked for these weights: that there are none is a mistake
             raise
-        commands = [f"python {PROJECT.name}/{script}.py" for script in ("setup_data", "training", "test_model")]
-        return empty_page(TITLE, "A network written by hand in NumPy.", str(error), commands)
+        return begin_page(TITLE, WHAT, str(error), beginning or Beginning(plan(settings)))
     return expression_page(reader, LineReader(reader))
 
 

@@ -20,14 +20,18 @@ try:
     import numpy as np
 
     from core.cli import main
+    from core.data.sources import DATA_SETS
     from core.demo import cards
+    from core.demo.begin import Beginning, Plan
+    from core.demo.begin_page import begin_page
     from core.demo.canvas import drawing_pad
     from core.demo.examples import DIGITS
-    from core.demo.launch import LaunchSettings, launch, require_gradio
-    from core.demo.page import LIVE, empty_page, facts, html, page, picture_or_reason, read_report, upload
+    from core.demo.launch import LaunchSettings, require_gradio
+    from core.demo.page import LIVE, facts, html, page, picture_or_reason, read_report, upload
     from core.demo.picks import picked, picture_buttons
     from core.demo.raster import Picture, rasterise
     from core.demo.recogniser import Recogniser
+    from core.demo.serve import serve_demo
     from core.demo.strokes import parse_strokes
     from core.demo.upload import digit_of_photo, fashion_style, open_grey
     from core.errors import UserError
@@ -57,19 +61,18 @@ class Settings(LaunchSettings):
 
 def serve(settings: Settings) -> None:
     """Show the network that `settings` name, or how to get one."""
-    require_gradio()  # first, because without it there is nothing to prepare
-    launch(make_demo(settings), settings)
+    serve_demo(make_demo, settings, plan(settings))
 
 
-def make_demo(settings: Settings) -> Any:
-    """The page as a `gr.Blocks`; without trained weights it says how to get them."""
+def make_demo(settings: Settings, beginning: Beginning | None = None) -> Any:
+    """The page as a `gr.Blocks`; without trained weights it says how to get them, or gets them by `beginning`."""
     try:
         classifier = load_classifier(settings.run, settings.dataset)
     except UserError as error:
         if settings.run:  # the visitor asked for these weights: that there are none is a mistake
             raise
         title, what = TITLES[settings.dataset], "A multilayer perceptron, written by hand in NumPy."
-        return empty_page(title, what, str(error), how_to_begin(settings.dataset))
+        return begin_page(title, what, str(error), beginning or Beginning(plan(settings)))
     make_page = clothes_page if classifier.dataset == "fashion_mnist" else digits_page
     return make_page(classifier, make_recogniser(classifier))
 
@@ -81,10 +84,17 @@ def make_recogniser(classifier: Classifier) -> Recogniser:
     )
 
 
-def how_to_begin(dataset: str) -> list[str]:
-    """The commands that lead from nothing to a trained model."""
-    flag = f" --dataset {dataset}" if dataset != "mnist" else ""
-    return [f"python {PROJECT.name}/{script}.py{flag}" for script in ("setup_data", "training", "test_model")]
+def plan(settings: Settings) -> Plan:
+    """How a visitor without weights gets a small network."""
+    source, other = DATA_SETS[settings.dataset], settings.dataset != "mnist"
+    return Plan(
+        PROJECT,
+        settings.dataset,
+        title=source.title,
+        megabytes=31 if other else 11.3,
+        stand_in="rendered digits" + (" in place of clothes" if other else ""),
+        choose=("--dataset", settings.dataset) if other else (),
+    )
 
 
 # -- answers: plain functions of what the browser sends -------------------------------------------------------------

@@ -26,8 +26,11 @@ try:
     from core.cli import main
     from core.data.sources import GTZAN
     from core.demo import cards
-    from core.demo.launch import LaunchSettings, launch, require_gradio
-    from core.demo.page import LIVE, empty_page, facts, html, page
+    from core.demo.begin import Beginning, Plan
+    from core.demo.begin_page import begin_page
+    from core.demo.launch import LaunchSettings, require_gradio
+    from core.demo.page import LIVE, facts, html, page, setting_of
+    from core.demo.serve import serve_demo
     from core.errors import UserError
     from music_cuda.features import RATE, features_of, load_audio, mel_decibels, require_librosa
     from music_cuda.sliders import SLIDERS, Mixer
@@ -39,6 +42,7 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 TITLE = "Genres of music"
+WHAT = "A perceptron, written by hand in NumPy."
 INVITATION = "Upload or record up to 30 seconds of music, or move the sliders."
 SHOWN = 5  # genres, and songs that are alike
 
@@ -49,26 +53,36 @@ class Settings(LaunchSettings):
 
     run: str = ""
     """Name or folder of the run; the newest one if not given."""
-    dataset: str = GTZAN.name
-    """Prepared songs to compare with: the name of a folder in archive/, or the path of one."""
+    dataset: str = ""
+    """Prepared songs to compare with: the name of a folder in archive/, or a path; by default those of the run."""
 
 
 def serve(settings: Settings) -> None:
     """Show the network that `settings` name, or how to get one."""
-    require_gradio()  # first, because without it there is nothing to prepare
-    launch(make_demo(settings), settings)
+    serve_demo(make_demo, settings, plan(settings))
 
 
-def make_demo(settings: Settings) -> Any:
-    """The page as a `gr.Blocks`; without trained weights it says how to get them."""
+def plan(settings: Settings) -> Plan:
+    """How a visitor without weights gets a small network."""
+    return Plan(
+        PROJECT,
+        GTZAN.name,
+        title="the GTZAN features",
+        megabytes=1.1,
+        stand_in="numbers about songs that nobody ever played",
+        data_flag="--dataset",
+    )
+
+
+def make_demo(settings: Settings, beginning: Beginning | None = None) -> Any:
+    """The page as a `gr.Blocks`; without trained weights it says how to get them, or gets them by `beginning`."""
     try:
         listener = load_listener(settings.run)
     except UserError as error:
         if settings.run:  # the visitor asked for these weights: that there are none is a mistake
             raise
-        commands = [f"python {PROJECT.name}/{script}.py" for script in ("setup_data", "training", "test_model")]
-        return empty_page(TITLE, "A perceptron, written by hand in NumPy.", str(error), commands)
-    return music_page(listener, load_known(settings.dataset))
+        return begin_page(TITLE, WHAT, str(error), beginning or Beginning(plan(settings)))
+    return music_page(listener, load_known(settings.dataset or setting_of(listener.weights, "dataset") or GTZAN.name))
 
 
 def load_known(dataset: str) -> Data | None:

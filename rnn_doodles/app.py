@@ -21,9 +21,12 @@ try:
     from core.data.prepared import load_prepared
     from core.data.quickdraw import Drawings
     from core.demo import cards
+    from core.demo.begin import Beginning, Plan
+    from core.demo.begin_page import begin_page
     from core.demo.canvas import drawing_pad
-    from core.demo.launch import LaunchSettings, launch, require_gradio
-    from core.demo.page import LIVE, empty_page, facts, html, page
+    from core.demo.launch import LaunchSettings, require_gradio
+    from core.demo.page import LIVE, facts, html, page, setting_of
+    from core.demo.serve import serve_demo
     from core.demo.strokes import parse_strokes
     from core.errors import UserError
     from rnn_doodles.belief_chart import belief_chart
@@ -36,6 +39,7 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 TITLE = "Doodles"
+WHAT = "A recurrent network, written by hand in NumPy."
 PAD = 400  # units of the drawing pad
 EXAMPLES_OF_CLASS = 50
 
@@ -47,25 +51,35 @@ class Settings(LaunchSettings):
     run: str = ""
     """Name or folder of the run; the newest one if not given."""
     data: str = ""
-    """Folder of the prepared data, whose training drawings are shown as examples, if it is not archive/quickdraw."""
+    """Folder of the prepared data, whose training drawings are shown as examples, if it is not the one of the run."""
 
 
 def serve(settings: Settings) -> None:
     """Play with the network that `settings` name, or say how to get one."""
-    require_gradio()  # first, because without it there is nothing to prepare
-    launch(make_demo(settings), settings)
+    serve_demo(make_demo, settings, plan(settings))
 
 
-def make_demo(settings: Settings) -> Any:
-    """The page as a `gr.Blocks`; without trained weights it says how to get them."""
+def plan(settings: Settings) -> Plan:
+    """How a visitor without weights gets a small network."""
+    return Plan(
+        PROJECT,
+        DATASET,
+        title="drawings from Quick, Draw!",
+        megabytes=30,
+        stand_in="simple shapes, drawn by a program",
+        small=("--hidden", "96", "--layers", "1", "--epochs", "6"),
+    )
+
+
+def make_demo(settings: Settings, beginning: Beginning | None = None) -> Any:
+    """The page as a `gr.Blocks`; without trained weights it says how to get them, or gets them by `beginning`."""
     try:
         guesser = load_guesser(settings.run)
     except UserError as error:
         if settings.run:  # the visitor asked for these weights: that there are none is a mistake
             raise
-        commands = [f"python {PROJECT.name}/{script}.py" for script in ("setup_data", "training", "test_model")]
-        return empty_page(TITLE, "A recurrent network, written by hand in NumPy.", str(error), commands)
-    folder = Path(settings.data) if settings.data else PROJECT / "archive" / DATASET
+        return begin_page(TITLE, WHAT, str(error), beginning or Beginning(plan(settings)))
+    folder = Path(settings.data or setting_of(guesser.weights, "data") or PROJECT / "archive" / DATASET)
     return game_page(guesser, Table(Player(guesser), load_examples(folder, guesser.classes)))
 
 

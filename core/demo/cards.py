@@ -81,12 +81,12 @@ def model_facts(report: Mapping[str, Any] | None, weights: Mapping[str, str]) ->
     """
     facts = dict(weights)
     if report:
-        share = report["accuracy"]
+        share, dataset = report["accuracy"], report["dataset"]
         facts = {
             "Test accuracy": f"{share['value']:.2%}",
             "95 % interval": f"{share['low']:.1%} – {share['high']:.1%}",
             "Measured": report["date"][:10],
-            "Data set": report["dataset"],
+            "Data set": f"synthetic, not {dataset}" if report.get("origin") == "synthetic" else dataset,
             f"Test {report.get('samples', 'images')}": f"{report['images']:,}",
             **facts,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from dataclasses import dataclass
 from importlib.resources import files
@@ -30,6 +31,14 @@ class LaunchSettings:
             raise UserError(f"--port must lie in 0..65535, got {self.port}")
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address means the computer itself."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def require_gradio() -> Any:
     """Import Gradio with its reports to its makers switched off; UserError with the command that installs it."""
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1", GRADIO_SSR_MODE="False")
@@ -40,8 +49,8 @@ def require_gradio() -> Any:
     return gradio
 
 
-def launch(demo: Any, settings: LaunchSettings, *, block: bool = True) -> str:
-    """Serve a `gr.Blocks` until Ctrl-C and return its address; `block=False` returns at once, `demo.close()` ends it.
+def launch(demo: Any, settings: LaunchSettings) -> str:
+    """Serve a `gr.Blocks` in threads of its own, until `demo.close()`, and return its address.
 
     Raises UserError when the address or the port cannot be had.
     """
@@ -75,6 +84,4 @@ def launch(demo: Any, settings: LaunchSettings, *, block: bool = True) -> str:
     print(f"The demo is at {address} (Ctrl-C ends it)", flush=True)
     if demo.share_url:
         print(f"and for everybody at {demo.share_url}", flush=True)
-    if block:
-        demo.block_thread()
     return str(address)

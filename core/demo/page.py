@@ -1,10 +1,10 @@
-"""The frame of a demo's page: heading, notice, measured figures, upload, and what stands there without a model."""
+"""The frame of a demo's page: heading, notice, measured figures, and upload."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from core.demo import cards
 from core.demo.launch import require_gradio
 from core.demo.raster import Picture
 from core.errors import UserError
+from core.training.find import CONFIG
 
 LIVE: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden"}  # for listeners of a drawing pad
 
@@ -25,14 +26,6 @@ def page(title: str, subtitle: str, notice: str = "") -> Iterator[Any]:
         if notice:
             html(cards.banner(notice), "notice")
         yield demo
-
-
-def empty_page(title: str, subtitle: str, reason: str, commands: Sequence[str]) -> Any:
-    """A page that says why there is no model, and the commands that make one."""
-    with page(title, subtitle) as demo:
-        text = f"{reason[:1].upper()}{reason[1:]}. From nothing to a trained model:"
-        html(cards.no_weights(text, commands), "empty")
-    return demo
 
 
 def html(text: str, elem_id: str) -> Any:
@@ -60,6 +53,14 @@ def read_report(weights: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return dict(report) if same else None
+
+
+def setting_of(weights: Path, name: str) -> str:
+    """A setting that these weights were trained with; "" when config.json cannot tell."""
+    try:
+        return str(json.loads((weights.parent / CONFIG).read_text("utf-8"))["settings"][name])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def picture_or_reason(make: Callable[[], Picture], invitation: str) -> tuple[Picture | None, str]:

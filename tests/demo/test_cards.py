@@ -66,6 +66,7 @@ def test_facts_are_those_of_the_report_or_say_that_there_is_none():
     text = cards.model_facts(REPORT, {"Run": "mine"})
     for piece in ("98.32%", "98.0% – 98.5%", "10,000", "MNIST", "2026-11-21", "mine"):
         assert piece in text
+    assert "synthetic, not MNIST" in cards.model_facts(REPORT | {"origin": "synthetic"}, {"Run": "mine"})
     assert "test_model.py" in cards.model_facts(None, {"Run": "mine"})
 
 

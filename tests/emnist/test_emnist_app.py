@@ -110,10 +110,13 @@ def test_dots_alone_are_answered(reader, value):
 
 def test_without_weights_the_page_says_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.setattr(trained, "PROJECT", tmp_path / "emnist")
-    monkeypatch.setattr(app, "empty_page", lambda *texts: texts)
-    *_, reason, commands = app.make_demo(app.Settings())
+    monkeypatch.setattr(app, "begin_page", lambda *texts: texts)
+    *_, reason, beginning = app.make_demo(app.Settings())
     assert "no model for emnist has been trained yet" in reason
-    assert commands == [f"python emnist/{script}.py" for script in ("setup_data", "training", "test_model")]
+    assert not beginning.offered
+    assert beginning.plan.commands() == [
+        f"python emnist/{script}.py" for script in ("setup_data", "training", "test_model")
+    ]
     with pytest.raises(UserError, match="no run 'gone'"):
         app.make_demo(app.Settings(run="gone"))
 

@@ -99,7 +99,7 @@ def test_without_weights_the_page_says_how_to_get_them(tmp_path, monkeypatch):
     with pytest.raises(UserError) as none:
         load_classifier("", "fashion_mnist")
     assert "no model for fashion_mnist has been trained yet" in str(none.value)
-    commands = app.how_to_begin("fashion_mnist")
+    commands = app.plan(app.Settings(dataset="fashion_mnist")).commands()
     for command, script in zip(commands, ("setup_data.py", "training.py", "test_model.py"), strict=True):
         assert command == f"python mlp_mnist/{script} --dataset fashion_mnist"
     with pytest.raises(UserError, match="no run 'gone'"):
@@ -124,7 +124,7 @@ def test_the_page_without_weights_shows_the_reason_and_the_commands(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert "Clothes" in done.stdout, done.stderr
     assert "No model for fashion_mnist has been trained yet" in done.stdout
-    assert all(command in done.stdout for command in app.how_to_begin("fashion_mnist"))
+    assert all(command in done.stdout for command in app.plan(app.Settings(dataset="fashion_mnist")).commands())
 
 
 def test_without_gradio_there_is_one_line_and_exit_code_2(tmp_path):

@@ -55,13 +55,13 @@ __device__ A slope(int kind, A kept, A a, A b) {
 
 // y = f(x + bias). y may be x.
 template <typename T>  // float, double, float16
-__global__ void activation_forward(const T* x,     // (N)
-                                   const T* bias,  // (C) or null
-                                   T* y,           // (N)
+__global__ void activation_forward(const T* x,              // (N)
+                                   const compute_t<T>* bias,  // (C) or null
+                                   T* y,                    // (N)
                                    int N, int C, int kind, double a, double b) {
     using A = compute_t<T>;
     for (int i = first_element(); i < N; i += all_threads()) {
-        A sum = A(x[i]) + (bias ? A(bias[i % C]) : A(0));
+        A sum = A(x[i]) + (bias ? bias[i % C] : A(0));
         y[i] = T(activate(kind, sum, A(a), A(b)));
     }
 }

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from core.kernels.signature import DTYPES, TYPE_OF, KernelError, Parameter, Signature
+from core.kernels.signature import COMPUTE, TYPE_OF, KernelError, Parameter, Signature
 
 Size: TypeAlias = "int | tuple[int, ...]"
 Triple: TypeAlias = "tuple[int, int, int]"
@@ -113,7 +113,7 @@ def bind(signature: Signature, given: Mapping[str, Any]) -> tuple[str, list[Any]
     """
     sizes: dict[str, int] = {}
     kind = ""
-    for parameter in signature.parameters:
+    for parameter in sorted(signature.parameters, key=lambda parameter: parameter.type != "T"):  # these say what T is
         if parameter.is_array and given.get(parameter.name) is not None:
             array = given[parameter.name]
             kind = _check_type(signature, parameter, array, kind)
@@ -157,10 +157,11 @@ def _check_type(signature: Signature, parameter: Parameter, array: Any, kind: st
     if not hasattr(array, "dtype") or isinstance(array, np.generic):
         raise KernelError(f"{signature.name} expected an array for {parameter.name}, got {type(array).__name__}")
     if parameter.type != "T":
-        if array.dtype != DTYPES[parameter.type]:
-            raise KernelError(
-                f"{signature.name} expected {parameter.name} of {DTYPES[parameter.type]}, got {array.dtype}"
-            )
+        if parameter.type == COMPUTE and not kind:
+            return ""  # an array that says what T is is missing, and `_value` will say so
+        wanted = parameter.dtype(kind)
+        if array.dtype != wanted:
+            raise KernelError(f"{signature.name} expected {parameter.name} of {wanted}, got {array.dtype}")
         return kind
     found = TYPE_OF.get(array.dtype, str(array.dtype))
     if kind and found != kind:
@@ -208,7 +209,7 @@ def _value(
         return given[parameter.name]
     if parameter.name not in sizes:
         raise KernelError(f"{signature.name} needs the number {parameter.name}")
-    dtype = DTYPES[kind if parameter.type == "T" else parameter.type]
+    dtype = parameter.dtype(kind)
     value = sizes[parameter.name]
     if dtype.kind in "iu" and not isinstance(value, int | np.integer):
         raise KernelError(f"{signature.name} expected an integer {parameter.name}, got {value!r}")

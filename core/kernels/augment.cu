@@ -26,13 +26,12 @@ __device__ inline int mirrored(int i, int length) {
 // draws: of each image's numbers (65536 stands for 1) two are for the shift, one for the mirror, two for the square;
 //     `shift_at`, `flip_at` and `hole_at` say where they stand.
 // The product by `unit` is rounded on its own, not fused with the difference: a CPU makes the same batch to the bit.
-template <typename T>  // float, double, float16
 __global__ void augment_forward(const unsigned char* images,  // (S, H, W, C)
                                 const long long* rows,        // (N)
                                 const unsigned short* draws,  // (N, 5)
                                 const float* mean,            // (C)
                                 const float* inverse_std,     // (C)
-                                T* y,                         // (N, H, W, C)
+                                float* y,                     // (N, H, W, C)
                                 int S, int N, int H, int W, int C, int padding, bool reflect, float flip, int cutout,
                                 float fill, int shift_at, int flip_at, int hole_at, float unit) {
     for (int i = first_element(); i < N * H * W * C; i += all_threads()) {
@@ -50,6 +49,6 @@ __global__ void augment_forward(const unsigned char* images,  // (S, H, W, C)
         long long row = rows[n];
         bool inside = from_h >= 0 && from_h < H && from_w >= 0 && from_w < W && row >= 0 && row < S;
         float pixel = inside ? __fmul_rn(images[((row * H + from_h) * W + from_w) * C + c], unit) : fill;
-        y[i] = T(((hole ? fill : pixel) - mean[c]) * inverse_std[c]);
+        y[i] = ((hole ? fill : pixel) - mean[c]) * inverse_std[c];
     }
 }

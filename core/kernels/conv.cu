@@ -93,11 +93,11 @@ struct WeightBackward {
 };
 
 // y = the windows of x, as rows, times the weight, plus the bias.
-template <typename T>
-__global__ void conv2d_forward(const T* x,       // (N, H, W, C)
-                               const T* weight,  // (KH * KW * C, K)
-                               const T* bias,    // (K) or null
-                               T* y,             // (N, OH, OW, K)
+template <typename T>  // float, double, float16
+__global__ void conv2d_forward(const T* x,                // (N, H, W, C)
+                               const T* weight,           // (KH * KW * C, K)
+                               const compute_t<T>* bias,  // (K) or null
+                               T* y,                      // (N, OH, OW, K)
                                int N, int H, int W, int C, int OH, int OW, int K, int KH, int KW, int SH, int SW,
                                int PH, int PW, int DH, int DW) {
     Windows s = WINDOWS;
@@ -106,7 +106,7 @@ __global__ void conv2d_forward(const T* x,       // (N, H, W, C)
 }
 
 // dx: every input pixel collects from the windows that see it, so that no two threads write to one place.
-template <typename T>
+template <typename T>  // float, double, float16
 __global__ void conv2d_backward_input(const T* dy,      // (N, OH, OW, K)
                                       const T* weight,  // (KH * KW * C, K)
                                       T* dx,            // (N, H, W, C)
@@ -118,16 +118,17 @@ __global__ void conv2d_backward_input(const T* dy,      // (N, OH, OW, K)
 }
 
 // dweight[g] = the g-th of G stretches of the sum over all output pixels of what the window sees, times dy. The sum is
-// long and the matrix small, so many blocks share it; column_sums_forward adds up their parts.
-template <typename T>
-__global__ void conv2d_backward_weight(const T* x,   // (N, H, W, C)
-                                       const T* dy,  // (N, OH, OW, K)
-                                       T* dweight,   // (G, KH * KW * C, K)
+// long and the matrix small, so many blocks share it; column_sums_forward adds up their parts. The last may be empty.
+template <typename T>  // float, double, float16
+__global__ void conv2d_backward_weight(const T* x,             // (N, H, W, C)
+                                       const T* dy,            // (N, OH, OW, K)
+                                       compute_t<T>* dweight,  // (G, KH * KW * C, K)
                                        int N, int H, int W, int C, int OH, int OW, int K, int KH, int KW, int SH,
                                        int SW, int PH, int PW, int DH, int DW, int G) {
     Windows s = WINDOWS;
     int points = KH * KW * C, pixels = N * OH * OW;
-    int length = (pixels + G - 1) / G, first = min(pixels, static_cast<int>(blockIdx.z) * length);
+    int length = ((pixels + G - 1) / G + DEPTH - 1) / DEPTH * DEPTH;
+    int first = min(pixels, static_cast<int>(blockIdx.z) * length);
     tile_product<T>(SeenTransposed<T>{{x, s}}, Plain<T>{dy, pixels, K}, first, min(pixels, first + length),
-                    StoreRows<T>{dweight + blockIdx.z * points * K, nullptr, points, K});
+                    StoreRows<compute_t<T>>{dweight + blockIdx.z * points * K, nullptr, points, K});
 }

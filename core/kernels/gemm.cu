@@ -1,4 +1,4 @@
-// A product of matrices in three steps, to learn from. The layers use cuBLAS, which does it with tensor cores, too.
+// A product of matrices in four steps, to learn from. Fully connected layers use cuBLAS.
 //
 // How fast each step is, as a share of cuBLAS, scripts/gpu_check.py measures. On an A6000, Boehm's blog "How to optimize
 // a CUDA matmul kernel" (2022) measured 1 % for a kernel like the first, 13 % for the second and 69 % for the third.
@@ -39,9 +39,9 @@ __global__ void gemm_tiled(const T* a,  // (M, K)
 }
 
 // Step 3: each thread makes 4 x 4 elements in registers, so that 8 reads of shared memory serve 16 multiplications: see
-// tile.cuh. What lies between this and cuBLAS: reads of four elements at a time, larger tiles, the next tile's way from
-// memory while this one is multiplied, and tensor cores.
-template <typename T>
+// tile.cuh. Step 4, for float16: tensor cores do the multiplications, see tensor.cuh. What lies between this and cuBLAS:
+// reads of four elements at a time, larger tiles, and the next tile's way from memory while this one is multiplied.
+template <typename T>  // float, double, float16
 __global__ void gemm_blocked(const T* a,  // (M, K)
                              const T* b,  // (K, N)
                              T* c,        // (M, N)

@@ -1,28 +1,26 @@
-// Mixed precision: between float16, in which layers compute, and float32, in which weights are kept.
+// Mixed precision: between float16, in which layers compute, and float, in which weights are kept.
 #include "kernel.cuh"
 
+// y = factor * x, rounded; what is too large becomes infinite.
 __global__ void cast_to_half(const float* x,  // (N)
                              float16* y,      // (N)
-                             int N) {
-    for (int i = first_element(); i < N; i += all_threads()) y[i] = float16(x[i]);
+                             int N, float factor) {
+    for (int i = first_element(); i < N; i += all_threads()) y[i] = float16(factor * x[i]);
 }
 
 __global__ void cast_from_half(const float16* x,  // (N)
                                float* y,          // (N)
-                               int N) {
-    for (int i = first_element(); i < N; i += all_threads()) y[i] = float(x[i]);
+                               int N, float factor) {
+    for (int i = first_element(); i < N; i += all_threads()) y[i] = factor * float(x[i]);
 }
 
-// grad /= scale[0], and overflow[0] = 1 if any element is not finite; it is left as it is otherwise.
-template <typename T>
-__global__ void unscale_backward(T* grad,         // (N)
-                                 const T* scale,  // (1)
-                                 int* overflow,   // (1)
-                                 int N) {
-    T inverse = 1 / scale[0];
+// grad *= factor, and overflow[0] = 1 if any element is not finite; it is left as it is otherwise.
+__global__ void unscale_backward(float* grad,    // (N)
+                                 int* overflow,  // (1)
+                                 int N, float factor) {
     bool bad = false;
     for (int i = first_element(); i < N; i += all_threads()) {
-        grad[i] *= inverse;
+        grad[i] *= factor;
         bad |= !isfinite(grad[i]);
     }
     if (bad) overflow[0] = 1;  // all who write, write the same

@@ -12,35 +12,37 @@ __global__ void affine_forward(const T* x,      // (M, C)
 }
 
 // x_hat = (x - mean) * inverse_deviation and y = weight * x_hat + bias, column by column.
-template <typename T>
-__global__ void normalize_forward(const T* x,                  // (M, C)
-                                  const T* mean,               // (C)
-                                  const T* inverse_deviation,  // (C)
-                                  const T* weight,             // (C)
-                                  const T* bias,               // (C)
-                                  T* x_hat,                    // (M, C)
-                                  T* y,                        // (M, C)
+template <typename T>  // float, double, float16
+__global__ void normalize_forward(const T* x,                             // (M, C)
+                                  const compute_t<T>* mean,               // (C)
+                                  const compute_t<T>* inverse_deviation,  // (C)
+                                  const compute_t<T>* weight,             // (C)
+                                  const compute_t<T>* bias,               // (C)
+                                  T* x_hat,                               // (M, C)
+                                  T* y,                                   // (M, C)
                                   int M, int C) {
+    using A = compute_t<T>;
     for (int i = first_element(); i < M * C; i += all_threads()) {
         int c = i % C;
-        T value = (x[i] - mean[c]) * inverse_deviation[c];
-        x_hat[i] = value;
-        y[i] = weight[c] * value + bias[c];
+        A value = (A(x[i]) - mean[c]) * inverse_deviation[c];
+        x_hat[i] = T(value);
+        y[i] = T(weight[c] * value + bias[c]);
     }
 }
 
 // dx = scale * (dy - mean_dy - x_hat * mean_dy_x_hat), column by column; Ioffe and Szegedy 2015, section 3, simplified.
-template <typename T>
-__global__ void normalize_backward(const T* dy,             // (M, C)
-                                   const T* x_hat,          // (M, C)
-                                   const T* scale,          // (C)
-                                   const T* mean_dy,        // (C)
-                                   const T* mean_dy_x_hat,  // (C)
-                                   T* dx,                   // (M, C)
+template <typename T>  // float, double, float16
+__global__ void normalize_backward(const T* dy,                        // (M, C)
+                                   const T* x_hat,                     // (M, C)
+                                   const compute_t<T>* scale,          // (C)
+                                   const compute_t<T>* mean_dy,        // (C)
+                                   const compute_t<T>* mean_dy_x_hat,  // (C)
+                                   T* dx,                              // (M, C)
                                    int M, int C) {
+    using A = compute_t<T>;
     for (int i = first_element(); i < M * C; i += all_threads()) {
         int c = i % C;
-        dx[i] = scale[c] * (dy[i] - mean_dy[c] - x_hat[i] * mean_dy_x_hat[c]);
+        dx[i] = T(scale[c] * (A(dy[i]) - mean_dy[c] - A(x_hat[i]) * mean_dy_x_hat[c]));
     }
 }
 

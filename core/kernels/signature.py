@@ -10,7 +10,8 @@ The text of the kernel is the only place where this is written down. A kernel lo
 
 The comment behind `template` lists the types it is made for (float and double by default), and the one behind an array
 its shape: names of integer parameters, numbers, or products of both. `(N)` takes an array of any shape with N elements;
-`(M, C; S)` one whose rows are S elements apart; "or null" allows None.
+`(M, C; S)` one whose rows are S elements apart; "or null" allows None. What is `compute_t<T>` is float where T is
+float16, and T otherwise: sums, statistics and biases, which 16 bits are too coarse for.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 TYPE_OF = {dtype: name for name, dtype in DTYPES.items()}
 DEFAULT_TYPES = ("float", "double")
+COMPUTE = "compute_t<T>"  # see kernel.cuh
 
 KERNEL = re.compile(
     r"(?:(?P<template>template\s*<typename T>)[ ]*(?://(?P<types>[^\n]*))?\n\s*)?"
@@ -44,7 +46,7 @@ KERNEL = re.compile(
 )
 PARAMETER = re.compile(r"\s*(?P<declaration>[^,/]+?)\s*(?:,|(?=//)|$)[ ]*(?://(?P<comment>[^\n]*))?")
 DECLARATION = re.compile(
-    r"(?P<const>const\s+)?(?P<type>[\w ]+?)\s*(?P<pointer>\*?)\s*(?:__restrict__\s+)?(?P<name>\w+)"
+    r"(?P<const>const\s+)?(?P<type>compute_t<T>|[\w ]+?)\s*(?P<pointer>\*?)\s*(?:__restrict__\s+)?(?P<name>\w+)"
 )
 SHAPE = re.compile(r"\s*\((?P<dims>[^;)]*)(?:;\s*(?P<stride>\w+)\s*)?\)(?P<null>\s*or null)?")
 
@@ -58,12 +60,18 @@ class Parameter:
     """One parameter: a scalar, or an array with its shape as written in the comment behind it."""
 
     name: str
-    type: str  # as in DTYPES, or T
+    type: str  # as in DTYPES, or T, or COMPUTE
     is_array: bool
     is_const: bool
     shape: tuple[tuple[str, ...], ...]  # the factors of each axis
     stride: str  # the parameter that says how many elements apart rows are; "" where they are contiguous
     nullable: bool
+
+    def dtype(self, kind: str) -> np.dtype[Any]:
+        """What the elements are where T stands for `kind`."""
+        if self.type == COMPUTE:
+            return DTYPES["float" if kind == "float16" else kind]
+        return DTYPES[kind if self.type == "T" else self.type]
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,7 @@ def _signature(match: re.Match[str], path: Path) -> Signature:
     if unknown:
         raise KernelError(f"{where} is made for unknown types {unknown}")
     parameters = tuple(_parameter(part, where) for part in PARAMETER.finditer(match["parameters"]))
-    if not types and any(parameter.type == "T" for parameter in parameters):
+    if not types and any(parameter.type in ("T", COMPUTE) for parameter in parameters):
         raise KernelError(f"{where}: cannot understand the template; it has to be: template <typename T>")
     scalars = {parameter.name for parameter in parameters if not parameter.is_array}
     for parameter in parameters:
@@ -112,7 +120,7 @@ def _signature(match: re.Match[str], path: Path) -> Signature:
 
 def _parameter(match: re.Match[str], where: str) -> Parameter:
     declaration = DECLARATION.fullmatch(match["declaration"])
-    if declaration is None or declaration["type"] not in {"T", *DTYPES}:
+    if declaration is None or declaration["type"] not in {"T", COMPUTE, *DTYPES}:
         raise KernelError(f"{where}: cannot understand the parameter '{match['declaration']}'")
     name, is_array, stride, nullable = declaration["name"], bool(declaration["pointer"]), "", False
     shape: tuple[tuple[str, ...], ...] = ()

@@ -20,7 +20,7 @@ static uint3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace shim {
 
-constexpr int MOST_THREADS = 1024, STACK = 64 << 10, SLOT = 8;
+constexpr int MOST_THREADS = 1024, STACK = 64 << 10, SLOT = 24;
 
 enum State { READY, AT_BARRIER, IN_WARP, DONE };
 
@@ -138,7 +138,7 @@ inline void sync_warp(int line, unsigned mask = 0xffffffffu) {
 
 template <typename V>
 V exchange(int line, unsigned mask, V value, int from) {
-    static_assert(sizeof(V) <= SLOT, "a shuffle takes up to 8 bytes");
+    static_assert(sizeof(V) <= 8, "a shuffle takes up to 8 bytes");
     auto values = meet(line, mask, &value, sizeof value);
     if (from < 0 || from > 31) return value;
     if (!(mask >> from & 1)) complain("line %d: lane %d is read, but not in the mask", line, from);
@@ -153,6 +153,25 @@ inline unsigned ballot(int line, unsigned mask, bool condition) {
     for (int l = 0; l < 32; ++l)
         if (mask >> l & 1) votes |= unsigned(values[l][0]) << l;
     return votes;
+}
+
+// mma.m16n8k16: sums += A B, with A (16, 16) and B (16, 8) of H from all lanes, and the sums among the lanes, as the PTX
+// ISA lays them out.
+template <typename H>
+void multiply_16_8_16(int line, float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    struct Brought {
+        H a[8], b[4];
+    } own;
+    memcpy(own.a, a, sizeof own.a);
+    memcpy(own.b, b, sizeof own.b);
+    auto brought = reinterpret_cast<const Brought(*)[32]>(meet(line, 0xffffffffu, &own, sizeof own));
+    for (int part = 0; part < 4; ++part) {
+        int row = lane() / 4 + part / 2 * 8, column = lane() % 4 * 2 + part % 2;
+        for (int k = 0; k < 16; ++k) {  // who has brought (row, k) and (k, column), and in which place
+            const Brought &of_row = (*brought)[row % 8 * 4 + k % 8 / 2], &of_column = (*brought)[column * 4 + k % 8 / 2];
+            sums[part] += float(of_row.a[k / 8 * 4 + row / 8 * 2 + k % 2]) * float(of_column.b[k / 8 * 2 + k % 2]);
+        }
+    }
 }
 
 // -- running a grid -----------------------------------------------------------------------------------------------

@@ -1,12 +1,10 @@
 """Convolution on a GPU: a product of matrices that are never written down; see `core/kernels/conv.cu`.
 
-A 1 x 1 convolution is a plain product, by cuBLAS. Convolutions in groups, and in float16, take the sum over the points
-of the kernel from `core.ops.cpu.conv_simple`, each point one product by cuBLAS.
+A 1 x 1 convolution is a plain product, by cuBLAS. Convolutions in groups take the sum over the points of the kernel
+from `core.ops.cpu.conv_simple`, each point one product by cuBLAS.
 """
 
 from __future__ import annotations
-
-import numpy as np
 
 from core.backend import Array, array_module
 from core.kernels import launch
@@ -15,7 +13,7 @@ from core.ops.cpu.conv_simple import simple_conv2d_backward, simple_conv2d_forwa
 from core.ops.cpu.frames import Workspace
 from core.ops.gpu.activation import IDENTITY, activate
 from core.ops.gpu.matmul import TILE_THREADS, tiles
-from core.ops.gpu.norm import column_sums
+from core.ops.gpu.norm import column_sums, dtype_of_sums
 from core.ops.gpu.pool import max_pool_backward, max_pool_forward, window_sizes
 from core.ops.windows import Windows
 
@@ -34,7 +32,7 @@ def conv2d_forward(
         array_module(x).matmul(x.reshape(-1, C), weight, out=y.reshape(-1, K))
         if bias is not None:
             activate(IDENTITY, y, bias, y)
-    elif _has_kernel(x, groups):
+    elif groups == 1:
         grid = (tiles(rows), tiles(K))
         launch("conv2d_forward", grid, TILE_THREADS, x=x, weight=weight, bias=bias, y=y, **_sizes(windows))
     else:
@@ -51,7 +49,7 @@ def conv2d_backward(
         if dx is not None:
             xp.matmul(drows, weight.T, out=dx.reshape(-1, C))
         return rows.T @ drows, column_sums(drows)
-    if not _has_kernel(x, groups):
+    if groups > 1:
         dinput, dweight, dbias = simple_conv2d_backward(dy, x, weight, windows, groups)
         if dx is not None:
             dx[...] = dinput
@@ -92,15 +90,11 @@ def _weight_gradient(dy: Array, x: Array, weight: Array, windows: Windows) -> Ar
     points, K = weight.shape
     pixels = dy.size // K
     stretches = max(1, min(WANTED_BLOCKS // (tiles(points) * tiles(K)), -(-pixels // SHORTEST_STRETCH)))
-    parts = array_module(x).empty((stretches, points, K), x.dtype)
+    parts = array_module(x).empty((stretches, points, K), dtype_of_sums(x))
     grid = (tiles(points), tiles(K), stretches)
     launch("conv2d_backward_weight", grid, TILE_THREADS, x=x, dy=dy, dweight=parts, **_sizes(windows))
     total: Array = parts[0] if stretches == 1 else column_sums(parts.reshape(stretches, -1)).reshape(points, K)
     return total
-
-
-def _has_kernel(x: Array, groups: int) -> bool:
-    return groups == 1 and x.dtype != np.float16
 
 
 def _sizes(windows: Windows) -> dict[str, int]:

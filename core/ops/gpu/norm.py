@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from core.backend import Array, array_module
 from core.kernels import THREADS, blocks_for, launch
 
@@ -23,6 +25,11 @@ __all__ = [
 ROWS_OF_A_THREAD = 8  # the fewest worth a block of their own
 MOST_STRETCHES = 512
 WARPS = THREADS // 32  # of a block, where a warp takes a row
+
+
+def dtype_of_sums(x: Array) -> np.dtype[Any]:
+    """In what elements of x are summed up: float32 for float16, which would round away whatever is small."""
+    return np.dtype(np.float32) if x.dtype == np.float16 else x.dtype
 
 
 def column_sums(x: Array) -> Any:
@@ -129,6 +136,6 @@ def _sums(x: Array, y: Array | None = None, center: Array | None = None) -> Any:
         width *= 2
     height = THREADS // width
     stretches = max(1, min(MOST_STRETCHES, -(-M // (height * ROWS_OF_A_THREAD))))
-    total = xp.empty((stretches, C), x.dtype)
+    total = xp.empty((stretches, C), dtype_of_sums(x))
     launch("column_sums_forward", (-(-C // width), stretches), (width, height), x=x, y=y, center=center, total=total)
     return total[0] if stretches == 1 else _sums(total)

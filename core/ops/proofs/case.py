@@ -27,21 +27,26 @@ class Difference(AssertionError):  # noqa: N818 - what it says
 class Draw:
     """Random arrays, the same ones for every device: NumPy draws them, `move` puts them where they are wanted.
 
-    The inputs have the precision of `dtype`; `compute` is the dtype that the operation gets.
+    The inputs have the precision of `dtype`; `compute` is the dtype that the operation gets. What stays float32 beside
+    float16, statistics and biases, is drawn `wide`.
     """
 
     def __init__(self, dtype: str, compute: str, move: Move, seed: int = 0) -> None:
         self._rng = np.random.default_rng(seed)
         self._move = move
         self.dtype, self.compute = np.dtype(dtype), np.dtype(compute)
+        self.wide = np.dtype(np.float32) if dtype == "float16" else self.dtype
 
-    def normal(self, *shape: int) -> Any:
+    def normal(self, *shape: int, wide: bool = False) -> Any:
         """Normally distributed."""
-        return self._move(self._rng.standard_normal(shape).astype(self.dtype).astype(self.compute))
+        return self._given(self._rng.standard_normal(shape), wide)
 
-    def positive(self, *shape: int) -> Any:
+    def positive(self, *shape: int, wide: bool = False) -> Any:
         """From 0.5 to 1.5."""
-        return self._move(self._rng.uniform(0.5, 1.5, shape).astype(self.dtype).astype(self.compute))
+        return self._given(self._rng.uniform(0.5, 1.5, shape), wide)
+
+    def _given(self, values: Array, wide: bool) -> Any:
+        return self._move(values.astype(self.wide) if wide else values.astype(self.dtype).astype(self.compute))
 
     def integers(self, low: int, high: int, *shape: int, dtype: Any = np.int64) -> Any:
         """From low up to but not including high."""

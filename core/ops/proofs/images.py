@@ -49,7 +49,7 @@ def _conv(windows: Windows, K: int, bias: bool = True, groups: int = 1) -> Calla
         KH, KW = windows.kernel
         size = (N, *windows.count(H, W), K)
         x, weight, dy = draw.normal(N, H, W, C), draw.normal(KH * KW * C // groups, K), draw.normal(*size)
-        y, dx, given = draw.output(*size), draw.output(N, H, W, C), draw.normal(K) if bias else None
+        y, dx, given = draw.output(*size), draw.output(N, H, W, C), draw.normal(K, wide=True) if bias else None
         op.conv2d_forward(x, weight, given, windows, groups, y, draw.workspace)
         dweight, dbias = op.conv2d_backward(dy, x, weight, windows, groups, dx, draw.workspace)
         only, _ = op.conv2d_backward(dy, x, weight, windows, groups, None, draw.workspace)
@@ -63,7 +63,7 @@ def _conv_pool(relu: bool) -> Callable[..., Results]:
         windows, K = Windows((3, 3), padding=(1, 1)), 6
         size = (N, H // 2, W // 2, K)
         x, weight, dy = draw.normal(N, H, W, C), draw.normal(9 * C, K), draw.normal(*size)
-        bias = draw.normal(K) if relu else None
+        bias = draw.normal(K, wide=True) if relu else None
         y, dx, inference = draw.output(*size), draw.output(N, H, W, C), draw.output(*size)
         winners = op.conv_relu_pool_forward(x, weight, bias, windows, y, True, draw.workspace)
         op.conv_relu_pool_forward(x, weight, bias, windows, inference, False, draw.workspace)
@@ -78,7 +78,7 @@ def _augment(**settings: Any) -> Callable[..., Results]:
     def run(op: Any, draw: Draw, N: int, H: int, W: int, C: int) -> Results:
         stream = Stream(9)
         stream.seek(2, 7)
-        drawn, y = draw.output(N, op.AUGMENT_DRAWS, dtype=np.uint16), draw.output(N, H, W, C)
+        drawn, y = draw.output(N, op.AUGMENT_DRAWS, dtype=np.uint16), draw.output(N, H, W, C, dtype=np.float32)
         op.draw_uint16(stream.draws(3, N, op.AUGMENT_DRAWS), drawn)
         many = draw.output(N, 37, dtype=np.uint16)
         op.draw_uint16(stream.draws(3, N, 37), many)
@@ -105,26 +105,32 @@ def _two(draw: Draw, *size: int) -> tuple[Any, Any]:
 
 PICTURES = [(0, 7, 6, 3), (1, 5, 4, 1), (40, 7, 9, 3)]
 HALF_TOO = ("float32", "float64", "float16")
+SINGLE = ("float32",)
 PRODUCTS = [(0, 3, 5), (1, 1, 1), (5, 0, 7), (33, 65, 17), (130, 40, 70)]
 
 CASES = [
-    Case("max pool", _max_pool(Windows((2, 2), stride=(2, 2))), SIZES),
-    Case("max pool, overlapping", _max_pool(Windows((3, 2), stride=(2, 1), padding=(1, 1))), SIZES),
-    Case("max pool, gaps", _max_pool(Windows((2, 1), stride=(3, 2))), SIZES),
-    Case("avg pool", _avg_pool(Windows((2, 2), stride=(2, 2))), SIZES),
-    Case("avg pool, overlapping", _avg_pool(Windows((3, 3), stride=(2, 2), padding=(1, 1))), SIZES),
-    Case("conv", _conv(Windows((3, 3), padding=(1, 1)), 6), [*SIZES, (3, 15, 12, 20)]),
-    Case("conv, more channels than a tile", _conv(Windows((3, 3)), 70, bias=False), [(0, 4, 4, 2), (2, 6, 5, 67)]),
-    Case("conv, strides and holes", _conv(Windows((3, 2), (2, 3), (2, 1), (1, 2)), 4), SIZES),
-    Case("conv, points", _conv(Windows((1, 1)), 4), SIZES),
+    Case("max pool", _max_pool(Windows((2, 2), stride=(2, 2))), SIZES, HALF_TOO),
+    Case("max pool, overlapping", _max_pool(Windows((3, 2), stride=(2, 1), padding=(1, 1))), SIZES, HALF_TOO),
+    Case("max pool, gaps", _max_pool(Windows((2, 1), stride=(3, 2))), SIZES, HALF_TOO),
+    Case("avg pool", _avg_pool(Windows((2, 2), stride=(2, 2))), SIZES, HALF_TOO),
+    Case("avg pool, overlapping", _avg_pool(Windows((3, 3), stride=(2, 2), padding=(1, 1))), SIZES, HALF_TOO),
+    Case("conv", _conv(Windows((3, 3), padding=(1, 1)), 6), [*SIZES, (3, 15, 12, 20)], HALF_TOO),
+    Case(
+        "conv, more channels than a tile",
+        _conv(Windows((3, 3)), 70, bias=False),
+        [(0, 4, 4, 2), (2, 6, 5, 67)],
+        HALF_TOO,
+    ),
+    Case("conv, strides and holes", _conv(Windows((3, 2), (2, 3), (2, 1), (1, 2)), 4), SIZES, HALF_TOO),
+    Case("conv, points", _conv(Windows((1, 1)), 4), SIZES, HALF_TOO),
     Case("conv, groups", _conv(Windows((3, 3), padding=(1, 1)), 6, groups=3), [(0, 5, 5, 3), (2, 7, 6, 9)]),
-    Case("conv, relu and pool", _conv_pool(True), SIZES),
-    Case("conv and pool", _conv_pool(False), SIZES),
-    Case("augment", _augment(padding=2, flip=0.5, cutout=3, fill=0.3), PICTURES, HALF_TOO),
-    Case("augment, reflecting", _augment(padding=3, reflect=True, cutout=4), PICTURES),
-    Case("augment, other draws", _augment(padding=1, flip=0.3, cutout=2, shift_at=1, flip_at=0), PICTURES),
-    Case("augment, nothing", _augment(), PICTURES),
+    Case("conv, relu and pool", _conv_pool(True), SIZES, HALF_TOO),
+    Case("conv and pool", _conv_pool(False), SIZES, HALF_TOO),
+    Case("augment", _augment(padding=2, flip=0.5, cutout=3, fill=0.3), PICTURES, SINGLE),
+    Case("augment, reflecting", _augment(padding=3, reflect=True, cutout=4), PICTURES, SINGLE),
+    Case("augment, other draws", _augment(padding=1, flip=0.3, cutout=2, shift_at=1, flip_at=0), PICTURES, SINGLE),
+    Case("augment, nothing", _augment(), PICTURES, SINGLE),
     Case("gemm, naive", _product("gemm_naive"), PRODUCTS),
     Case("gemm, tiled", _product("gemm_tiled"), PRODUCTS),
-    Case("gemm, blocked", _product("gemm_blocked"), PRODUCTS),
+    Case("gemm, blocked", _product("gemm_blocked"), PRODUCTS, HALF_TOO),
 ]

@@ -10,10 +10,11 @@ from core.ops.proofs.case import Case, Draw, Results
 SIZES = [(1, 1), (5, 3), (70, 33), (700, 5), (2, 1000), (600, 40)]
 SEVERAL = SIZES[1:]  # with more than one column: of a single one the results are zero but for rounding
 EMPTY = (0, 5)
+HALF_TOO = ("float32", "float64", "float16")
 
 
 def _columns(op: Any, draw: Draw, M: int, C: int) -> Results:
-    x, y, mean = draw.normal(M, C), draw.normal(M, C), draw.normal(C)
+    x, y, mean = draw.normal(M, C), draw.normal(M, C), draw.normal(C, wide=True)
     return {
         "sums": op.column_sums(x),
         "products": op.column_products(x, y),
@@ -24,14 +25,19 @@ def _columns(op: Any, draw: Draw, M: int, C: int) -> Results:
 
 
 def _batch_norm(op: Any, draw: Draw, M: int, C: int) -> Results:
-    x, dy, weight, bias = draw.normal(M, C), draw.normal(M, C), draw.normal(C), draw.normal(C)
-    mean, inverse, others = draw.normal(C), draw.positive(C), [draw.normal(C) for _ in range(3)]
-    x_hat, y, dx, scaled = (draw.output(M, C) for _ in range(4))
+    x, dy, mean, inverse = draw.normal(M, C), draw.normal(M, C), draw.normal(C, wide=True), draw.positive(C, wide=True)
+    weight, bias, *others = (draw.normal(C, wide=True) for _ in range(5))
+    x_hat, y, dx = (draw.output(M, C) for _ in range(3))
     op.center_columns(x, mean, x_hat)
     op.normalize_forward(x, mean, inverse, weight, bias, x_hat, y)
     op.normalize_backward(dy, x_hat, *others, dx)
-    op.scale_shift(x, weight, bias, scaled)
-    return {"x_hat": x_hat, "y": y, "dx": dx, "scaled": scaled}
+    return {"x_hat": x_hat, "y": y, "dx": dx}
+
+
+def _scale_shift(op: Any, draw: Draw, M: int, C: int) -> Results:
+    y = draw.output(M, C)
+    op.scale_shift(draw.normal(M, C), draw.normal(C), draw.normal(C), y)
+    return {"y": y}
 
 
 def _layer_norm(op: Any, draw: Draw, M: int, C: int) -> Results:
@@ -53,8 +59,9 @@ def _cross_entropy(smoothing: float, temperature: float, weighted: bool) -> Call
 
 
 CASES = [
-    Case("column sums", _columns, [*SIZES, EMPTY]),
-    Case("batch norm", _batch_norm, [*SIZES, EMPTY]),
+    Case("column sums", _columns, [*SIZES, EMPTY], HALF_TOO),
+    Case("batch norm", _batch_norm, [*SIZES, EMPTY], HALF_TOO),
+    Case("scale and shift", _scale_shift, [*SIZES, EMPTY]),
     Case("layer norm", _layer_norm, [*SEVERAL, EMPTY]),
     Case("cross-entropy", _cross_entropy(0.0, 1.0, False), SEVERAL),
     Case("cross-entropy, smoothing and temperature", _cross_entropy(0.1, 2.5, False), SEVERAL),

@@ -101,8 +101,9 @@ def load_audio(path: Path) -> Array:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except (soundfile.SoundFileError, ValueError, MemoryError) as error:
+        why = getattr(error, "error_string", error)  # without the path, which a visitor of the demo need not know
         raise UserError(
-            f"{path.name} is no sound file that can be read: use WAV, AU, FLAC, OGG or MP3 ({error})"
+            f"{path.name} is no sound file that can be read: use WAV, AU, FLAC, OGG or MP3 ({why})"
         ) from None
     mono = checked(sound.mean(axis=1), path.name, rate)
     return np.asarray(librosa.resample(mono, orig_sr=rate, target_sr=RATE))

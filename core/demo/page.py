@@ -35,9 +35,12 @@ def html(text: str, elem_id: str) -> Any:
 
 def upload(label: str) -> Any:
     """A place for a photograph, whose value is the path of a file or None."""
-    return require_gradio().Image(
+    photo = require_gradio().Image(
         label=label, type="filepath", image_mode=None, sources=["upload", "clipboard"], height=300, elem_id="photo"
     )
+    # Gradio would open the file here, and leave the visitor of a damaged one without a word; ours says what is wrong.
+    photo.preprocess = lambda file: file.path if file else None
+    return photo
 
 
 def facts(weights: Path) -> Any:

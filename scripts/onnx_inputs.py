@@ -33,8 +33,9 @@ LONGEST = 40  # steps of a random drawing
 class Input(Protocol):
     """A kind of input; `samples` are whatever its `see` and `feed` take, and have a length and slices."""
 
-    meaning: str
-    """What a user must know to fill the tensors."""
+    @property
+    def meaning(self) -> str:
+        """What a user must know to fill the tensors."""
 
     def tensors(self, trained: Trained[Any]) -> list[Tensor]:
         """The inputs of the graph."""

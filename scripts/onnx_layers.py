@@ -46,9 +46,10 @@ def committee(graph: Graph, layer: layers.Committee, x: Form) -> Value:
     return Value(graph.add("Mean", *(answer.name for answer in answers)))
 
 
-def parallel(graph: Graph, layer: layers.Parallel, x: Form) -> Form:
-    form: Form = graph.layer(layer.network, x)
-    return form
+def network_inside(graph: Graph, layer: layers.Parallel, x: Form) -> Form:
+    """What surrounds a network in training does nothing to its answers."""
+    y: Form = graph.layer(layer.network, x)
+    return y
 
 
 def identity(graph: Graph, layer: Layer, x: Form) -> Form:
@@ -171,8 +172,8 @@ def recurrent(graph: Graph, layer: Recurrent, x: Form) -> States:
         steps = as_steps(graph, x)
         lengths = graph.add("Cast", steps.lengths, to=TensorProto.INT32)
         weights = _of_directions(graph, layer, level)
-        outputs = graph.add_many(type(layer).__name__, steps.name, *weights, lengths, names=["", ""], **settings)
-        x = States(*outputs, steps.lengths)
+        y, last = graph.add_many(type(layer).__name__, steps.name, *weights, lengths, names=["", ""], **settings)
+        x = States(y, last, steps.lengths)
     assert isinstance(x, States)  # there is at least one level
     return x
 
@@ -182,7 +183,8 @@ def _of_directions(graph: Graph, layer: Recurrent, level: int) -> list[str]:
     order, cells = GATES[type(layer)], layer.layers[level]
 
     def rows(weight: Array) -> Array:
-        return weight[order].swapaxes(1, 2).reshape(-1, weight.shape[1])
+        by_gate: Array = weight[order].swapaxes(1, 2)
+        return by_gate.reshape(-1, weight.shape[1])
 
     def biases(cell: Any) -> Array:
         return np.concatenate([bias.data[order].reshape(-1) for bias in (cell.bias_ih, cell.bias_hh)])
@@ -228,7 +230,7 @@ RULES: dict[type[Layer], Rule] = {
     layers.Sequential: sequential,
     layers.Residual: residual,
     layers.Committee: committee,
-    layers.Parallel: parallel,
+    layers.Parallel: network_inside,
     layers.Flatten: flatten,
     layers.Dropout: identity,
     layers.Linear: linear,

@@ -111,7 +111,7 @@ class Difference:
 
     def __str__(self) -> str:
         return (
-            f"probabilities differ by at most {self.probabilities:.1e}, logits by {self.outputs:.1e} "
+            f"probabilities differ by at most {self.probabilities:.1e}, outputs by {self.outputs:.1e} "
             f"({self.outputs / max(1.0, self.largest):.1e} of the largest, {self.largest:.1f}); "
             f"the same answer for {self.same:,} of {self.samples:,}"
         )

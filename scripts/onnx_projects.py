@@ -10,11 +10,17 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
+import cifar.model
 import cifar.trained
+import cnn_mnist100.model
 import cnn_mnist100.trained
+import emnist.model
 import emnist.trained
+import mlp_mnist.model
 import mlp_mnist.trained
+import music_cuda.model
 import music_cuda.trained
+import rnn_doodles.model
 import rnn_doodles.trained
 from cifar.whitening import Whitening
 from cnn_mnist100.model import Halves, TensAndUnits
@@ -52,14 +58,14 @@ PROJECTS = (
         "mlp_mnist",
         Images(_grey("grey images as MNIST or Fashion-MNIST prepare them"), mlp_mnist.trained.prepare, (28, 28)),
         mlp_mnist.trained.read_architecture,
-        mlp_mnist.trained.build,
+        mlp_mnist.model.build,
         mlp_mnist.trained.probabilities,
     ),
     Project(
         "cnn_mnist100",
         Images(_grey("two digits side by side, each as MNIST prepares it"), cnn_mnist100.trained.prepare, (28, 56)),
         cnn_mnist100.trained.read_architecture,
-        cnn_mnist100.trained.build,
+        cnn_mnist100.model.build,
     ),
     Project(
         "rnn_doodles",
@@ -70,19 +76,19 @@ PROJECTS = (
             "drawing, at least 1, behind which nothing is read"
         ),
         rnn_doodles.trained.read_architecture,
-        rnn_doodles.trained.build,
+        rnn_doodles.model.build,
     ),
     Project(
         "music_cuda",
         Features(f"features of 30 seconds of a song, in this order: {', '.join(FEATURES)}", preprocess, len(FEATURES)),
         music_cuda.trained.read_architecture,
-        music_cuda.trained.build,
+        music_cuda.model.build,
     ),
     Project(
         "emnist",
         Images(_grey("characters upright, as EMNIST scales and centres them"), emnist.trained.prepare, (28, 28)),
         emnist.trained.read_architecture,
-        emnist.trained.build,
+        emnist.model.build,
     ),
     Project(
         "cifar",
@@ -91,7 +97,7 @@ PROJECTS = (
             cifar.trained.prepare,
         ),
         cifar.trained.read_architecture,
-        cifar.trained.build,
+        cifar.model.build,
     ),
 )
 

@@ -51,15 +51,14 @@ def make_model(project: Project, trained: Trained[Any]) -> onnx.ModelProto:
 
 
 def as_model(graph: Graph, inputs: list[Any], outputs: list[Any], name: str, about: dict[str, str]) -> onnx.ModelProto:
-    """A model of what the graph computes, checked by ONNX; `about` becomes its metadata, and `doc_string` its page."""
-    page = about.pop("doc_string", "")
-    body = helper.make_graph(graph.nodes, name, inputs, outputs, graph.constants, page)
+    """A model of what the graph computes, checked by ONNX; `about` becomes its metadata, and its page for people."""
+    body = helper.make_graph(graph.nodes, name, inputs, outputs, graph.constants)
     model = helper.make_model(
         body,
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="barenets",
-        doc_string=page,
+        doc_string="\n".join(f"{key.replace('_', ' ')}: {text}" for key, text in about.items()),
     )
     helper.set_model_props(model, about)
     onnx.checker.check_model(model, full_check=True)
@@ -67,7 +66,7 @@ def as_model(graph: Graph, inputs: list[Any], outputs: list[Any], name: str, abo
 
 
 def describe(project: Project, trained: Trained[Any]) -> dict[str, str]:
-    """What the file says of itself: a page for people, and the same in pieces for programs; nothing that is unknown."""
+    """What the file says of itself, by name; nothing that is unknown."""
     report = read_report(trained.weights) or {}
     source = DATA_SETS.get(trained.dataset)
     tensors = ", ".join(_in_words(*tensor) for tensor in project.input.tensors(trained))
@@ -79,15 +78,13 @@ def describe(project: Project, trained: Trained[Any]) -> dict[str, str]:
         "accuracy": _measured(report),
         "input": f"{tensors}: {project.input.meaning}",
         "output": f"{'scores' if _ends_in_scores(trained) else 'logits'} and probabilities (N, {len(trained.classes)})",
+        "classes": json.dumps(trained.classes, ensure_ascii=False),
         "data_licence": report.get("licence") or (source.licence if source else ""),
         "citation": report.get("citation") or (source.citation if source else ""),
         "code_licence": "MIT",
         "weights_sha256": hashlib.sha256(trained.weights.read_bytes()).hexdigest(),
     }
-    known = {name: text for name, text in facts.items() if text}
-    page = "\n".join(f"{name.replace('_', ' ')}: {text}" for name, text in known.items())
-    classes = json.dumps(trained.classes, ensure_ascii=False)
-    return {**known, "classes": classes, "doc_string": f"{page}\nclasses: {classes}"}
+    return {name: text for name, text in facts.items() if text}
 
 
 @dataclass(frozen=True)

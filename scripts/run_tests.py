@@ -18,14 +18,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts import environment
 
+EXTRAS = ("audio", "browser", "demo", "export", "search", "tensorboard")  # without one of them its tests are skipped
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--here", action="store_true", help="use the running Python, even if it is no environment")
-    extras = ("demo", "browser", "search", "tensorboard", "export")
-    parser.add_argument("--with", action="append", default=[], choices=extras, dest="extras", help="install this too")
+    parser.add_argument("--with", action="append", default=[], choices=EXTRAS, dest="extras", help="install this too")
     own, for_pytest = parser.parse_known_args()
     python = environment.prepare(extras=["test", *own.extras], here=own.here).python
     return environment.run([python, "-m", "pytest", *for_pytest])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -290,6 +291,13 @@ def test_run_tests_passes_everything_else_on_to_pytest(monkeypatch, tmp_path):
         "here": False,
         "command": [Path("python"), "-m", "pytest", "tests/test_cli.py", "-k", "one or two", "-v"],
     }
+
+
+def test_the_landing_check_leaves_out_no_extra_that_tests_need():
+    block = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[project.optional-dependencies]")[1]
+    extras = set(re.findall(r"^([\w-]+) = \[", block.split("[tool.")[0], re.MULTILINE))
+    assert set(run_tests.EXTRAS) == extras - {"test", "torch", "record", "gpu-cuda12", "gpu-cuda13"}
+    assert set(re.findall(r"--with (\w+)", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))) == set(run_tests.EXTRAS)
 
 
 @pytest.mark.parametrize(("code", "result"), [("3", 3), ("-signal.SIGTERM", 143)])

@@ -62,7 +62,7 @@ def measure(case: Any, contender: str) -> dict[str, float]:
     """Make a few steps of one contender; returns megabytes."""
     from core.random import Stream
     from core.workers import workers
-    from scripts import bench_models
+    from scripts import bench_case
 
     workers()  # the threads are no part of a step
     batch = case.batch(case.training_batch)
@@ -78,7 +78,7 @@ def measure(case: Any, contender: str) -> dict[str, float]:
     for _ in range(STEPS):
         step()
     growth = (memory(PEAK) - before) / 1e6
-    if contender != bench_models.OURS:
+    if contender != bench_case.OURS:
         return {"growth": growth}
     return {"growth": growth, "beyond": growth - (weights + activations) / 1e6}
 

@@ -1,4 +1,4 @@
-"""The networks that `benchmark.py` times: ours, and the same in PyTorch in each configuration worth a try.
+"""The networks that `benchmark.py` times, and batches for them.
 
 To add a network, write its `Case` into `CASES`. All contenders start from the same weights; where nothing is drawn at
 random, the losses of their first steps must agree before anything is timed.
@@ -6,112 +6,25 @@ random, the losses of their first steps must agree before anything is timed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 
+import cifar.model
+import cifar.settings
 import cnn_mnist100.model
 import emnist.model
 import mlp_mnist.model
+import music_cuda.model
 import rnn_doodles.model
-from core import optim
-from core.backend import Array
 from core.data.prepared import load_prepared
-from core.layers import ConvReLUPool, Flatten, Layer, Linear, Parallel, ReLU, Sequences, Sequential
-from core.losses import softmax_cross_entropy
-from core.predict import predict
+from core.layers import ConvReLUPool, Flatten, Linear, ReLU, Sequences, Sequential
 from core.random import Stream
 from mlp_mnist.settings import PRESETS
-from scripts.bench_torch import AT_ONCE, Rival
-
-Action = Callable[[], Any]
-Batch: TypeAlias = tuple[Array | Sequences, Array]
-OURS = "ours"
-LEARNING_RATE = 1e-3
-# While timed, the networks see one batch thousands of times; with a real learning rate they would come to know it by
-# heart, and their gradients would vanish, which no training does.
-TIMED_LEARNING_RATE = 1e-7
-
-OPTIMIZERS: dict[str, tuple[Callable[..., optim.Optimizer], Callable[..., torch.optim.Optimizer]]] = {
-    "adam": (optim.Adam, torch.optim.Adam),
-    "sgd": (partial(optim.SGD, momentum=0.9), partial(torch.optim.SGD, momentum=0.9)),
-}
-DENSE = (Rival("default Adam"), Rival("fused Adam", fused=True))
-IMAGES = (Rival("default"), Rival("channels last, fused", fused=True, channels_last=True))
-
-
-@dataclass(frozen=True)
-class Case:
-    """One network: how to build it, batches for it, and the batch sizes to time."""
-
-    name: str
-    what: str
-    build: Callable[[Stream], Layer]
-    batch: Callable[[int], Batch]  # inputs and labels of so many rows
-    training_batch: int
-    rivals: tuple[Rival, ...] = DENSE
-    inference_batches: tuple[int, ...] = (256, 1)
-    optimizer: str = "adam"
-    weight_decay: float = 0.0
-    parallel: bool = False  # whether the workers share the batch (core.layers.Parallel) instead of the layers' products
-    random: bool = False  # whether training draws, as dropout does, so that losses differ from one to the next
-
-    def training(self, rows: int, lr: float = TIMED_LEARNING_RATE) -> Mapping[str, Action]:
-        """One training step for each contender; each action returns the loss."""
-        return {name: build() for name, build in self.contenders(self.batch(rows), lr).items()}
-
-    def contenders(self, batch: Batch, lr: float = TIMED_LEARNING_RATE) -> Mapping[str, Callable[[], Action]]:
-        """For each contender, what builds its network and returns its training step on this batch."""
-        theirs = partial(OPTIMIZERS[self.optimizer][1], lr=lr, weight_decay=self.weight_decay)
-        builders: dict[str, Callable[[], Action]] = {OURS: lambda: self._our_step(*batch, lr)}
-        for rival in self.rivals:
-            builders[_label(rival)] = partial(self._their_step, rival, theirs, batch)
-        return builders
-
-    def _their_step(self, rival: Rival, optimizer: Callable[..., torch.optim.Optimizer], batch: Batch) -> Action:
-        return rival.training_step(self.build(Stream(0)), optimizer, *batch)
-
-    def inference(self, rows: int) -> Mapping[str, Action]:
-        """The outputs of each contender for so many rows."""
-        x, _ = self.batch(rows)
-        network = self.build(Stream(0))
-        ours: Layer = Parallel(network) if self.parallel else network
-        actions: dict[str, Action] = {OURS: lambda: predict(ours, x, AT_ONCE) if len(x) > AT_ONCE else ours.forward(x)}
-        layouts = {(rival.channels_last, rival.padded): rival for rival in reversed(self.rivals)}
-        for rival in layouts.values():
-            actions[_label(rival) if len(layouts) > 1 else "PyTorch"] = rival.inference(network, x)
-        return actions
-
-    def agreeing(self, actions: Mapping[str, Action]) -> Mapping[str, Action]:
-        """Those of the actions that must have the same results."""
-        others = [_label(rival) for rival in self.rivals if not rival.agrees]
-        return {name: action for name, action in actions.items() if not name.startswith(tuple(others))}
-
-    def _our_step(self, x: Array | Sequences, labels: Array, lr: float) -> Action:
-        stream = Stream(0)
-        network = self.build(stream)
-        model: Layer = Parallel(network) if self.parallel else network
-        model.skip_input_grad()
-        optimizer = OPTIMIZERS[self.optimizer][0](model.parameters(), weight_decay=self.weight_decay)
-
-        def step() -> Any:
-            stream.seek(0, optimizer.steps)
-            loss, dlogits = softmax_cross_entropy(model.forward(x, train=True), labels)
-            model.backward(dlogits)
-            optimizer.step(lr)
-            return loss
-
-        return step
-
-
-def _label(rival: Rival) -> str:
-    return f"PyTorch, {rival.name}"
-
+from scripts.bench_case import IMAGES, Batch, Case
+from scripts.bench_torch import Rival
 
 # -- batches ----------------------------------------------------------------------------------------------------------
 
@@ -179,7 +92,9 @@ DOODLES = Case(
     batch=equal_sequences,
     training_batch=256,
     rivals=(Rival("default Adam", padded=True), Rival("fused Adam", fused=True, padded=True)),  # nothing is padded
+    traces=False,
 )
+RESNET = replace(cifar.settings.PRESETS["resnet"].architecture(), dropout=0.0)
 CASES = (
     MLP_MNIST,
     replace(
@@ -219,6 +134,17 @@ CASES = (
         optimizer="sgd",
         parallel=True,
     ),
+    Case(
+        name="cifar_resnet",
+        what="residual network 32-64-128-256 with BatchNorm, 32 x 32 pixels in colour, SGD with Nesterov momentum",
+        build=lambda stream: cifar.model.build(RESNET, stream=stream),
+        batch=noise(32, 32, 3, classes=10),
+        training_batch=128,
+        rivals=IMAGES,
+        optimizer="nesterov",
+        weight_decay=5e-4,
+        parallel=True,
+    ),
     DOODLES,
     replace(
         DOODLES,
@@ -226,5 +152,14 @@ CASES = (
         what="the same on drawings, 6 to 250 steps each",
         batch=drawings,
         rivals=(Rival("packed", fused=True), Rival("padded", fused=True, padded=True, agrees=False)),
+    ),
+    Case(
+        name="music_cuda",
+        what="MLP 57-32-16-10, gradient descent",
+        build=lambda stream: music_cuda.model.build(music_cuda.model.Architecture(), stream=stream),
+        batch=noise(57, classes=10),
+        training_batch=1,
+        rivals=(Rival("SGD"), Rival("fused SGD", fused=True)),
+        optimizer="plain",
     ),
 )

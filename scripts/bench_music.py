@@ -6,8 +6,8 @@
     python scripts/bench_music.py --gpu      # on a GPU: fused, naive and layers as well, and PyTorch with a CUDA graph
 
 Speed-up = a rival's median time / ours. Before anything is timed, the losses of an epoch must agree. The figures go to
-scripts/results/music_cuda.json (music_cuda_gpu.json), unless other processes were busy. Everybody has one thread: a
-song is too little work to share.
+scripts/results/music_cuda_epoch.json (music_cuda_gpu.json), unless other processes were busy. Everybody has one thread:
+a song is too little work to share.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def main() -> int:
             "threads": 1,
             "versions": {"Python": platform.python_version(), "NumPy": np.__version__, "PyTorch": torch.__version__},
         }
-        benchmark.save("music_cuda_gpu" if arguments.gpu else "music_cuda", {**setting, "measurements": rows})
+        benchmark.save("music_cuda_gpu" if arguments.gpu else "music_cuda_epoch", {**setting, "measurements": rows})
     return 0
 
 

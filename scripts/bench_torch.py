@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,6 +35,8 @@ class Rival:
     """Sequences as (N, T, D) with zeros behind their ends, which it reads like all the rest, instead of packed."""
     agrees: bool = True
     """Whether its results must be ours; they are not where it reads zeros behind the ends of sequences."""
+    engine: Literal["eager", "frozen", "compiled"] = "eager"
+    """Operation by operation; traced and frozen by torch.jit, for inference; or compiled by torch.compile."""
 
     def inputs(self, x: Array | Sequences) -> Tensor | PackedSequence:
         """A batch as this way wants it; images become (N, C, H, W), in either order in memory."""
@@ -47,17 +51,17 @@ class Rival:
 
     def rebuild(self, network: layers.Layer) -> nn.Sequential:
         """The same network in PyTorch, with a copy of its weights."""
-        theirs = nn.Sequential(*(module for _, layer in network.children() for module in _same(layer)))
+        theirs = nn.Sequential(*_same_inside(network))
         return theirs.to(memory_format=torch.channels_last) if self.channels_last else theirs  # type: ignore[call-overload]
 
     def training_step(
         self, network: layers.Layer, optimizer: Callable[..., torch.optim.Optimizer], x: Any, labels: Array
     ) -> Action:
         """One step on a batch, as PyTorch's own examples write it; the action returns the loss."""
-        model, inputs, targets = self.rebuild(network), self.inputs(x), torch.from_numpy(labels)
-        theirs = optimizer(model.parameters(), fused=self.fused)
+        module, inputs, targets = self.rebuild(network).train(), self.inputs(x), torch.from_numpy(labels)
+        theirs = optimizer(module.parameters(), fused=self.fused)
         loss_function = nn.CrossEntropyLoss()
-        model.train()
+        model = torch.compile(module) if self.engine == "compiled" else module
 
         def step() -> Any:
             theirs.zero_grad(set_to_none=True)
@@ -70,14 +74,33 @@ class Rival:
 
     def inference(self, network: layers.Layer, x: Any) -> Action:
         """The logits of all rows; the action returns them."""
-        model = self.rebuild(network).eval()
         parts = [self.inputs(x[start : start + AT_ONCE]) for start in range(0, len(x), AT_ONCE)]
+        model = self._fast(self.rebuild(network).eval(), parts[0])
 
         def forward() -> Any:
             with torch.inference_mode():
                 return torch.cat([model(part) for part in parts]) if len(parts) > 1 else model(parts[0])
 
         return forward
+
+    def _fast(self, module: nn.Module, example: Any) -> Callable[..., Any]:
+        """The module as this way runs it."""
+        if self.engine == "compiled":
+            return torch.compile(module)  # type: ignore[no-any-return]
+        if self.engine == "frozen":
+            with warnings.catch_warnings(), torch.no_grad():
+                warnings.simplefilter("ignore", DeprecationWarning)  # old, but for small batches its fastest way
+                return torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(module, example)))  # type: ignore[no-any-return]
+        return module
+
+
+def can_compile() -> bool:
+    """Whether torch.compile finds the C++ compiler that it needs."""
+    return any(shutil.which(name) for name in ("g++", "clang++"))
+
+
+def _same_inside(network: layers.Layer) -> Iterator[nn.Module]:
+    return (module for _, layer in network.children() for module in _same(layer))
 
 
 def _same(layer: layers.Layer) -> Iterator[nn.Module]:
@@ -94,6 +117,17 @@ def _same(layer: layers.Layer) -> Iterator[nn.Module]:
             yield nn.ReLU()
             if not layer.pool.is_point:
                 yield nn.MaxPool2d(layer.pool.kernel, layer.pool.stride)
+        elif isinstance(layer, layers.ConvPool):
+            yield nn.MaxPool2d(2)
+    elif isinstance(layer, layers.Sequential):
+        yield from _same_inside(layer)
+    elif isinstance(layer, layers.Residual):
+        yield Shortcut(nn.Sequential(*_same(layer.body)))
+    elif isinstance(layer, layers.BatchNorm):  # of images
+        made = nn.BatchNorm2d(layer.size, layer.eps, layer.momentum)
+        yield _filled(made, **layer.state_dict(), num_batches_tracked=np.array(0))
+    elif isinstance(layer, layers.LeakyReLU):
+        yield nn.LeakyReLU(layer.slope)
     elif type(layer) in RECURRENT:
         yield _recurrent(layer)
     elif isinstance(layer, layers.Dropout):
@@ -146,6 +180,25 @@ class LastState(nn.Module):
         return torch.cat(list(states[-self.directions :]), dim=1)
 
 
+class Shortcut(nn.Module):
+    """The input added to what the body makes of it."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(x)
+        return y + x
+
+
+class MeanOfPixels(nn.Module):
+    """(N, C, H, W) -> (N, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3))
+
+
 class FlattenChannelsLast(nn.Module):
     """(N, C, H, W) -> (N, H * W * C), the order of our rows; without a copy where memory is channels last."""
 
@@ -156,6 +209,7 @@ class FlattenChannelsLast(nn.Module):
 SIMPLE: dict[type[layers.Layer], Callable[[], nn.Module]] = {
     layers.ReLU: nn.ReLU,
     layers.Flatten: FlattenChannelsLast,
+    layers.GlobalAvgPool: MeanOfPixels,
     layers.LastState: nn.Identity,  # `_recurrent` takes it already
 }
 

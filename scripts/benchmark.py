@@ -2,14 +2,18 @@
 """Time our networks against PyTorch, side by side in one process, and print how many times faster ours are.
 
     pip install -e ".[torch]" -c constraints.txt
-    python scripts/benchmark.py                      # every network, about a minute each
-    python scripts/benchmark.py mlp_mnist --rounds 60
+    python scripts/benchmark.py                      # every network: training step, inference, making of batches
+    python scripts/benchmark.py mlp_mnist --rounds 60 --passes training
+    python scripts/benchmark.py --table              # what has been measured so far, beside what we aim at
+    python scripts/benchmark.py --profile cifar_cnn  # where our step spends its time
+    python scripts/benchmark.py --scaling            # how cost grows with batch, width and length
 
 Speed-up = PyTorch's median time / ours, so above 1 ours is faster; it is given for every PyTorch configuration, and the
-smallest counts. All contenders use the same number of threads on the same cores and take turns. Before timing, the
-losses of the first training steps and the outputs must agree. Each network's figures go to scripts/results/NAME.json,
-unless the machine was busy with something else: on a crowded machine PyTorch's threads wait for each other, and a
-ratio says little.
+smallest counts. PyTorch runs eagerly in each layout of memory that suits, frozen by torch.jit (inference) and, where
+there is a C++ compiler, compiled by torch.compile. All contenders use the same number of threads on the same cores and
+take turns. Before timing, the losses of the first training steps and the outputs must agree. Each network's figures go
+to scripts/results/NAME.json, unless the machine was busy with something else: on a crowded machine PyTorch's threads
+wait for each other, and a ratio says little.
 """
 
 import argparse
@@ -17,6 +21,7 @@ import dataclasses
 import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
@@ -24,79 +29,102 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scripts import environment, machine
+from scripts import bench_table, environment, machine
+from scripts.bench_table import RESULTS
 from scripts.environment import ROOT
 
-RESULTS = ROOT / "scripts" / "results"
 AGREEMENT = 1e-3  # relative, over the first steps in float32
 STEPS_COMPARED = 5
+PASSES = ("training", "inference", "loading")
+SONG_BY_SONG = "music_cuda_epoch"  # measured by bench_music.py, in a process of its own with one thread
 
 
 def main() -> int:
     arguments = _arguments()
+    if arguments.table:
+        print(bench_table.table())
+        return 0
     _pin(arguments.threads)
     try:
-        import numpy as np
         import torch
 
-        from core.errors import UserError
         from core.workers import set_threads
-        from scripts import bench_models
+        from scripts import bench_models, bench_profile, bench_scaling
     except ImportError as error:
         print(f'error: {error.name} is missing: pip install -e ".[torch]" -c constraints.txt', file=sys.stderr)
         return 2
     cases = {case.name: case for case in bench_models.CASES}
-    unknown = sorted(set(arguments.names) - set(cases))
+    unknown = sorted(set(arguments.names) - {*cases, SONG_BY_SONG})
     if unknown:
         print(f"error: no network is called {', '.join(unknown)}; there are {', '.join(cases)}", file=sys.stderr)
         return 2
     set_threads(arguments.threads)
     torch.set_num_threads(arguments.threads)
-    setting = {
-        "commit": machine.commit(ROOT),
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "processor": machine.processor(),
-        "threads": arguments.threads,
-        "versions": {"Python": platform.python_version(), "NumPy": np.__version__, "PyTorch": torch.__version__},
-    }
+    setting = describe(arguments.threads)
     print("  ".join(f"{name} {version}" for name, version in setting["versions"].items()), end="  ")
     print(f"{setting['processor']}, {arguments.threads} threads each")
-    for name in arguments.names or cases:
-        print(f"\n{cases[name].what}")
-        try:
-            rows = list(_measure(cases[name], arguments))
-        except UserError as error:  # data that are not prepared
-            print(f"  left out: {error}")
-            continue
-        assert torch.get_num_threads() == arguments.threads  # limiting our BLAS threads must not limit PyTorch's
-        if not arguments.no_save:
-            save(name, {"network": cases[name].what, **setting, "measurements": rows})
+    if arguments.scaling:
+        bench_scaling.print_scaling()
+        return 0
+    if arguments.profile:
+        ceilings = bench_profile.measure_ceilings()
+        for name in arguments.names or cases:
+            bench_profile.print_profile(cases[name], ceilings)
+        return 0
+    for name in arguments.names or [*cases, SONG_BY_SONG]:
+        if name == SONG_BY_SONG:
+            _song_by_song(arguments)
+        else:
+            _measure(cases[name], arguments, setting)
+    print(f"\n{bench_table.table()}")
     return 0
 
 
-def _measure(case: Any, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Time each kind of pass of one network; print its table and yield it for the result file."""
-    from scripts import bench_models, bench_timing
+def describe(threads: int) -> dict[str, Any]:
+    """What a result file says of the machine and the software."""
+    import numpy as np
+    import torch
 
-    kinds = [("training step", case.training, case.training_batch)]
-    kinds += [("inference", case.inference, batch) for batch in case.inference_batches]
-    for kind, build, batch in kinds:
-        actions = build(batch)
-        if kind == "inference":
-            _check_agreement(case.agreeing(actions), calls=1)
-        elif not case.random:
-            _check_agreement(case.agreeing(case.training(batch, bench_models.LEARNING_RATE)), STEPS_COMPARED)
+    return {
+        "commit": machine.commit(ROOT),
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "processor": machine.processor(),
+        "threads": threads,
+        "versions": {"Python": platform.python_version(), "NumPy": np.__version__, "PyTorch": torch.__version__},
+    }
+
+
+def _measure(case: Any, arguments: argparse.Namespace, setting: Mapping[str, Any]) -> None:
+    """Time the passes of one network and write its result file."""
+    import torch
+
+    from core.errors import UserError
+
+    print(f"\n{case.what}")
+    try:
+        rows = list(_rows(case if arguments.no_compile else case.with_all_engines(), arguments))
+    except UserError as error:  # data that are not prepared
+        print(f"  left out: {error}")
+        return
+    assert torch.get_num_threads() == arguments.threads  # limiting our BLAS threads must not limit PyTorch's
+    if not arguments.no_save:
+        save(case.name, {"network": case.what, **setting, "measurements": rows})
+
+
+def _rows(case: Any, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Time each kind of pass of one network; print its table and yield it for the result file."""
+    from scripts import bench_case, bench_data, bench_timing
+
+    for kind, batch, actions in _passes(case, arguments.passes, bench_data, bench_case.LEARNING_RATE):
         result = bench_timing.compare(actions, arguments.rounds, arguments.seconds)
-        ours = result.timings[bench_models.OURS].median
+        ours = result.timings[bench_case.OURS].median
         speedups = {name: timing.median / ours for name, timing in result.timings.items()}
-        del speedups[bench_models.OURS]
+        del speedups[bench_case.OURS]
         noise = f"{result.quiet} of {result.rounds} rounds quiet" + ("" if result.only_quiet else ": medians over all")
         print(f"  {kind}, batch {batch}  ({noise})")
         for name, timing in result.timings.items():
             speedup = f"   speed-up {speedups[name]:.2f}" if name in speedups else ""
-            print(f"    {name:24} {timing.median:9.3f} ms, {timing.cores:.1f} cores busy{speedup}")
-        if len(speedups) > 1:
-            print(f"    {'over the fastest PyTorch':56}speed-up {min(speedups.values()):.2f}")
+            print(f"    {name:36} {timing.median:9.3f} ms, {timing.cores:.1f} cores busy{speedup}", flush=True)
         yield {
             "pass": kind,
             "batch": batch,
@@ -107,6 +135,33 @@ def _measure(case: Any, arguments: argparse.Namespace) -> Iterator[dict[str, Any
             "quiet_rounds": result.quiet,
             "medians_over_quiet_rounds": result.only_quiet,
         }
+
+
+def _passes(
+    case: Any, wanted: Any, bench_data: Any, learning_rate: float
+) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+    """(kind, batch, contenders) of each wanted pass, once they have been seen to agree."""
+    if "training" in wanted:
+        batch = case.training_batch
+        if not case.random:
+            _check_agreement(case.agreeing(case.training(batch, learning_rate)), STEPS_COMPARED)
+        yield "training step", batch, case.training(batch)
+    for batch in case.inference_batches if "inference" in wanted else ():
+        actions = case.inference(batch)
+        _check_agreement(case.agreeing(actions), calls=1)
+        yield "inference", batch, actions
+    if "loading" in wanted and case.name in bench_data.LOADINGS:
+        loading = bench_data.LOADINGS[case.name]
+        with bench_data.contenders(loading) as actions:
+            yield f"making {bench_data.BATCHES} batches ({loading.what})", loading.batch, actions
+
+
+def _song_by_song(arguments: argparse.Namespace) -> None:
+    """What bench_music.py measures."""
+    options = ["--rounds", str(arguments.rounds), "--seconds", str(arguments.seconds)]
+    options += ["--no-save"] if arguments.no_save else []
+    print("\nMLP 57-32-16-10, gradient descent song by song, one thread each", flush=True)
+    subprocess.run([sys.executable, str(ROOT / "scripts" / "bench_music.py"), *options], check=True)
 
 
 def _check_agreement(actions: Mapping[str, Any], calls: int) -> None:
@@ -145,7 +200,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=40, help="turns of each contender (40)")
     parser.add_argument("--seconds", type=float, default=60.0, help="limit for one table, at least three rounds (60)")
     parser.add_argument("--threads", type=int, default=min(2, machine.usable_cores()), help="for each contender (2)")
+    parser.add_argument("--passes", nargs="+", choices=PASSES, default=PASSES, help="what to time (all)")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile and torch.jit out")
     parser.add_argument("--no-save", action="store_true", help="print only")
+    parser.add_argument("--table", action="store_true", help="time nothing: print the table of the result files")
+    parser.add_argument("--profile", action="store_true", help="where our training step spends its time")
+    parser.add_argument("--scaling", action="store_true", help="how our cost grows with batch, width and length")
     arguments = parser.parse_args()
     if not 1 <= arguments.threads <= machine.usable_cores():
         parser.error(f"--threads takes 1 to {machine.usable_cores()} here, got {arguments.threads}")

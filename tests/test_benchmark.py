@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.layers import Sequences
+from core.data.augment import Affine, Compose, Cutout, Elastic, RandomCrop
+from core.data.normalize import Normalize
+from core.layers import GRU, Conv2d, Linear, Sequences
 from core.random import Stream
-from scripts import bench_timing, benchmark
+from scripts import bench_table, bench_timing, benchmark
 from scripts.bench_timing import Round, Turn
 
 
@@ -69,18 +71,18 @@ def test_a_disturbed_measurement_is_not_written(tmp_path, monkeypatch, capsys):
 
 def test_the_same_networks_are_compared():
     pytest.importorskip("torch")
-    from scripts import bench_models
+    from scripts import bench_case, bench_models
 
     for case in bench_models.CASES:
         if case.batch is bench_models.drawings:
             case = replace(case, batch=ragged)
-        training = case.training(4, bench_models.LEARNING_RATE)
+        training = case.training(4, bench_case.LEARNING_RATE)
         assert len(training) >= 3  # ours, and PyTorch's default and fused optimizers
         assert len(case.agreeing(training)) >= 2
         if not case.random:
             benchmark._check_agreement(case.agreeing(training), calls=2)
         benchmark._check_agreement(case.agreeing(case.inference(4)), calls=1)
-        first, *_, last = (float(training[bench_models.OURS]()) for _ in range(6))
+        first, *_, last = (float(training[bench_case.OURS]()) for _ in range(6))
         assert np.isfinite(last)
         assert last < first  # it trains
 
@@ -94,10 +96,10 @@ def ragged(rows):
 
 def test_what_reads_padding_need_not_agree():
     pytest.importorskip("torch")
-    from scripts import bench_models
+    from scripts import bench_case, bench_models
 
     case = replace({case.name: case for case in bench_models.CASES}["rnn_doodles_ragged"], batch=ragged)
-    assert list(case.agreeing(case.training(4))) == [bench_models.OURS, "PyTorch, packed"]
+    assert list(case.agreeing(case.training(4))) == [bench_case.OURS, "PyTorch, packed"]
     assert len(case.training(4)) == 3
 
 
@@ -130,3 +132,74 @@ def test_memory_of_a_step():
     wrong = subprocess.run([sys.executable, bench_memory.__file__, "nothing"], capture_output=True, text=True)
     assert wrong.returncode == 2
     assert "no network is called nothing" in wrong.stderr
+
+
+def test_the_table_tells_eager_from_compiled(tmp_path):
+    row = {
+        "pass": "training step",
+        "batch": 128,
+        "speedups": {"ours, vectors": 0.1, "PyTorch, default": 1.5, "PyTorch, fused": 1.25, "PyTorch, compiled": 1.1},
+        "milliseconds": {"ours": {"median": 2.0}},
+        "medians_over_quiet_rounds": True,
+    }
+    about = {"date": "2026-11-21", "commit": "abc", "measurements": [row]}
+    (tmp_path / "mlp_mnist.json").write_text(json.dumps(about))
+    line = bench_table.table(tmp_path).splitlines()[-1]
+    assert line == (
+        "| mlp_mnist | training step | 128 | 2 | 1.25 (fused) | 1.10 (compiled) | 1, 1.3 | 2026-11-21 abc |"
+    )
+
+
+def test_a_profile_accounts_for_the_whole_step(capsys):
+    pytest.importorskip("torch")
+    from scripts import bench_models, bench_profile
+
+    case = replace(bench_models.MLP_MNIST, training_batch=256)
+    bench_profile.print_profile(case, bench_profile.Ceilings(flops=1e12, bytes=1e10))
+    lines = capsys.readouterr().out.splitlines()
+    shares = [float(cell[:-1]) for line in lines[3:] for cell in line.split() if cell.endswith("%")]
+    assert any(" forward " in line and " 0.10 " in line for line in lines)  # 2 * 256 * 784 * 256 operations
+    assert sum(shares) >= 100
+
+
+def test_operations_of_a_layer():
+    pytest.importorskip("torch")
+    from scripts import bench_profile
+
+    rng = np.random.default_rng(0)
+    assert bench_profile.flops_of(Linear(3, 5, rng=rng), np.zeros((7, 3))) == 2 * 7 * 3 * 5
+    conv = Conv2d(4, 8, 3, rng=rng, padding=1, groups=2)
+    assert bench_profile.flops_of(conv, np.zeros((2, 6, 6, 4))) == 2 * 2 * 36 * 9 * 2 * 8
+    gru = GRU(3, 5, rng=rng, bidirectional=True)
+    assert bench_profile.flops_of(gru, np.zeros((2, 4, 3))) == 2 * 8 * 2 * 3 * (3 * 5 + 5 * 5)
+
+
+def test_exponents_of_growth(capsys, monkeypatch):
+    pytest.importorskip("torch")
+    from scripts import bench_scaling
+
+    assert bench_scaling.exponent([1, 2, 4], [3, 12, 48]) == pytest.approx(2)
+    monkeypatch.setattr(bench_scaling, "SHORTEST", 0)
+    families = bench_scaling.FAMILIES
+    small = [replace(one, batches=(1, 2, 3), widths=(8, 16), lengths=one.lengths[:1]) for one in families]
+    bench_scaling.print_scaling(small)
+    assert capsys.readouterr().out.count("exponent") == 2 * len(small)
+
+
+def test_everybody_makes_the_same_batches():
+    """Draws differ, but the distortions have the same strength: batches agree in their statistics."""
+    torch = pytest.importorskip("torch")
+    from scripts import bench_torch_data
+
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    images = np.zeros((400, 28, 28, 1), np.uint8)
+    images[:, 8:20, 10:18] = rng.integers(100, 255, (400, 12, 8, 1))
+    transforms = [Affine(rotate=20, scale=0.2, shear=10, shift=2), Elastic(alpha=30, sigma=4), Cutout(6), RandomCrop(2)]
+    normalize = Normalize([0.1], [0.3])
+    theirs, _ = bench_torch_data.TorchBatches(images, np.zeros(400), transforms, normalize)[np.arange(400)]
+    ours = normalize(Compose(transforms)((images / np.float32(255)).astype(np.float32), rng))
+    assert theirs.shape == (400, 1, 28, 28)
+    mean, spread = ours[..., 0].mean(axis=0), ours[..., 0].std(axis=0)
+    np.testing.assert_allclose(theirs[:, 0].mean(axis=0), mean, atol=0.2)
+    np.testing.assert_allclose(theirs[:, 0].std(axis=0), spread, atol=0.3)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +35,28 @@ def html(text: str, elem_id: str) -> Any:
 
 
 def upload(label: str) -> Any:
-    """A place for a photograph, whose value is the path of a file or None."""
+    """A place for a photograph, whose value is the path of an uploaded file or None."""
     photo = require_gradio().Image(
         label=label, type="filepath", image_mode=None, sources=["upload", "clipboard"], height=300, elem_id="photo"
     )
-    # Gradio would open the file here, and leave the visitor of a damaged one without a word; ours says what is wrong.
-    photo.preprocess = lambda file: file.path if file else None
+    # Gradio's own way (6.31) opens any picture of this machine whose path a program sends, and leaves the visitor of a
+    # damaged one without a word.
+    photo.preprocess = partial(uploaded, Path(photo.GRADIO_CACHE))
     return photo
 
 
-def facts(weights: Path) -> Any:
-    """What was measured of these weights, and the name of their run."""
-    return html(cards.model_facts(read_report(weights), {"Run": weights.parent.name}), "facts")
+def uploaded(folder: Path, file: Any) -> str | None:
+    """The path of a file that was uploaded to `folder`, None for none; gradio.Error for a file from elsewhere."""
+    if file is None:
+        return None
+    if not (file.path and Path(file.path).resolve().is_relative_to(folder.resolve())):
+        raise require_gradio().Error("this file was not uploaded here", print_exception=False)
+    return str(file.path)
+
+
+def facts(weights: Path, samples: str = "images") -> Any:
+    """What was measured of these weights, on what kind of samples, and the name of their run."""
+    return html(cards.model_facts(read_report(weights), {"Run": weights.parent.name}, samples), "facts")
 
 
 def read_report(weights: Path) -> dict[str, Any] | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from core.backend import Array, array_module
 
 
@@ -20,6 +22,7 @@ class Parameter:
     """
 
     flat: FlatParameters | None = None  # the buffers that hold this parameter, once it is packed
+    half: Array | None = None  # its data rounded to float16, in mixed precision
 
     def __init__(self, data: Array, decay: bool = True) -> None:
         self.data = data
@@ -34,6 +37,10 @@ class Parameter:
             self._grad.fill(0)
             self._is_zero = False
         return self._grad
+
+    def like(self, x: Array) -> Array:
+        """The data in the precision of `x`: rounded where x is float16 and they are kept so, too."""
+        return self.data if self.half is None or x.dtype != self.half.dtype else self.half
 
     def accumulate(self, operation: Callable[..., Any], *operands: Array | None) -> None:
         """Add to the gradient what `operation(*operands, out=...)` writes."""
@@ -98,6 +105,18 @@ class FlatParameters:
         for parameter, part in _places(self.parameters):
             parameter.move_data(self.data[part].reshape(parameter.data.shape))
             parameter.flat = self
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether no backward has added to any gradient since the last step."""
+        return all(parameter._is_zero for parameter in self.parameters)
+
+    def keep_half(self) -> Array:
+        """Let each parameter have a float16 copy of its data; returns the buffer (size,) of all, for others to fill."""
+        half: Array = array_module(self.data).empty(self.data.size, np.float16)
+        for parameter, part in _places(self.parameters):
+            parameter.half = half[part].reshape(parameter.data.shape)
+        return half
 
     def settle(self) -> None:
         """Write the zeros of gradients that nobody has computed, so that `grad` can be read as a whole."""

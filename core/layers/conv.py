@@ -61,7 +61,7 @@ class Conv2d(Layer):
         expect_images(self, x, self.in_channels)
         y = self.workspace("y", (len(x), *self.windows.count(*x.shape[1:3]), self.out_channels), like=x)
         bias = None if self.bias is None else self.bias.data
-        ops.of(x).conv2d_forward(x, self.weight.data, bias, self.windows, self.groups, y, self.workspace)
+        ops.of(x).conv2d_forward(x, self.weight.like(x), bias, self.windows, self.groups, y, self.workspace)
         self.remember(train, x)
         return y
 
@@ -69,7 +69,7 @@ class Conv2d(Layer):
         x: Array = self.recall()
         dx = self.workspace("dx", x.shape, like=x) if self.input_grad else None
         dweight, dbias = ops.of(x).conv2d_backward(
-            dy, x, self.weight.data, self.windows, self.groups, dx, self.workspace
+            dy, x, self.weight.like(x), self.windows, self.groups, dx, self.workspace
         )
         self._accumulate(dweight, dbias)
         return dx
@@ -112,7 +112,7 @@ class ConvReLUPool(Conv2d):
         size = self.pool.count(*self.windows.count(*x.shape[1:3]))
         y = self.workspace("y", (len(x), *size, self.out_channels), like=x)
         assert self.bias is not None
-        op, weight, bias = ops.of(x), self.weight.data, self.bias.data
+        op, weight, bias = ops.of(x), self.weight.like(x), self.bias.data
         if self.pool.is_point:
             op.conv2d_forward(x, weight, bias, self.windows, 1, y, self.workspace)
             op.relu_forward(y, y)
@@ -124,7 +124,7 @@ class ConvReLUPool(Conv2d):
 
     def backward(self, dy: Array) -> Array | None:
         x, y, winners = self.recall()
-        op, weight = ops.of(x), self.weight.data
+        op, weight = ops.of(x), self.weight.like(x)
         dx = self.workspace("dx", x.shape, like=x) if self.input_grad else None
         if self.pool.is_point:
             through_relu = self.workspace("through relu", y.shape, like=y)
@@ -162,7 +162,7 @@ class ConvPool(Conv2d):
         expect_images(self, x, self.in_channels)
         size = Windows((2, 2), stride=(2, 2)).count(*self.windows.count(*x.shape[1:3]))
         y = self.workspace("y", (len(x), *size, self.out_channels), like=x)
-        op, weight = ops.of(x), self.weight.data
+        op, weight = ops.of(x), self.weight.like(x)
         winners = op.conv_relu_pool_forward(x, weight, None, self.windows, y, train, self.workspace)
         self.remember(train, x, winners)
         return y
@@ -171,7 +171,7 @@ class ConvPool(Conv2d):
         x, winners = self.recall()
         dx = self.workspace("dx", x.shape, like=x) if self.input_grad else None
         gradients = ops.of(x).conv_relu_pool_backward(
-            dy, x, None, winners, self.weight.data, self.windows, dx, self.workspace
+            dy, x, None, winners, self.weight.like(x), self.windows, dx, self.workspace
         )
         self._accumulate(*gradients)
         return dx

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from core import ops
-from core.backend import Array, array_module
+from core.backend import Array
 from core.initializers import Initializer, he_normal
 from core.layers.base import Layer, expect_last_axis
 from core.params import Parameter
@@ -40,7 +40,7 @@ class Linear(Layer):
         expect_last_axis(self, x, self.in_features)
         rows = x.reshape(-1, self.in_features)  # (M, D)
         y = self.workspace("y", (len(rows), self.out_features), like=x)
-        ops.of(x).linear_forward(rows, self.weight.data, y, self.workspace)
+        ops.of(x).linear_forward(rows, self.weight.like(x), y, self.workspace)
         if self.bias is not None:
             y += self.bias.data
         self.remember(train, x)
@@ -51,9 +51,7 @@ class Linear(Layer):
         rows = x.reshape(-1, self.in_features)  # (M, D)
         drows = dy.reshape(-1, self.out_features)  # (M, K)
         if self.bias is not None:
-            # A product with ones runs in BLAS, four times faster than drows.sum(axis=0).
-            xp = array_module(dy)
-            self.bias.accumulate(xp.matmul, xp.ones(len(drows), drows.dtype), drows)
+            self.bias.add_grad(ops.of(dy).column_sums(drows))
         dx = self.workspace("dx", rows.shape, like=x) if self.input_grad else None
-        self.weight.accumulate(ops.of(x).linear_backward, rows, drows, self.weight.data, dx)
+        self.weight.accumulate(ops.of(x).linear_backward, rows, drows, self.weight.like(x), dx)
         return None if dx is None else dx.reshape(x.shape)

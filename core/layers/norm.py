@@ -48,7 +48,7 @@ class BatchNorm(Layer):
             self.remember(train)
             return y
         x_hat = self.workspace("x_hat", rows.shape, like=x)
-        count = self._over_batch(array_module(x).full(1, len(rows), x.dtype))
+        count = self._over_batch(array_module(x).full(1, len(rows), self.weight.data.dtype))
         mean = self._over_batch(op.column_sums(rows)) / count  # (C,)
         var = self._over_batch(op.center_columns(rows, mean, x_hat)) / count  # (C,)
         inverse_deviation = 1 / array_module(x).sqrt(var + self.eps)  # (C,)

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.backend import array_module
 from core.errors import UserError
-from core.layers import Layer
+from core.layers import Layer, MixedPrecision
 
 REMEDY = "a lower --lr, a --warm-up or --clip-norm 1 may help"
 
@@ -27,7 +27,8 @@ def bad_step(model: Layer, loss: Any, norm: Any, where: str, safe: str) -> NotFi
     `where` names epoch, batch, step and learning rate, and `safe` says where the last good weights are.
     """
     what = "the gradient is not finite" if finite(loss) else f"the loss is {float(loss):g}"
-    return NotFiniteError(f"{what} in {where}, gradient norm {float(norm):g}: {_suspect(model)}. {safe}; {REMEDY}")
+    remedy = f"leaving out --amp, {REMEDY}" if isinstance(model, MixedPrecision) else REMEDY
+    return NotFiniteError(f"{what} in {where}, gradient norm {float(norm):g}: {_suspect(model)}. {safe}; {remedy}")
 
 
 def check_weights(model: Layer, where: str, safe: str) -> None:

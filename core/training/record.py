@@ -63,7 +63,7 @@ class RunRecord:
         changes = [
             f"--{name.replace('_', '-')} was {before.get(name, 'unknown')} and is {now.get(name, 'unknown')}"
             for name in sorted((before.keys() | now.keys()) - FREE_SETTINGS)
-            if before.get(name) != now.get(name)
+            if before.get(name, False) != now.get(name, False)  # a flag that one side does not know is off
         ]
         old_data, new_data = saved["data"], self.identity["data"]
         changes += [f"the data's {key} changed" for key in DATA_KEYS if old_data.get(key) != new_data.get(key)]

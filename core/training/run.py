@@ -10,7 +10,8 @@
                 run.validate(**evaluate(model, validation))
 
 It saves and resumes, bit for bit on the CPU; stops tidily on Ctrl-C and SIGTERM; stops before bad numbers reach a
-checkpoint; clips, averages, logs, draws the curves, keeps the best weights and stops early.
+checkpoint; clips, averages, logs, draws the curves, keeps the best weights and stops early. With a model in
+`MixedPrecision` it leaves out the steps whose gradients overflow.
 """
 
 from __future__ import annotations
@@ -240,8 +241,13 @@ class Run:
         state, flat, settings = self.state, self.optimizer.flat, self.settings
         size = self._parts.finish()
         lr = state.schedule(state.step)
-        norm = gradient_norm(flat)
         look = self.device == "cpu" or state.step % STEPS_BETWEEN_GPU_CHECKS == 0
+        if state.mixed is not None and state.mixed.overflowed():
+            if state.mixed.scale.helps and finite(loss):
+                state.skip_step()
+                return
+            look = True  # it is not the scale that is wrong
+        norm = gradient_norm(flat)
         if look and not finite(loss, norm):
             where = f"epoch {state.epoch + 1}, batch {state.batch} (step {state.step}, lr {lr:.3g})"
             raise bad_step(self.model, loss, norm, where, self._safe())

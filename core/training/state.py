@@ -11,7 +11,7 @@ import numpy as np
 
 from core.backend import Array
 from core.errors import UserError
-from core.layers import Layer
+from core.layers import Layer, MixedPrecision
 from core.optim import Optimizer
 from core.schedules import ReduceOnPlateau, Schedule
 from core.training.checkpoint import TRAINING_STATE, Tensors
@@ -29,6 +29,7 @@ class TrainingState:
 
     def __init__(self, settings: TrainingSettings, model: Layer, optimizer: Optimizer, schedule: Schedule) -> None:
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
+        self.mixed = model if isinstance(model, MixedPrecision) else None
         self.ema = Ema(model, settings.ema_decay, settings.ema_every) if settings.ema_decay else None
         self.stopping = EarlyStopping(settings.patience, settings.min_delta, settings.monitor != "loss")
         self.epochs, self.monitor = settings.epochs, settings.monitor
@@ -51,6 +52,11 @@ class TrainingState:
         self.tally.add(size, {"gradient_norm": norm})
         self.step += 1
 
+    def skip_step(self) -> None:
+        """Count a step without an update: the schedule goes on, and all else stays as it is."""
+        self.optimizer.flat.zero_grad()
+        self.step += 1
+
     def end_epoch(self, figures: Mapping[str, float]) -> tuple[Row, bool]:
         """Count an epoch with these validation figures; returns its row of the history and whether it is the best."""
         train = self.tally.means()
@@ -59,6 +65,7 @@ class TrainingState:
         row |= {f"train_{name}": value for name, value in train.items()}
         row |= {f"validation_{name}": float(value) for name, value in figures.items()}
         row |= {"gradient_norm": norm} if norm is not None else {}
+        row |= {"loss_scale": self.mixed.scale.value} if self.mixed is not None else {}
         row["seconds"] = round(self.seconds, 3)
         best = self.stopping.observe(float(figures[self.monitor])) if figures else True
         if isinstance(self.schedule, ReduceOnPlateau) and "loss" in figures:
@@ -75,6 +82,8 @@ class TrainingState:
         parts = {"model": self._own_weights(), "optimizer": self.optimizer.state_dict()}
         if self.ema is not None:
             parts["ema"] = self.ema.state_dict()
+        if self.mixed is not None:
+            parts["loss_scale"] = self.mixed.scale.state_dict()
         if isinstance(self.schedule, ReduceOnPlateau):
             parts["schedule"] = {name: np.array(value) for name, value in self.schedule.state_dict().items()}
         tensors = {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
@@ -99,6 +108,8 @@ class TrainingState:
             self.optimizer.load_state_dict(_part(tensors, "optimizer"))
             if self.ema is not None:
                 self.ema.load_state_dict(_part(tensors, "ema"))
+            if self.mixed is not None:
+                self.mixed.scale.load_state_dict(_part(tensors, "loss_scale"))
             if isinstance(self.schedule, ReduceOnPlateau):
                 self.schedule.load_state_dict(
                     {name: float(value) for name, value in _part(tensors, "schedule").items()}

@@ -20,7 +20,7 @@ static uint3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace shim {
 
-constexpr int MOST_THREADS = 1024, STACK = 64 << 10, SLOT = 24;
+constexpr int MOST_THREADS = 1024, STACK = 64 << 10, SLOT = 48;
 
 enum State { READY, AT_BARRIER, IN_WARP, DONE };
 
@@ -160,17 +160,21 @@ inline unsigned ballot(int line, unsigned mask, bool condition) {
 template <typename H>
 void multiply_16_8_16(int line, float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     struct Brought {
-        H a[8], b[4];
+        float a[8], b[4];
     } own;
-    memcpy(own.a, a, sizeof own.a);
-    memcpy(own.b, b, sizeof own.b);
-    auto brought = reinterpret_cast<const Brought(*)[32]>(meet(line, 0xffffffffu, &own, sizeof own));
+    H halves[12];
+    memcpy(halves, a, sizeof a);
+    memcpy(halves + 8, b, sizeof b);
+    for (int i = 0; i < 12; ++i) (i < 8 ? own.a[i] : own.b[i - 8]) = float(halves[i]);
+    auto brought = reinterpret_cast<const Brought*>(meet(line, 0xffffffffu, &own, sizeof own));
     for (int part = 0; part < 4; ++part) {
         int row = lane() / 4 + part / 2 * 8, column = lane() % 4 * 2 + part % 2;
-        for (int k = 0; k < 16; ++k) {  // who has brought (row, k) and (k, column), and in which place
-            const Brought &of_row = (*brought)[row % 8 * 4 + k % 8 / 2], &of_column = (*brought)[column * 4 + k % 8 / 2];
-            sums[part] += float(of_row.a[k / 8 * 4 + row / 8 * 2 + k % 2]) * float(of_column.b[k / 8 * 2 + k % 2]);
-        }
+        const Brought *of_row = brought + row % 8 * 4, *of_column = brought + column * 4;  // each with three lanes more
+        float sum = sums[part];
+#pragma GCC unroll 16
+        for (int k = 0; k < 16; ++k)
+            sum += of_row[k % 8 / 2].a[k / 8 * 4 + row / 8 * 2 + k % 2] * of_column[k % 8 / 2].b[k / 8 * 2 + k % 2];
+        sums[part] = sum;
     }
 }
 

@@ -54,9 +54,9 @@ def uploaded(folder: Path, file: Any) -> str | None:
     return str(file.path)
 
 
-def facts(weights: Path, samples: str = "images") -> Any:
-    """What was measured of these weights, on what kind of samples, and the name of their run."""
-    return html(cards.model_facts(read_report(weights), {"Run": weights.parent.name}, samples), "facts")
+def facts(weights: Path) -> Any:
+    """What was measured of these weights, and the name of their run."""
+    return html(cards.model_facts(read_report(weights), {"Run": weights.parent.name}), "facts")
 
 
 def read_report(weights: Path) -> dict[str, Any] | None:

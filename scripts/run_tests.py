@@ -2,7 +2,7 @@
 """Install what the tests need, and run them.
 
     python3 scripts/run_tests.py                          # everything; no network and no GPU needed
-    python3 scripts/run_tests.py tests/test_gradcheck.py -v
+    python3 scripts/run_tests.py tests/layers/test_gradients.py -v
     python3 scripts/run_tests.py -k checkpoint
     python3 scripts/run_tests.py --with demo              # also the tests of the demos, which need Gradio
     python3 scripts/run_tests.py --with demo --with browser   # and of the demos in Chromium, if it is installed

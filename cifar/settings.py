@@ -61,6 +61,8 @@ class Settings(TrainingSettings):
     """Augmentation: largest change of brightness, contrast and saturation, as a fraction."""
     cutout: int = 0
     """Augmentation: side of a square that is blanked, in pixels."""
+    amp: bool = False
+    """Mixed precision: products in float16, on tensor cores, and weights in float32 (GPU only)."""
     test_flip: bool = False
     """Validate with the mean of the answers to each image and to its mirror image."""
 

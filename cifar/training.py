@@ -3,6 +3,7 @@
     python cifar/training.py                             # --model fast; see README.md for what each one reaches
     python cifar/training.py --model cnn --batch-norm
     python cifar/training.py --model resnet --epochs 20
+    python cifar/training.py --model resnet --amp        # float16 products, on a GPU
     python cifar/training.py --dataset mnist
 
 The data must have been prepared by setup_data.py; test_model.py measures the result on images that nothing else opens.
@@ -26,7 +27,8 @@ try:
     from cifar.whitening import Whitening
     from core.backend import Array, select_device, to_device
     from core.cli import main
-    from core.layers import BatchNorm, Conv2d, Layer, Linear, Parallel
+    from core.errors import UserError
+    from core.layers import BatchNorm, Conv2d, Layer, Linear, MixedPrecision, Parallel
     from core.losses import softmax_cross_entropy
     from core.muon import Group, Muon
     from core.optim import Optimizer
@@ -51,6 +53,8 @@ def start(settings: Settings) -> None:
 def train(settings: Settings) -> Row:
     """Train as `settings` say; everything goes to runs/<name>. Returns the best epoch's row of the history."""
     device = select_device(settings.device)
+    if settings.amp and device == "cpu":
+        raise UserError("--amp needs a GPU, whose tensor cores multiply float16; leave it out on a CPU")
     data = load_training_images(settings.dataset, settings.data, settings.validation)
     model, optimizer, stream = make_model(settings, data)
     schedule, augment = schedule_of(settings, len(data.rows)), settings.augmentation()
@@ -85,7 +89,7 @@ def train(settings: Settings) -> Row:
     return run.best
 
 
-def make_model(settings: Settings, data: TrainingImages) -> tuple[Parallel, Optimizer, Stream]:
+def make_model(settings: Settings, data: TrainingImages) -> tuple[Layer, Optimizer, Stream]:
     """The network on its device, its optimizer, and the stream that its dropout draws from."""
     set_threads(settings.threads)
     stream = Stream(settings.seed)
@@ -95,8 +99,9 @@ def make_model(settings: Settings, data: TrainingImages) -> tuple[Parallel, Opti
         if isinstance(layer, Whitening):
             layer.fit(preprocess(data.images[data.rows[:WHITENING_IMAGES]], data.normalize))
     network.to(select_device(settings.device))
-    model = Parallel(network)
+    model: Layer = Parallel(network)
     model.skip_input_grad()
+    model = MixedPrecision(model) if settings.amp else model
     return model, optimizer_of(settings, model), stream
 
 

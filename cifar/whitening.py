@@ -46,7 +46,8 @@ class Whitening(Layer):
     def forward(self, x: Array, train: bool = False) -> Array:
         expect_images(self, x, self.channels)
         y = self.workspace("y", (*x.shape[:3], self.filters), like=x)
-        ops.of(x).conv2d_forward(x, self.weight, None, self.windows, 1, y, self.workspace)
+        weight = self.weight.astype(x.dtype, copy=False)  # rounded in mixed precision
+        ops.of(x).conv2d_forward(x, weight, None, self.windows, 1, y, self.workspace)
         self.remember(train, None)
         return y
 

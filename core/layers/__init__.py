@@ -7,7 +7,7 @@ from core.layers.conv import Conv2d, ConvPool, ConvReLUPool
 from core.layers.dropout import Dropout
 from core.layers.linear import Linear
 from core.layers.mixed import LossScale, MixedPrecision
-from core.layers.norm import BatchNorm, LayerNorm
+from core.layers.norm import BatchNorm, LayerNorm, measure_statistics
 from core.layers.parallel import Parallel
 from core.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
 from core.layers.recurrent import GRU, LSTM, RNN, LastState, MeanState
@@ -45,4 +45,5 @@ __all__ = [
     "Sigmoid",
     "Softplus",
     "Tanh",
+    "measure_statistics",
 ]

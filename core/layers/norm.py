@@ -35,6 +35,7 @@ class BatchNorm(Layer):
         self.running_var = np.ones(size, dtype)
         self.member: Member | None = None  # the other workers, where the batch is split
         self.updates_running = True  # one worker alone does
+        self.batches_measured: int | None = None  # since `measure_statistics` has begun; None elsewhere
 
     def forward(self, x: Array, train: bool = False) -> Array:
         expect_last_axis(self, x, self.size)
@@ -43,6 +44,8 @@ class BatchNorm(Layer):
         y = self.workspace("y", x.shape, like=x)
         flat = y.reshape(rows.shape)  # (M, C)
         if not train:
+            if self.batches_measured is not None:
+                self._measure(rows)
             scale = self.weight.data / array_module(x).sqrt(self.running_var + self.eps)
             op.scale_shift(rows, scale, self.bias.data - self.running_mean * scale, flat)
             self.remember(train)
@@ -54,7 +57,7 @@ class BatchNorm(Layer):
         inverse_deviation = 1 / array_module(x).sqrt(var + self.eps)  # (C,)
         op.normalize_forward(rows, mean, inverse_deviation, self.weight.data, self.bias.data, x_hat, flat)
         if self.updates_running:
-            self._follow(mean, var * (count / array_module(x).maximum(count - 1, 1)))
+            self._follow(mean, var * (count / array_module(x).maximum(count - 1, 1)), self.momentum)
         self.remember(train, x_hat, inverse_deviation, count)
         return y
 
@@ -76,10 +79,40 @@ class BatchNorm(Layer):
         """The sum over the whole batch of what this worker has summed over its shard."""
         return part if self.member is None else self.member.sum(part)
 
-    def _follow(self, mean: Array, var: Array) -> None:
+    def _measure(self, rows: Array) -> None:
+        """Let the running statistics be the means over all batches since `measure_statistics` has begun."""
+        op, count = ops.of(rows), len(rows)
+        mean = op.column_sums(rows) / count  # (C,)
+        squares = op.center_columns(rows, mean, self.workspace("x_hat", rows.shape, like=rows))  # (C,)
+        self.batches_measured = (self.batches_measured or 0) + 1
+        self._follow(mean, squares / max(count - 1, 1), 1 / self.batches_measured)
+
+    def _follow(self, mean: Array, var: Array, share: float) -> None:
         for running, latest in ((self.running_mean, mean), (self.running_var, var)):
-            running *= 1 - self.momentum
-            running += self.momentum * latest
+            running *= 1 - share
+            running += share * latest
+
+
+def measure_statistics(model: Layer, x: Array, batch_size: int = 500) -> None:
+    """Set the running statistics of every BatchNorm in `model` to those of the inputs `x` (N, ...), in place.
+
+    What training leaves there belongs to other inputs and other weights than the network has when it is used: to
+    augmented images, which are blurred, cut out and never at rest, and to the weights of the last steps instead of
+    averaged ones. A pass over some thousand plain training inputs mends both ("precise BatchNorm": Wu and Johnson 2021,
+    arXiv:2105.07576, sections 3 and 5). Without a BatchNorm nothing is done. `model` must not be a Parallel: give the
+    network inside it, whose statistics are the same arrays.
+    """
+    norms = [layer for _, layer in model.walk() if isinstance(layer, BatchNorm)]
+    if not norms:
+        return
+    for norm in norms:
+        norm.batches_measured = 0
+    try:
+        for start in range(0, len(x), batch_size):
+            model.forward(x[start : start + batch_size])
+    finally:
+        for norm in norms:
+            norm.batches_measured = None
 
 
 class LayerNorm(Layer):

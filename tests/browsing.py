@@ -1,90 +1,115 @@
-"""A demo as a process of its own, asked over HTTP by a program, or used in a real browser as a visitor would."""
+"""A demo as a process of its own, asked by programs or used in a real browser; `page` and `browser` are in conftest."""
 
 from __future__ import annotations
 
 import json
-import re
-import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import requests
+from PIL import Image
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+from scripts import demos
+
+HOSTILE_DRAWINGS = ("[" * 5000, 7, True, ["[]"], {"a": 1}, "[[[1e999,0]]]", '{"a":1}', "<script>", "/etc/passwd")
+FILE = {"_type": "gradio.FileData"}
+HOSTILE_FILES = (
+    "/etc/passwd",
+    7,
+    ["x"],
+    {"path": "/etc/passwd"},
+    {"path": "/etc/passwd", "meta": FILE},
+    {"path": "../../etc/passwd", "meta": FILE},
+    {"path": "http://127.0.0.1:1/", "url": "http://127.0.0.1:1/", "meta": FILE},
+)
+
+
+def served(app: ModuleType, *flags: object) -> AbstractContextManager[str]:
+    """Start an app.py with these flags and yield its address; Ctrl-C ends it, quietly and soon."""
+    assert app.__file__ is not None
+    return demos.served(Path(app.__file__), *flags)
+
+
+# -- programs ---------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def served(app: ModuleType, *flags: object) -> Iterator[str]:
-    """Start an app.py with these flags and yield its address; Ctrl-C ends it, quietly and soon."""
-    assert app.__file__ is not None
-    command = [sys.executable, "-u", app.__file__, *map(str, flags)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        try:
-            first = process.stdout.readline()
-            found = re.search(r"http://127\.0\.0\.1:\d+/", first)
-            assert found, first + process.stdout.read()
-            yield found[0]
-            process.send_signal(signal.SIGINT)
-            rest = process.stdout.read()
-            assert process.wait(30) == 0, rest
-            assert "Traceback" not in rest
-        finally:
-            process.kill()
+def calling(address: str) -> Iterator[Any]:
+    """A demo's `gradio_client.Client`."""
+    from gradio_client import Client
+
+    client = Client(address, verbose=False, analytics_enabled=False)
+    yield client
+    client.close()
 
 
-def ask(address: str, value: object) -> str:
-    """What the demo answers to the pad's value."""
-    call = f"{address}gradio_api/call/predict"
-    event = requests.post(call, json={"data": [value]}, timeout=10).json()["event_id"]
-    text = requests.get(f"{call}/{event}", timeout=10).text
-    return str(json.loads(text.split("data: ", 1)[1])[0])
+def endpoints(client: Any) -> set[str]:
+    """The names under which programs may ask a demo."""
+    return set(client.view_api(return_format="dict", print_info=False)["named_endpoints"])
+
+
+def ask(address: str, *values: object, api_name: str = "predict") -> Any:
+    """What an endpoint answers to values that are sent as they are: its only output or all of them, or None.
+
+    None is the demo's refusal, which says nothing about the machine it runs on.
+    """
+    call = f"{address}gradio_api/call/{api_name}"
+    event = requests.post(call, json={"data": list(values)}, timeout=20).json()["event_id"]
+    text = requests.get(f"{call}/{event}", timeout=20).text
+    content = text.split("data: ", 1)[1]
+    if not text.startswith("event: complete"):
+        assert str(demos.ROOT) not in content
+        assert "Traceback" not in content
+        return None
+    outputs = json.loads(content)
+    return outputs[0] if len(outputs) == 1 else outputs
+
+
+def check_hostile_drawings(address: str, api_name: str = "predict", place: int | None = None) -> None:
+    """Each is answered with a line of text, in the output at `place` if there are several."""
+    for value in HOSTILE_DRAWINGS:
+        answer = ask(address, value, api_name=api_name)
+        shown = answer if place is None else answer[place]
+        assert "bn-error" in shown, str(value)[:40]
+        assert "<script" not in shown
+
+
+def check_hostile_files(address: str, api_name: str, kind: str, folder: Path) -> None:
+    """What is no upload is refused, and an upload that is not of this `kind` is answered with a line of text."""
+    from gradio_client import handle_file
+
+    secret = folder / "secret.png"  # Gradio's own Image opens it for whoever names it
+    Image.new("L", (28, 28), 255).save(secret)
+    for value in (*HOSTILE_FILES, {"path": str(secret)}):
+        assert ask(address, value, api_name=api_name) is None, value
+    with calling(address) as client:
+        for content in (b"", b"<script>alert(1)</script>", bytes(range(256)) * 50):
+            path = folder / f"evil.{kind}"
+            path.write_bytes(content)
+            answer = client.predict(handle_file(path), api_name=f"/{api_name}")
+            shown = answer if isinstance(answer, str) else answer[0]
+            assert "bn-error" in shown
+            assert "<script" not in shown
+            assert "/tmp" not in shown, "visitors need not know where their files are"
+
+
+# -- visitors ---------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def chromium() -> Iterator[Any]:
     """A browser without a window; the test is skipped where there is none."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    if missing := demos.no_browser():
+        pytest.skip(missing)
+    with demos.chromium() as browser:
         yield browser
-        browser.close()
 
 
-@contextmanager
-def visit(browser: Any, address: str, greeting: str, height: int = 900) -> Iterator[Any]:
-    """The open page of a demo once it shows `greeting`.
-
-    Afterwards, nothing may have been asked of another host, and no error may have been logged.
-    """
-    page = browser.new_page(viewport={"width": 1200, "height": height})
-    asked: list[str] = []
-    errors: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(address)
-    page.get_by_text(greeting).wait_for()
-    yield page
-    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
-    assert errors == []
-    page.close()
-
-
-def draw(page: Any, corners: Sequence[tuple[float, float]]) -> None:
-    """Draw one stroke with the mouse through corners given as shares of the pad."""
-    box = page.locator("#pad canvas").bounding_box()
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*place, steps=8)
-    page.mouse.up()
+def check_telephone(page: Any) -> None:
+    """The page fits the width of a telephone."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,26 +1,15 @@
-"""The demo of cifar in a real browser: an example, an upload, a telephone, and no request to the outside."""
+"""The running demo of cifar: asked by programs, and used in a real browser."""
 
 from __future__ import annotations
 
-import re
-import shutil
-import signal
-import subprocess
-import sys
-
 import pytest
+from browsing import HOSTILE_DRAWINGS, ask, calling, check_hostile_files, check_telephone, endpoints, served
 from PIL import Image
 from tiny_cifar import make_archive, make_run, pictures
 
 from cifar import app, test_model
 
 pytest.importorskip("gradio")
-playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-if CHROMIUM is None:
-    pytest.skip("needs Chromium: apt-get install chromium", allow_module_level=True)
-
-FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
 @pytest.fixture(scope="module")
@@ -29,43 +18,36 @@ def address(tmp_path_factory):
     run = make_run(folder / "run")
     archive = make_archive(folder / "cifar10", parts=("test",))
     test_model.test(test_model.Settings(run=str(run), data=str(archive)))  # it saves the examples
-    command = [sys.executable, "-u", app.__file__, "--run", str(run)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        try:
-            first = process.stdout.readline()
-            found = re.search(r"http://127\.0\.0\.1:\d+/", first)
-            assert found, first + process.stdout.read()
-            yield found[0]
-            process.send_signal(signal.SIGINT)
-            rest = process.stdout.read()
-            assert process.wait(30) == 0, rest
-            assert "Traceback" not in rest
-        finally:
-            process.kill()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+    with served(app, "--run", run) as address:
+        yield address
 
 
 @pytest.fixture
-def page(browser, address):
-    """The open demo; afterwards, nothing may have been asked of another host, and no error may have been logged."""
-    page = browser.new_page(viewport={"width": 1200, "height": 1000})
-    asked, errors = [], []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(address)
-    page.get_by_text(app.INVITATION).wait_for()
-    yield page
-    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
-    assert errors == []
-    page.close()
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(pictures(12)[0][5]).resize((200, 150)).save(path)
+    return path
+
+
+def test_programs_get_the_answer_and_its_explanation(address, photo):
+    from gradio_client import handle_file
+
+    with calling(address) as client:
+        assert endpoints(client) == {"/predict", "/example"}
+        for answer in (
+            client.predict(handle_file(photo), api_name="/predict"),
+            client.predict("3/1", api_name="/example"),
+        ):
+            assert answer.count('class="bn-row"') == 3
+            assert answer.count("data:image/png") == 4
+    assert app.INVITATION in ask(address, None)
+
+
+def test_programs_cannot_disturb_it(address, tmp_path):
+    for value in (*HOSTILE_DRAWINGS, "10/1", "-1/1", "1" * 10_000 + "/1"):
+        assert "there is no such example" in ask(address, value, api_name="example")
+    check_hostile_files(address, "predict", "png", tmp_path)
+    assert "bn-top" in ask(address, "9/1", api_name="example")
 
 
 def test_an_example_is_answered_and_explained(page):
@@ -75,17 +57,16 @@ def test_an_example_is_answered_and_explained(page):
     assert page.locator("#answer .bn-row").count() == 3
     assert page.locator("#answer img").count() == 4
     assert page.locator("#filters img").count() == 1
+    check_telephone(page)
 
 
-def test_a_picture_is_uploaded(page, tmp_path):
-    Image.fromarray(pictures(12)[0][5]).resize((200, 150)).save(tmp_path / "photo.png")
-    page.locator("#photo input[type=file]").set_input_files(tmp_path / "photo.png")
+def test_a_picture_is_uploaded(page, photo):
+    page.locator("#photo input[type=file]").set_input_files(photo)
     page.locator("#answer .bn-top").wait_for()
     page.get_by_text("Your picture as 32 × 32 pixels").wait_for()
 
 
-def test_it_fits_a_telephone(page):
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.get_by_role("button", name="Example: ship").click()
-    page.locator("#answer .bn-top").wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+def test_a_damaged_picture_is_answered_with_a_line(page, tmp_path):
+    (tmp_path / "photo.png").write_bytes(b"no picture")
+    page.locator("#photo input[type=file]").set_input_files(tmp_path / "photo.png")
+    page.get_by_text("this file is not a picture that can be read").wait_for()

@@ -7,11 +7,14 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from learning import learn, some_digits
 
-from cnn_mnist100.model import Architecture, build
+from cnn_mnist100.model import Architecture, build, preprocess
 from cnn_mnist100.pairs import CLASSES, FOLDS, make_pairs
+from core.data.normalize import Normalize
 from core.data.prepared import Arrays, save_prepared
 from core.data.synthetic import digits
+from core.layers import Layer
 from core.training.checkpoint import save_checkpoint
 
 NOTICE = "SYNTHETIC data: made by a test"
@@ -44,7 +47,9 @@ def make_archive(folder: Path, parts: tuple[str, ...] = ("train", "test"), **cha
     return folder
 
 
-def make_run(folder: Path, architecture: Architecture = TINY, **changes: object) -> Path:
+def make_run(
+    folder: Path, architecture: Architecture = TINY, weights: Layer | None = None, **changes: object
+) -> Path:
     """Write best.safetensors, with weights as they were drawn, and config.json; `changes` replace parts of them."""
     description = {
         "kind": "weights",
@@ -57,9 +62,19 @@ def make_run(folder: Path, architecture: Architecture = TINY, **changes: object)
         },
     }
     folder.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(folder / "best.safetensors", build(architecture).state_dict(), description | changes)
+    save_checkpoint(folder / "best.safetensors", (weights or build(architecture)).state_dict(), description | changes)
     (folder / "config.json").write_text(json.dumps({"data": {"dataset": "mnist100"}}))
     return folder
+
+
+def make_trained_run(folder: Path) -> Path:
+    """A run that has learned to read numbers."""
+    architecture = Architecture(filters=(8, 16), hidden=(64,), dropout=0.0, head="digits")
+    normalize = Normalize(0.13, 0.31)
+    images, labels, _ = make_pairs(*some_digits(), per_class=30, seed=0)
+    network = build(architecture)
+    learn(network, lambda rows: preprocess(images[rows], normalize), labels.astype(np.int64), steps=250)
+    return make_run(folder, architecture, network)
 
 
 def some_pictures(n: int) -> np.ndarray:

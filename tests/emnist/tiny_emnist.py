@@ -9,13 +9,19 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from learning import learn
 from PIL import Image
 
+from core.data.augment import Affine, Compose
+from core.data.normalize import Normalize
 from core.data.prepared import save_prepared
 from core.data.readers import idx_header
+from core.demo.strokes import as_json
 from core.layers import Layer
 from core.training.checkpoint import save_checkpoint
-from emnist.model import Architecture, build
+from emnist import drawing
+from emnist.app import PEN
+from emnist.model import Architecture, build, preprocess
 from emnist.setup_data import stand_in
 
 SYMBOLS = ("dot", "plus", "minus", "slash")
@@ -126,3 +132,28 @@ def make_run(
     save_checkpoint(folder / "best.safetensors", (weights or build(architecture)).state_dict(), description | changes)
     (folder / "config.json").write_text(json.dumps({"data": {"dataset": "emnist"}}))
     return folder
+
+
+def make_trained_run(folder: Path) -> Path:
+    """A run that has learned, from the example strokes alone, to read digits and signs."""
+    classes = stand_in(SYMBOLS)[1]["classes"]
+    names = {"+": "plus", "-": "minus", "/": "slash", "*": "dot"}
+    symbols = {c: drawing.part(drawing.example(c), PEN)[0] for c in "0123456789" + "".join(drawing.OPERATORS)}
+    images = np.stack([picture for s in symbols.values() for picture in (s.as_character, s.as_sign)])  # (28, 28, 28)
+    labels = np.repeat([classes.index(names.get(c, c)) for c in symbols], 2)
+    architecture, normalize = Architecture(51, hidden=(64,)), Normalize(0.17, 0.33)
+    augment, rng = Compose([Affine(rotate=10, shear=10, shift=1)]), np.random.default_rng(0)
+
+    def inputs(rows: np.ndarray) -> np.ndarray:
+        return preprocess(augment(images[rows].astype(np.float32) / 255, rng), normalize)
+
+    network = learn(build(architecture), inputs, labels, steps=150)
+    about = {"architecture": architecture.to_dict(), "normalize": normalize.to_dict(), "classes": classes}
+    return make_run(folder, architecture, weights=network, about=about)
+
+
+def written(text: str) -> str:
+    """What the pad sends for an expression written across it."""
+    strokes = drawing.example(text)
+    width = max(stroke[:, 0].max() for stroke in strokes)
+    return as_json([stroke * min(2.0, 700 / width) + np.array([50, 30]) for stroke in strokes])

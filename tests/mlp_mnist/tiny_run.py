@@ -5,15 +5,25 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from learning import learn, some_digits
+
+from core.data.normalize import Normalize
 from core.data.prepared import save_prepared
 from core.data.synthetic import digits
+from core.layers import Layer
 from core.training.checkpoint import save_checkpoint
-from mlp_mnist.model import CLASSES, Architecture, build
+from mlp_mnist.model import CLASSES, Architecture, build, preprocess
 
 NOTICE = "SYNTHETIC data: rendered digits, not MNIST; no figure here is a real result"
 
 
-def make_run(folder: Path, dataset: str = "mnist", architecture: Architecture | None = None, **changes: object) -> Path:
+def make_run(
+    folder: Path,
+    dataset: str = "mnist",
+    architecture: Architecture | None = None,
+    weights: Layer | None = None,
+    **changes: object,
+) -> Path:
     """Write best.safetensors and config.json; `changes` replace parts of the weights' description."""
     architecture = architecture or Architecture(hidden=(16, 8), dropout=0.5)
     description = {
@@ -27,9 +37,17 @@ def make_run(folder: Path, dataset: str = "mnist", architecture: Architecture | 
         },
     }
     folder.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(folder / "best.safetensors", build(architecture).state_dict(), description | changes)
+    save_checkpoint(folder / "best.safetensors", (weights or build(architecture)).state_dict(), description | changes)
     (folder / "config.json").write_text(json.dumps({"data": {"dataset": dataset}}))
     return folder
+
+
+def make_trained_run(folder: Path) -> Path:
+    """A run that has learned to read digits."""
+    architecture, normalize = Architecture(hidden=(64,)), Normalize(0.13, 0.31)
+    images, labels = some_digits()
+    network = learn(build(architecture), lambda rows: preprocess(images[rows], normalize), labels, steps=400)
+    return make_run(folder, architecture=architecture, weights=network)
 
 
 def make_archive(folder: Path, dataset: str = "mnist", notice: str = NOTICE) -> Path:

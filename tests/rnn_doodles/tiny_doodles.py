@@ -7,12 +7,16 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from learning import learn
 
 from core.data.prepared import Arrays, save_prepared
 from core.data.quickdraw import DrawingReader, Drawings
 from core.data.synthetic import STROKE_CLASSES, strokes
+from core.layers import Layer
 from core.training.checkpoint import save_checkpoint
+from rnn_doodles.ink import Ink, encode
 from rnn_doodles.model import Architecture, build
+from rnn_doodles.simplify import simplify
 
 NOTICE = "SYNTHETIC data: made by a test"
 CLASSES = list(STROKE_CLASSES)
@@ -54,7 +58,9 @@ def make_archive(folder: Path, parts: tuple[str, ...] = ("train", "test"), **cha
     return folder
 
 
-def make_run(folder: Path, architecture: Architecture = TINY, **changes: object) -> Path:
+def make_run(
+    folder: Path, architecture: Architecture = TINY, weights: Layer | None = None, **changes: object
+) -> Path:
     """Write best.safetensors, with weights as they were drawn, and config.json; `changes` replace parts of them."""
     description = {
         "kind": "weights",
@@ -67,6 +73,17 @@ def make_run(folder: Path, architecture: Architecture = TINY, **changes: object)
         },
     }
     folder.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(folder / "best.safetensors", build(architecture).state_dict(), description | changes)
+    save_checkpoint(folder / "best.safetensors", (weights or build(architecture)).state_dict(), description | changes)
     (folder / "config.json").write_text(json.dumps({"data": {"dataset": "quickdraw"}}))
     return folder
+
+
+def make_trained_run(folder: Path) -> Path:
+    """A run that has learned to tell the simple shapes apart, as they come from the pad."""
+    architecture = Architecture(hidden=24, layers=1, dropout=0.0, classes=len(CLASSES))
+    drawings, labels = some_drawings(600)
+    simple = [simplify([stroke.astype(float) for stroke in drawings.strokes(number)]) for number in range(600)]
+    points, lengths = (np.concatenate([getattr(each, name) for each in simple]) for name in ("points", "lengths"))
+    drawings = Drawings(points, lengths)
+    network = learn(build(architecture), lambda rows: encode(Ink.of(drawings[rows])), labels, steps=200, lr=1e-2)
+    return make_run(folder, architecture, network)

@@ -1,13 +1,16 @@
-"""From a dataclass of settings to a command line, and from a user's mistake to one line and exit code 2."""
+"""From a dataclass of settings to a command line and back, and from a user's mistake to one line and exit code 2."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import io
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from core.errors import UserError
@@ -93,3 +96,27 @@ def main(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed at the end
         code = PIPE_CLOSED
     sys.exit(code or 0)
+
+
+def as_flags(values: Mapping[str, Any]) -> str:
+    """Settings as a command line takes them, such as "--lr 0.003 --hidden 256 128 --no-flip"; of a path only its name.
+
+    The folders of a path are left out because such lines travel to other machines.
+    """
+    words: list[str] = []
+    for name, value in values.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            several = value if isinstance(value, tuple) else (value,)
+            words += [f"--{flag}", *(one.name if isinstance(one, Path) else str(one) for one in several)]
+    return shlex.join(words)
+
+
+def command_line(script: Path, settings: Any, leave_out: Sequence[str] = ()) -> str:
+    """The command that calls <project>/<script> with these settings: a flag for each that is not at its default."""
+    fields = [field for field in dataclasses.fields(settings) if field.name not in leave_out]
+    values = {field.name: getattr(settings, field.name) for field in fields}
+    flags = as_flags({field.name: values[field.name] for field in fields if values[field.name] != field.default})
+    return f"python {script.parent.name}/{script.name} {flags}".rstrip()

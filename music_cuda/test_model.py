@@ -15,10 +15,10 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent
 sys.path.insert(0, str(PROJECT.parent))  # so that this runs from any folder, installed or not
 try:
-    from core.cli import main
+    from core.cli import command_line, main
     from core.data.sources import GTZAN
     from core.report.report import About, write_report
-    from core.report.testing import all_notices, command_line
+    from core.report.testing import all_notices
     from music_cuda.songs import load_songs
     from music_cuda.table import GENRES
     from music_cuda.trained import listen, load_listener

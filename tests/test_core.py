@@ -1,8 +1,10 @@
 """The small parts of core: devices, command line, initial weights, the gradcheck table."""
 
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -46,6 +48,52 @@ def test_a_wrong_flag_is_one_line_and_exit_code_2(arguments, message, capsys):
         cli.main(lambda settings: None, Settings, arguments)
     assert stop.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@dataclass
+class EveryKind:
+    """A setting of every kind that scripts have."""
+
+    run: str = ""
+    """A text."""
+    samples: int = 0
+    """A number."""
+    share: float = 0.5
+    """A fraction."""
+    quick_look: bool = False
+    """A truth value."""
+    plots: bool = True
+    """Another."""
+    held_out: int | None = None
+    """What need not be given."""
+    words: tuple[str, ...] = ("cat", "dog")
+    """Several."""
+    table: Path | None = None
+    """A file."""
+    pair: tuple[Path, Path] | None = None
+    """Two files."""
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        EveryKind(),
+        EveryKind(run="my runs/it's", samples=50, share=1e-05, quick_look=True, plots=False),
+        EveryKind(samples=-1, held_out=0, words=("hot air balloon",), table=Path("songs.csv")),
+        EveryKind(pair=(Path("a.csv"), Path("b.csv"))),
+    ],
+)
+def test_a_command_line_brings_the_settings_back(settings):
+    python, script, *flags = shlex.split(cli.command_line(Path("/anywhere/mlp_mnist/test_model.py"), settings))
+    assert (python, script) == ("python", "mlp_mnist/test_model.py")
+    assert cli.parse(EveryKind, flags) == settings
+    assert (settings == EveryKind()) == (flags == [])
+
+
+def test_a_command_line_tells_nothing_of_this_machine():
+    settings = EveryKind(run="mine", samples=3, table=Path("/anywhere/songs.csv"))
+    line = cli.command_line(Path("/anywhere/music/setup_data.py"), settings, leave_out=("run",))
+    assert line == "python music/setup_data.py --samples 3 --table songs.csv"
 
 
 def test_help_is_not_an_error(capsys):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from core.backend import Array
+from core.cli import command_line
 from core.data.prepared import Prepared
 from core.data.splits import choose_indices
 from core.errors import UserError
@@ -81,21 +81,6 @@ def report_on(
         all_notices(trained.notice, info["notice"]),
         about,
     )
-
-
-def command_line(script: Path, settings: Any) -> str:
-    """The command that calls <project>/<script> with these settings: a flag for each that is not at its default.
-
-    settings: a dataclass of texts, numbers and truth values.
-    """
-    words = ["python", f"{script.parent.name}/{script.name}"]
-    for field in dataclasses.fields(settings):
-        flag, value = field.name.replace("_", "-"), getattr(settings, field.name)
-        if isinstance(value, bool) and value != field.default:
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif value != field.default:
-            words += [f"--{flag}", str(value)]
-    return shlex.join(words)
 
 
 def all_notices(of_training_data: str, of_test_data: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from core.cli import as_flags
 from core.training.search import SPACE, Space, search
 from core.training.sweep import sweep
-from core.training.tuning import Settings, Train, as_flags
+from core.training.tuning import Settings, Train, as_text
 
 
 def improve(
@@ -28,7 +29,9 @@ def improve(
         sweep(settings, train, runs / f"{name}-sweep", notice)
         return
     best = search(settings, train, runs / f"{name}-search", notice, space)
-    print(f"\nbest: {as_flags({setting: getattr(best, setting) for setting in space})}", flush=True)
+    found = {setting: getattr(best, setting) for setting in space}
+    shown = {setting: as_text(value) if isinstance(value, float) else value for setting, value in found.items()}
+    print(f"\nbest: {as_flags(shown)}", flush=True)
     if settings.auto:
         train(best)
         test(str(runs / best.run_name))

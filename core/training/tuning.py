@@ -59,15 +59,6 @@ def as_text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def as_flags(values: Mapping[str, Any]) -> str:
-    """Settings as the command line takes them, such as "--lr 0.003 --hidden 256 128"."""
-    words = {
-        name: " ".join(map(str, value)) if isinstance(value, tuple) else as_text(value)
-        for name, value in values.items()
-    }
-    return " ".join(f"--{name.replace('_', '-')} {text}" for name, text in words.items())
-
-
 def as_table(changes: Sequence[Mapping[str, Any]], rows: Sequence[Row], sort_by: str, highest_first: bool) -> str:
     """The trainings as lines of a table, the best one first: what was changed, and the figures of the best epoch."""
     order = sorted(range(len(rows)), key=lambda place: rows[place][sort_by], reverse=highest_first)

@@ -1,37 +1,16 @@
-"""What every test script says of its measurement: on which images, by which command, with which notices."""
+"""What every test script says of its measurement: on which images, with which notices."""
 
 from __future__ import annotations
-
-import shlex
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from core.cli import parse
 from core.data.prepared import Prepared
 from core.errors import UserError
-from core.report.testing import all_notices, choose_samples, command_line
+from core.report.testing import all_notices, choose_samples
 
 LABELS = np.arange(60) % 10
 DATA = Prepared({"test_images": np.arange(60), "test_labels": LABELS}, {"notice": "TOY data"})
-
-
-@dataclass
-class Settings:
-    """As a test script may have them."""
-
-    run: str = ""
-    """A text."""
-    samples: int = 0
-    """A number."""
-    share: float = 0.5
-    """A fraction."""
-    quick_look: bool = False
-    """A truth value."""
-    plots: bool = True
-    """Another."""
 
 
 @pytest.mark.parametrize("samples", [1, 20, 59])
@@ -55,21 +34,6 @@ def test_all_images_need_no_word(samples):
 def test_more_samples_than_there_are():
     with pytest.raises(UserError, match="--samples 61: there are only 60 test images"):
         choose_samples(DATA, 61)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        Settings(),
-        Settings(run="my runs/it's", samples=50, share=1e-05, quick_look=True, plots=False),
-        Settings(samples=-1),
-    ],
-)
-def test_the_command_brings_the_settings_back(settings):
-    python, script, *flags = shlex.split(command_line(Path("/anywhere/mlp_mnist/test_model.py"), settings))
-    assert (python, script) == ("python", "mlp_mnist/test_model.py")
-    assert parse(Settings, flags) == settings
-    assert (settings == Settings()) == (flags == [])
 
 
 def test_notices_are_said_once():

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import pytest
 import toy_run
 
-from core.cli import parse
+from core.cli import as_flags, parse
 from core.errors import UserError
 from core.training.guard import NotFiniteError
 from core.training.improve import improve
 from core.training.outputs import Outputs
 from core.training.search import search
 from core.training.sweep import combinations, sweep
-from core.training.tuning import TuningSettings, as_flags, as_table
+from core.training.tuning import TuningSettings, as_table
 
 
 @dataclass
@@ -122,7 +122,7 @@ def test_the_table_puts_the_lowest_loss_first():
 def test_settings_as_flags_are_understood_again():
     values = {"lr": 3e-4, "hidden": (64, 32), "weight_decay": 0.0, "schedule": "cosine", "batch_size": 64}
     text = as_flags(values)
-    assert text == "--lr 0.0003 --hidden 64 32 --weight-decay 0 --schedule cosine --batch-size 64"
+    assert text == "--lr 0.0003 --hidden 64 32 --weight-decay 0.0 --schedule cosine --batch-size 64"
     settings = settings_of(*text.split())
     assert {name: getattr(settings, name) for name in values} == values
 

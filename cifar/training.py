@@ -28,7 +28,7 @@ try:
     from core.backend import Array, select_device, to_device
     from core.cli import main
     from core.errors import UserError
-    from core.layers import BatchNorm, Conv2d, Layer, Linear, MixedPrecision, Parallel
+    from core.layers import BatchNorm, Conv2d, Layer, Linear, MixedPrecision, Parallel, measure_statistics
     from core.losses import softmax_cross_entropy
     from core.muon import Group, Muon
     from core.optim import Optimizer
@@ -43,6 +43,7 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 WHITENING_IMAGES = 5_000  # that the first layer of the fast network is computed from
+PLAIN_IMAGES = 4_000  # training images without distortions that set the statistics of BatchNorm after an epoch
 
 
 def start(settings: Settings) -> None:
@@ -56,9 +57,13 @@ def train(settings: Settings) -> Row:
     if settings.amp and device == "cpu":
         raise UserError("--amp needs a GPU, whose tensor cores multiply float16; leave it out on a CPU")
     data = load_training_images(settings.dataset, settings.data, settings.validation)
-    model, optimizer, stream = make_model(settings, data)
+    network, stream = make_network(settings, data)
+    model = make_model(settings, network)
+    optimizer = optimizer_of(settings, model)
     schedule, augment = schedule_of(settings, len(data.rows)), settings.augmentation()
     sides = np.random.default_rng(settings.seed).integers(0, 2, len(data.labels))  # which way each image starts
+    some = np.random.default_rng(settings.seed).permutation(data.rows)[:PLAIN_IMAGES]
+    x_plain = to_device(preprocess(data.images[some], data.normalize), device)
     x_held_out = to_device(preprocess(data.images[data.held_out], data.normalize), device)
     labels_held_out = to_device(data.labels[data.held_out], device)
 
@@ -83,14 +88,15 @@ def train(settings: Settings) -> Row:
                 accuracy = (logits.argmax(axis=1) == t).mean()
                 model.backward(dlogits)
                 run.step(loss, accuracy=accuracy)
-            if settings.validation:
-                with run.averaged():
+            with run.averaged():
+                measure_statistics(network, x_plain)  # those of the augmented images are others
+                if settings.validation:
                     run.validate(**evaluate(model, x_held_out, labels_held_out, settings.test_flip))
     return run.best
 
 
-def make_model(settings: Settings, data: TrainingImages) -> tuple[Layer, Optimizer, Stream]:
-    """The network on its device, its optimizer, and the stream that its dropout draws from."""
+def make_network(settings: Settings, data: TrainingImages) -> tuple[Layer, Stream]:
+    """The network on its device, and the stream that its dropout draws from."""
     set_threads(settings.threads)
     stream = Stream(settings.seed)
     architecture = settings.architecture(len(data.info["classes"]))
@@ -98,11 +104,14 @@ def make_model(settings: Settings, data: TrainingImages) -> tuple[Layer, Optimiz
     for _, layer in network.walk():
         if isinstance(layer, Whitening):
             layer.fit(preprocess(data.images[data.rows[:WHITENING_IMAGES]], data.normalize))
-    network.to(select_device(settings.device))
-    model: Layer = Parallel(network)
+    return network.to(select_device(settings.device)), stream
+
+
+def make_model(settings: Settings, network: Layer) -> Layer:
+    """What trains the network: shared out among the workers and, with --amp, in float16."""
+    model = Parallel(network)
     model.skip_input_grad()
-    model = MixedPrecision(model) if settings.amp else model
-    return model, optimizer_of(settings, model), stream
+    return MixedPrecision(model) if settings.amp else model
 
 
 def optimizer_of(settings: Settings, model: Layer) -> Optimizer:

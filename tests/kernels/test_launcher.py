@@ -108,6 +108,32 @@ def test_what_does_not_fit_is_refused(kernels, arguments, change, words):
         kernels.launch("scale_forward", 0, 1, **arguments)
 
 
+COMPUTE = """
+#include "kernel.cuh"
+
+template <typename T>  // float, double, float16
+__global__ void add_forward(const compute_t<T>* bias,  // (C)
+                            T* y,                      // (M, C)
+                            int M, int C, compute_t<T> factor) {
+    for (int i = first_element(); i < M * C; i += all_threads()) y[i] = T(factor * bias[i % C] + compute_t<T>(y[i]));
+}
+"""
+
+
+@pytest.mark.skipif(shim.compiler() is None, reason="kernels run on the CPU only with g++ or clang++")
+@pytest.mark.parametrize(("kind", "wide"), [("float16", "float32"), ("float32", "float32"), ("float64", "float64")])
+def test_what_is_computed_with_is_float_beside_float16(tmp_path, kind, wide):
+    (tmp_path / "add.cu").write_text(COMPUTE)
+    kernels, bias, y = Kernels(tmp_path), np.array([1, 2, 1e6], wide), np.ones((4, 3), kind)
+    kernels.launch("add_forward", 1, 4, bias=bias, y=y, factor=0.5)
+    np.testing.assert_array_equal(y, np.tile(np.array([1.5, 2, np.inf if kind == "float16" else 500001], kind), (4, 1)))
+    other = "float64" if wide == "float32" else "float32"
+    with pytest.raises(KernelError, match=f"expected bias of {wide}, got {other}"):
+        kernels.launch("add_forward", 1, 4, bias=bias.astype(other), y=y, factor=0.5)
+    with pytest.raises(KernelError, match="needs the array y"):
+        kernels.launch("add_forward", 1, 4, bias=bias, y=None, M=4, C=3, factor=0.5)
+
+
 def test_arrays_of_the_same_shape_are_not_checked_again_but_scalars_are(kernels, arguments):
     kernels.launch("scale_forward", 0, 1, **arguments)
     binder = kernels._binders["scale_forward"]

@@ -53,6 +53,47 @@ def test_warps_blocks_and_shared_memory_work(order):
     np.testing.assert_array_equal(shared.reshape(3, 128), blocks[:, ::-1])
 
 
+TENSOR_CORES = """
+#include "tile.cuh"
+
+// One warp, each lane with its fragments.
+__global__ void fragments(const unsigned int* a,  // (N, 4)
+                          const unsigned int* b,  // (N, 2)
+                          float* sums,            // (N, 4)
+                          int N) {
+    float own_sums[4];
+    unsigned own_a[4], own_b[2];
+    for (int i = 0; i < 4; ++i) own_sums[i] = sums[4 * lane() + i];
+    for (int i = 0; i < 4; ++i) own_a[i] = a[4 * lane() + i];
+    for (int i = 0; i < 2; ++i) own_b[i] = b[2 * lane() + i];
+    multiply_16_8_16(own_sums, own_a, own_b);
+    for (int i = 0; i < 4; ++i) sums[4 * lane() + i] = own_sums[i];
+}
+"""
+
+
+@needs_compiler
+@pytest.mark.parametrize("order", ORDERS)
+def test_tensor_cores_multiply_fragments_as_the_ptx_isa_lays_them_out(order, tmp_path):
+    """The formulas are those of its section on mma.m16n8k16, word by word: groupID and threadID_in_group."""
+    (tmp_path / "tensor.cu").write_text(TENSOR_CORES)
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(shape).astype(np.float16) for shape in ((16, 16), (16, 8)))
+    before = rng.standard_normal((16, 8)).astype(np.float32)
+    group, thread = np.divmod(np.arange(32)[:, None], 4)
+    i = np.arange(8)
+    a_row, a_column = group + 8 * ((i % 4) >= 2), thread * 2 + (i & 1) + 8 * (i >= 4)
+    b_row, b_column = thread * 2 + (i[:4] & 1) + 8 * (i[:4] >= 2), group + 0 * i[:4]
+    c_row, c_column = group + 8 * (i[:4] >= 2), thread * 2 + (i[:4] & 1)
+    sums = before[c_row, c_column]
+    with thread_order(order):
+        Kernels(tmp_path).launch(
+            "fragments", 1, 32, a=a[a_row, a_column].view(np.uint32), b=b[b_row, b_column].view(np.uint32), sums=sums
+        )
+    expected = before + a.astype(np.float32) @ b.astype(np.float32)
+    np.testing.assert_allclose(sums, expected[c_row, c_column], rtol=1e-5, atol=1e-5)
+
+
 @needs_compiler
 def test_the_right_kernel_passes_in_every_order(x):
     for y in results("reversed_good", x):

@@ -1,4 +1,4 @@
-"""What somebody could send in the place of a drawing: seeded values, from nearly right to absurd. Standard library only."""
+"""What somebody could send in the place of a drawing: seeded values, from nearly right to absurd."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 NUMBERS = (0, -0.0, 1, -1, 0.1, 140.5, 279.9, 280, 1e-320, 1e-9, 1e9, -1e9, 2**31, 2**63, 1e300, -1e300, 10**400)
 NO_NUMBERS = ("NaN", "Infinity", "-Infinity", "1e999", "1" * 5000, "0x10", "1_0", "true", "null", '"7"', "{}", "[]")
 TEXTS = (
-    "", " ", "[", "]", "[[[", "null", "undefined", "{", '"', "\\", "\x00", "\u2028", "\ufeff[]", "\ud800", "𝟙", "[[[١,٢]]]",
-    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "{{7*7}}", "'; DROP TABLE drawings; --", "../../etc/passwd",
-    "file:///etc/passwd", "http://127.0.0.1:1/", "data:image/png;base64,AAAA", "%s%s%n", "[[[1,2]]]x", "[[[1,2]],]",
+    "", " ", "[", "]", "[[[", "null", "undefined", "{", '"', "\\", "\x00", "\u2028", "\ufeff[]", "\ud800", "𝟙",
+    "[[[١,٢]]]", "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "{{7*7}}", "'; DROP TABLE drawings; --",
+    "../../etc/passwd", "file:///etc/passwd", "http://127.0.0.1:1/", "data:image/png;base64,AAAA", "%s%s%n", "[[[1,2]]]x", "[[[1,2]],]",
     "[[[1 2]]]", "[[[1,2]] [[3,4]]]", "/* */[]", "[[[+1,2]]]", "[[[1.,2]]]", "[[[.5,2]]]", "[[[1e,2]]]",
 )  # fmt: skip
 BRACKETS = ("[" * 5000, "{" * 5000, '{"a":' * 5000, "[" * 50_000 + "]" * 50_000, "[]" * 30_000, "[" * 4 + "]" * 4)

@@ -14,7 +14,7 @@ aside for measuring (`held_out_images`): only test_model.py opens them, like the
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,10 +25,20 @@ try:
 
     from core.cli import main
     from core.data.cifar import BATCH, TEST_FILE, TRAIN_FILES, Batch, read_cifar
-    from core.data.fetch import Fetched, FetchError, download, downloads_folder, named_mirror
+    from core.data.fetch import Fetched, FetchError, downloads_folder, named_mirror
     from core.data.image_setup import NOT_COMPARABLE, ImageSettings, set_up_images
     from core.data.prepared import Arrays, Prepared
-    from core.data.setup import Info, check_settings, megabytes, set_up, shown
+    from core.data.setup import (
+        NO_NETWORK,
+        STAND_IN,
+        Info,
+        check_settings,
+        command_of,
+        fetch_file,
+        origin_of,
+        print_counts,
+        set_up,
+    )
     from core.data.shapes import SHAPE_CLASSES, textured_shapes
     from core.data.sources import CIFAR10, MNIST
     from core.data.splits import split_indices
@@ -40,7 +50,7 @@ except ModuleNotFoundError as error:
 
 PARTS = {"train": "training", "held_out": "held-out", "test": "test"}
 HELD_OUT = 5_000
-STAND_IN = {"train": 6_000, "test": 1_000}
+STAND_IN_SIZES = {"train": 6_000, "test": 1_000}
 
 
 @dataclass
@@ -58,7 +68,7 @@ def run(settings: Settings) -> None:
     if settings.dataset == "mnist":
         if settings.held_out:
             raise UserError("--held-out is for CIFAR-10; MNIST has 10,000 test images")
-        set_up_images(MNIST, settings, PROJECT, f"python {PROJECT.name}/setup_data.py --dataset mnist")
+        set_up_images(MNIST, settings, PROJECT)
         return
     check(settings)
     folder = settings.archive or PROJECT / "archive" / CIFAR10.name
@@ -94,7 +104,7 @@ def gather(settings: Settings, recipe: Info) -> tuple[Arrays, Info]:
         "complete": not notices,
         "notice": "; ".join(notices if settings.synthetic or not notices else [*notices, NOT_COMPARABLE]),
         "counts": {part: len(arrays[f"{part}_labels"]) for part in PARTS if f"{part}_labels" in arrays},
-        "command": f"python {PROJECT.name}/setup_data.py{flags_of(settings)}",
+        "command": command_of(PROJECT, settings),
         "recipe": recipe,
     }
 
@@ -111,7 +121,7 @@ def fetch(settings: Settings, recipe: Info) -> tuple[Arrays, Info]:
         counts = f"{len(arrays['train_labels']):,} of 50,000 training and {len(arrays['test_labels']):,} of 10,000 test"
         notices.append(f"UNVERIFIED copy of CIFAR-10 with {counts} images")
     return arrays, {
-        "origin": "mirror" if named_mirror(settings.mirror) else "publisher",
+        "origin": origin_of(settings),
         "notices": notices,
         "classes": list(CIFAR10.classes),
         "files": {found.path.name: sha256_of_content(found.path)},
@@ -134,14 +144,10 @@ def get_archive(settings: Settings) -> tuple[Fetched, bool]:
     for file in order:
         lenient = settings.allow_unverified and file is binary
         try:
-            found = download(file, downloads, settings.mirror, settings.offline, lenient)
+            return fetch_file(file, downloads, replace(settings, allow_unverified=lenient)), file is binary
         except FetchError as error:
             reasons.append(str(error))
-            continue
-        if found.address:
-            print(f"downloaded {shown(found.path)} ({megabytes(found.path.stat().st_size)})")
-        return found, file is binary
-    raise FetchError(f"{'; '.join(reasons)}; --synthetic makes stand-in data without any network")
+    raise FetchError(f"{'; '.join(reasons)}; {NO_NETWORK}")
 
 
 def as_arrays(part: str, batches: list[Batch]) -> Arrays:
@@ -153,17 +159,11 @@ def as_arrays(part: str, batches: list[Batch]) -> Arrays:
 def make_stand_in(settings: Settings) -> tuple[Arrays, Info]:
     """Pictures of textured shapes, some of which are held out for test."""
     arrays: Arrays = {}
-    for seed, (part, size) in enumerate(STAND_IN.items()):
+    for seed, (part, size) in enumerate(STAND_IN_SIZES.items()):
         images, labels = textured_shapes(size, seed)
         arrays |= {f"{part}_images": images, f"{part}_labels": labels.astype(np.uint8)}
-    return arrays, {
-        "origin": "synthetic",
-        "notices": ["SYNTHETIC data: textured shapes, not CIFAR-10; no figure here is a real result"],
-        "classes": list(SHAPE_CLASSES),
-        "files": {},
-        "licence": "none needed: made by this program",
-        "citation": "",
-    }
+    notice = "SYNTHETIC data: textured shapes, not CIFAR-10; no figure here is a real result"
+    return arrays, STAND_IN | {"notices": [notice], "classes": list(SHAPE_CLASSES)}
 
 
 def set_aside(arrays: Arrays, wanted: int | None, partial: bool) -> Arrays:
@@ -179,23 +179,12 @@ def set_aside(arrays: Arrays, wanted: int | None, partial: bool) -> Arrays:
     return arrays | {f"train_{kind}": arrays[f"train_{kind}"][rows] for kind in ("images", "labels")} | parted
 
 
-def flags_of(settings: Settings) -> str:
-    """The flags that decide what the data is; paths are left out, because info travels to other machines."""
-    flags = " --synthetic" if settings.synthetic else ""
-    flags += " --allow-unverified" if settings.allow_unverified else ""
-    flags += "" if settings.held_out is None else f" --held-out {settings.held_out}"
-    return flags + (f" --subset {settings.subset}" if settings.subset else "")
-
-
 def print_summary(prepared: Prepared) -> None:
     """How many images of each class there are in each part."""
-    classes, parts = prepared.info["classes"], [part for part in PARTS if f"{part}_labels" in prepared.arrays]
-    counts = [np.bincount(prepared.arrays[f"{part}_labels"], minlength=len(classes)) for part in parts]
-    totals = " and ".join(f"{count.sum():,} {PARTS[part]}" for part, count in zip(parts, counts, strict=True))
-    print(f"{totals} images of 32 x 32 pixels")
-    print(f"{'class':<12}" + "".join(f"{PARTS[part]:>10}" for part in parts))
-    for name, *row in zip(classes, *counts, strict=True):
-        print(f"{name:<12}" + "".join(f"{count:>10,}" for count in row))
+    arrays = prepared.arrays
+    labels = {name: arrays[f"{part}_labels"] for part, name in PARTS.items() if f"{part}_labels" in arrays}
+    print(" and ".join(f"{len(of_part):,} {name}" for name, of_part in labels.items()), "images of 32 x 32 pixels")
+    print_counts(prepared.info["classes"], labels)
     if prepared.info["notice"]:
         print(f"NOTICE: {prepared.info['notice']}")
 

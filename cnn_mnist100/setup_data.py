@@ -20,7 +20,6 @@ try:
 
     from cnn_mnist100.pairs import CLASSES, FOLDS, HEIGHT, WIDTH, find_folds, make_pairs
     from core.cli import main
-    from core.data.fetch import named_mirror
     from core.data.image_files import (
         PARTS,
         altered_files,
@@ -31,7 +30,7 @@ try:
         write_csv_files,
     )
     from core.data.prepared import Arrays, Prepared
-    from core.data.setup import Info, SetupSettings, check_settings, set_up
+    from core.data.setup import STAND_IN, Info, SetupSettings, check_settings, command_of, origin_of, set_up
     from core.data.sources import MNIST
     from core.data.synthetic import digits
     from core.errors import UserError
@@ -128,18 +127,18 @@ def gather(settings: Settings, recipe: Info) -> tuple[Arrays, Info]:
         notices = [f"NOT THE STANDARD PAIRS of MNIST (50,000 and 10,000), but {sizes} others"]
     return arrays, {
         "dataset": NAME,
-        "origin": origin_of(settings),
+        "origin": origin_of(settings, settings.from_csv),
         "complete": not notices,
         "notice": "; ".join([*notices, NOT_COMPARABLE] if notices and not settings.synthetic else notices),
         "classes": list(CLASSES),
         "counts": counts,
         "digits_shared": not parted,
         "files": recipe.get("files", digests),
-        "licence": "none needed: made by this program" if settings.synthetic else MNIST.licence,
-        "citation": "" if settings.synthetic else MNIST.citation,
-        "command": f"python {PROJECT.name}/setup_data.py{flags_of(settings)}",
+        "licence": MNIST.licence,
+        "citation": MNIST.citation,
+        "command": command_of(PROJECT, settings),
         "recipe": recipe,
-    }
+    } | (STAND_IN if settings.synthetic else {})
 
 
 def get_digits(settings: Settings) -> tuple[Arrays, list[str]]:
@@ -164,24 +163,6 @@ def pair_up(source: Arrays, settings: Settings) -> Arrays:
         if folds > 1:
             arrays[f"{part}_folds"] = fold_of
     return arrays
-
-
-def origin_of(settings: Settings) -> str:
-    """Where the digits came from, in a word."""
-    if settings.from_csv:
-        return "csv"
-    return "synthetic" if settings.synthetic else "mirror" if named_mirror(settings.mirror) else "publisher"
-
-
-def flags_of(settings: Settings) -> str:
-    """The flags that decide what the data is; paths are left out, because info travels to other machines."""
-    flags = " --synthetic" if settings.synthetic else ""
-    flags += " --from-csv TRAIN.csv TEST.csv" if settings.from_csv else ""
-    flags += " --allow-unverified" if settings.allow_unverified else ""
-    for name in ("per_class", "test_per_class", "seed", "subset"):
-        value = getattr(settings, name)
-        flags += f" --{name.replace('_', '-')} {value}" if value else ""
-    return flags
 
 
 def print_summary(prepared: Prepared) -> None:

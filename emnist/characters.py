@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from core.data.archives import read_zip_member, understood
-from core.data.fetch import FetchError, download, downloads_folder, named_mirror
+from core.data.fetch import FetchError, downloads_folder, named_mirror
 from core.data.image_files import PARTS
 from core.data.prepared import Arrays
 from core.data.readers import check_labels, read_idx
-from core.data.setup import SetupSettings, megabytes, shown
+from core.data.setup import NO_NETWORK, SetupSettings, fetch_file, megabytes
 from core.data.sources import EMNIST
 from core.data.transfer import TransferError
 from core.data.web_file import WebFile
@@ -78,11 +78,9 @@ def fetch_members(split: str, settings: SetupSettings, downloads: Path) -> tuple
         if all(path.exists() for path in kept.values()):
             return {name: path.read_bytes() for name, path in kept.items()}, True
     try:
-        found = download(ARCHIVE, downloads, settings.mirror, settings.offline, settings.allow_unverified)
+        found = fetch_file(ARCHIVE, downloads, settings)
     except FetchError as error:
-        raise FetchError(f"{error}; --synthetic makes stand-in data without any network") from None
-    if found.address:
-        print(f"downloaded {shown(found.path)} ({megabytes(found.path.stat().st_size)})")
+        raise FetchError(f"{error}; {NO_NETWORK}") from None
     with opened(found.path) as archive:
         return read_members(archive, split), found.verified
 

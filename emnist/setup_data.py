@@ -22,10 +22,9 @@ try:
 
     from core.cli import main
     from core.data.characters import characters
-    from core.data.fetch import named_mirror
     from core.data.image_files import PARTS
     from core.data.prepared import INFO, Arrays, Prepared
-    from core.data.setup import Info, SetupSettings, check_settings, set_up, shown
+    from core.data.setup import STAND_IN, Info, SetupSettings, check_settings, command_of, origin_of, set_up, shown
     from core.data.sources import BHMSDS, EMNIST
     from core.report import galleries, style
     from emnist.characters import get_characters
@@ -36,7 +35,7 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 NAME, TITLE = "emnist", "EMNIST with symbols"
-STAND_IN = {"train": 12_000, "test": 2_000}
+STAND_IN_SIZES = {"train": 12_000, "test": 2_000}
 SHEET = (2, 5, 6)  # of the contact sheet: rows and columns of samples of a class, and classes side by side
 NOT_COMPARABLE = "figures are not comparable with published ones"
 
@@ -81,7 +80,7 @@ def gather(settings: Settings, symbols: tuple[str, ...], recipe: Info) -> tuple[
         "complete": not notices,
         "notice": "; ".join(filter(None, notices)),
         "counts": {part: len(arrays[f"{part}_labels"]) for part in PARTS},
-        "command": f"python {PROJECT.name}/setup_data.py{flags_of(settings)}",
+        "command": command_of(PROJECT, settings),
         "recipe": recipe,
     }
 
@@ -105,7 +104,7 @@ def fetch(settings: Settings, symbols: tuple[str, ...]) -> tuple[Arrays, Info]:
         files["symbols/ (git tree)"] = drawn.tree
         licence, citation = f"EMNIST: {licence}; BHMSDS: {BHMSDS.licence}", f"{citation}; {BHMSDS.citation}"
     return arrays, facts | {
-        "origin": "mirror" if named_mirror(settings.mirror) else "publisher",
+        "origin": origin_of(settings),
         "notice": f"UNVERIFIED data: {' and '.join(filter(None, notices))}" if any(notices) else "",
         "classes": classes,
         "files": files,
@@ -120,20 +119,13 @@ def stand_in(symbols: tuple[str, ...]) -> tuple[Arrays, Info]:
     signs = [sign(name) for name in classes]
     arrays: Arrays = {}
     counts = {}
-    for seed, (part, size) in enumerate(STAND_IN.items()):
+    for seed, (part, size) in enumerate(STAND_IN_SIZES.items()):
         images, labels = characters(signs, size, seed)
         order = np.argsort(labels >= len(MERGED), kind="stable")  # symbols last, as in the real data
         arrays |= {f"{part}_images": images[order], f"{part}_labels": labels[order].astype(np.uint8)}
         counts[part] = int((labels < len(MERGED)).sum())
-    return arrays, {
-        "characters": counts,
-        "origin": "synthetic",
-        "notice": "SYNTHETIC data: rendered characters, not EMNIST; no figure here is a real result",
-        "classes": classes,
-        "files": {},
-        "licence": "none needed: made by this program",
-        "citation": "",
-    }
+    notice = "SYNTHETIC data: rendered characters, not EMNIST; no figure here is a real result"
+    return arrays, STAND_IN | {"characters": counts, "notice": notice, "classes": classes}
 
 
 def keep_first(size: int, arrays: Arrays, facts: Info) -> tuple[Arrays, str]:
@@ -149,16 +141,6 @@ def keep_first(size: int, arrays: Arrays, facts: Info) -> tuple[Arrays, str]:
     facts["characters"] = after
     cut = " and ".join(f"{after[part]:,} of {before[part]:,} {PARTS[part]}" for part in PARTS)
     return kept, "; ".join(filter(None, [facts["notice"], f"SUBSET: the first {cut} characters"]))
-
-
-def flags_of(settings: Settings) -> str:
-    """The flags that decide what the data is; paths are left out, because info travels to other machines."""
-    flags = " --synthetic" if settings.synthetic else ""
-    flags += " --allow-unverified" if settings.allow_unverified else ""
-    for name, usual in (("split", "balanced"), ("symbols", Settings.symbols), ("subset", None)):
-        value = getattr(settings, name)
-        flags += f" --{name} {value}" if value != usual else ""
-    return flags
 
 
 def print_summary(prepared: Prepared) -> None:

@@ -15,9 +15,9 @@ import numpy as np
 
 from core.backend import Array
 from core.data.archives import Member, archive_files
-from core.data.fetch import FetchError, download, downloads_folder
+from core.data.fetch import FetchError, downloads_folder
 from core.data.ink import centred, read_grey_png
-from core.data.setup import SetupSettings, megabytes, shown
+from core.data.setup import NO_NETWORK, SetupSettings, fetch_file
 from core.data.sources import BHMSDS
 from core.data.splits import split_indices
 from core.errors import UserError
@@ -63,14 +63,10 @@ def fetch_archive(settings: SetupSettings, downloads: Path) -> Path:
     complaints = []
     for file in (ZIP, TAR):
         try:
-            found = download(file, downloads, settings.mirror, settings.offline, settings.allow_unverified)
+            return fetch_file(file, downloads, settings).path
         except FetchError as error:
             complaints.append(str(error))
-            continue
-        if found.address:
-            print(f"downloaded {shown(found.path)} ({megabytes(found.path.stat().st_size)})")
-        return found.path
-    raise FetchError(f"{complaints[0]}; --synthetic makes stand-in data without any network")
+    raise FetchError(f"{complaints[0]}; {NO_NETWORK}")
 
 
 def git_tree(members: Sequence[Member]) -> str:

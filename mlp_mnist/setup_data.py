@@ -34,8 +34,7 @@ class Settings(ImageSettings):
 
 def run(settings: Settings) -> None:
     """Prepare the data set that the settings name."""
-    command = f"python {PROJECT.name}/setup_data.py --dataset {settings.dataset}"
-    set_up_images(DATA_SETS[settings.dataset], settings, PROJECT, command)
+    set_up_images(DATA_SETS[settings.dataset], settings, PROJECT)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent
@@ -20,9 +20,20 @@ try:
     import numpy as np
 
     from core.cli import main
-    from core.data.fetch import FetchError, download, downloads_folder, named_mirror
+    from core.data.fetch import FetchError, downloads_folder
     from core.data.prepared import Arrays, Prepared
-    from core.data.setup import Info, SetupSettings, check_settings, set_up
+    from core.data.setup import (
+        NO_NETWORK,
+        STAND_IN,
+        Info,
+        SetupSettings,
+        check_settings,
+        command_of,
+        fetch_file,
+        origin_of,
+        print_counts,
+        set_up,
+    )
     from core.data.sources import GTZAN
     from core.data.splits import split_indices
     from core.data.synthetic import features as synthetic_features
@@ -35,7 +46,7 @@ except ModuleNotFoundError as error:
 
 TEST_SHARE = 0.2
 SPLIT_SEED = 0
-STAND_IN = 1_000  # songs
+STAND_IN_SONGS = 1_000
 SHOWN = 5  # malformed lines on the terminal
 
 
@@ -81,14 +92,12 @@ def gather(settings: Settings, recipe: Info) -> tuple[Arrays, Info]:
     for part, chosen in rows.items():
         arrays[f"{part}_features"] = kept.features[chosen].astype(np.float32)
         arrays[f"{part}_labels"] = kept.labels[chosen].astype(np.uint8)
-    origin = recipe["origin"]
-    if origin == "publisher":
-        origin = "mirror" if named_mirror(settings.mirror) else origin
-        recipe["origin"] = "publisher" if verified else "unverified"
+    if recipe["origin"] == "publisher" and not verified:
+        recipe["origin"] = "unverified"
     notice = make_notice(settings, len(kept.labels), verified)
     return arrays, {
         "dataset": GTZAN.name,
-        "origin": origin,
+        "origin": origin_of(settings, settings.csv),
         "complete": not notice,
         "notice": notice,
         "classes": list(GENRES),
@@ -98,11 +107,11 @@ def gather(settings: Settings, recipe: Info) -> tuple[Arrays, Info]:
         "duplicates": [describe_pair(songs, later, earlier) for later, earlier in doubled],
         "malformed": malformed,
         "files": {} if path is None else {GTZAN.files["features"].name: sha256_of_content(path)},
-        "licence": "none needed: made by this program" if settings.synthetic else GTZAN.licence,
-        "citation": "" if settings.synthetic else GTZAN.citation,
-        "command": f"python {PROJECT.name}/setup_data.py{flags_of(settings)}",
+        "licence": GTZAN.licence,
+        "citation": GTZAN.citation,
+        "command": command_of(PROJECT, settings),
         "recipe": recipe,
-    }
+    } | (STAND_IN if settings.synthetic else {})
 
 
 def find_table(settings: Settings) -> tuple[Path | None, bool]:
@@ -111,19 +120,21 @@ def find_table(settings: Settings) -> tuple[Path | None, bool]:
         return None, True
     if settings.csv:
         return settings.csv, any(judge(settings.csv, file).kind == "right" for file in GTZAN.files.values())
-    where = {"folder": downloads_folder(PROJECT, settings.data_dir), "mirror": settings.mirror}
+    downloads = downloads_folder(PROJECT, settings.data_dir)
     try:  # the same numbers with the older file names: no publisher offers them any more, but a mirror may
-        fetched = download(GTZAN.files["features_au"], **where, offline=settings.offline)
+        fetched = fetch_file(GTZAN.files["features_au"], downloads, replace(settings, allow_unverified=False))
     except FetchError:
-        lenient = settings.allow_unverified
-        fetched = download(GTZAN.files["features"], **where, offline=settings.offline, allow_unverified=lenient)
+        try:
+            fetched = fetch_file(GTZAN.files["features"], downloads, settings)
+        except FetchError as error:
+            raise FetchError(f"{error}; {NO_NETWORK}") from None
     return fetched.path, fetched.verified
 
 
 def stand_in() -> tuple[Songs, list[str]]:
     """Made-up songs in the place of real ones."""
-    features, labels = synthetic_features(STAND_IN, SPLIT_SEED, len(FEATURES), len(GENRES))
-    names = tuple(f"synthetic.{number:05d}" for number in range(STAND_IN))
+    features, labels = synthetic_features(STAND_IN_SONGS, SPLIT_SEED, len(FEATURES), len(GENRES))
+    names = tuple(f"synthetic.{number:05d}" for number in range(STAND_IN_SONGS))
     return Songs(names, features.astype(np.float64), labels), []
 
 
@@ -145,18 +156,10 @@ def make_notice(settings: Settings, songs: int, verified: bool) -> str:
     return "; ".join([*notices, "figures are not comparable with published ones"] if notices else [])
 
 
-def flags_of(settings: Settings) -> str:
-    """The flags that decide what the data is; paths are left out, because info travels to other machines."""
-    flags = " --synthetic" if settings.synthetic else ""
-    flags += " --csv SONGS.csv" if settings.csv else ""
-    flags += " --allow-unverified" if settings.allow_unverified else ""
-    return flags + (f" --subset {settings.subset}" if settings.subset else "")
-
-
 def print_summary(prepared: Prepared) -> None:
     """How many songs there are, and what was left out."""
-    arrays, info = prepared.arrays, prepared.info
-    counts = [np.bincount(arrays[f"{part}_labels"], minlength=len(GENRES)) for part in ("train", "test")]
+    info = prepared.info
+    labels = {"training": prepared.arrays["train_labels"], "test": prepared.arrays["test_labels"]}
     malformed, doubled = info["malformed"], info["duplicates"]
     for line in malformed[:SHOWN]:
         print(f"skipped {line}")
@@ -164,10 +167,8 @@ def print_summary(prepared: Prepared) -> None:
         print(f"skipped {len(malformed) - SHOWN} more malformed lines")
     if doubled:
         print(f"removed {len(doubled)} songs that are there twice: {', '.join(doubled)}")
-    print(f"{counts[0].sum():,} training and {counts[1].sum():,} test songs, {len(FEATURES)} features each")
-    print(f"{'genre':<12}{'training':>9}{'test':>7}")
-    for name, train, test in zip(info["classes"], *counts, strict=True):
-        print(f"{name:<12}{train:>9,}{test:>7,}")
+    print(f"{len(labels['training']):,} training and {len(labels['test']):,} test songs, {len(FEATURES)} features each")
+    print_counts(info["classes"], labels, "genre")
     if info["notice"]:
         print(f"NOTICE: {info['notice']}")
 

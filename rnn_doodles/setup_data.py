@@ -11,7 +11,6 @@ nothing. --mirror takes another source, and --synthetic draws simple shapes with
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +21,10 @@ try:
     import numpy as np
 
     from core.cli import main
-    from core.data.fetch import downloads_folder, named_mirror
+    from core.data.fetch import downloads_folder
     from core.data.prepared import Arrays, Prepared
     from core.data.quickdraw import DrawingReader, join
-    from core.data.setup import Info, SetupSettings, check_settings, set_up
+    from core.data.setup import STAND_IN, Info, SetupSettings, check_settings, command_of, origin_of, set_up
     from core.data.sources import QUICKDRAW
     from core.data.splits import split_indices
     from core.data.synthetic import STROKE_CLASSES, strokes
@@ -100,20 +99,19 @@ def gather(settings: Settings, recipe: Info) -> tuple[Arrays, Info]:
     if not verified:
         recipe["origin"] = "unverified"
     notice = make_notice(settings, readers, verified)
-    origin = "synthetic" if settings.synthetic else "mirror" if named_mirror(settings.mirror) else "publisher"
     return arrays, {
         "dataset": QUICKDRAW.name,
-        "origin": origin,
+        "origin": origin_of(settings),
         "complete": not notice,
         "notice": notice,
         "classes": list(classes_of(settings)),
         "counts": {part: len(arrays[f"{part}_labels"]) for part in rows},
         "files": {},
-        "licence": "none needed: made by this program" if settings.synthetic else QUICKDRAW.licence,
-        "citation": "" if settings.synthetic else QUICKDRAW.citation,
-        "command": f"python {PROJECT.name}/setup_data.py{flags_of(settings)}",
+        "licence": QUICKDRAW.licence,
+        "citation": QUICKDRAW.citation,
+        "command": command_of(PROJECT, settings),
         "recipe": recipe,
-    }
+    } | (STAND_IN if settings.synthetic else {})
 
 
 def read_words(settings: Settings) -> tuple[list[DrawingReader], bool]:
@@ -164,18 +162,6 @@ def make_notice(settings: Settings, readers: list[DrawingReader], verified: bool
         sizes = f"{each[0]:,}" if len(each) == 1 else f"{each[0]:,} to {each[-1]:,}"
         notices.append(f"PART of {QUICKDRAW.title}: {sizes} drawings of each of {len(readers)} words")
     return "; ".join([*notices, NOT_COMPARABLE] if notices else [])
-
-
-def flags_of(settings: Settings) -> str:
-    """The flags that decide what the data is; paths are left out, because info travels to other machines."""
-    flags = " --synthetic" if settings.synthetic else ""
-    if settings.words != ANIMALS:
-        flags += " --words " + " ".join(shlex.quote(word) for word in settings.words)
-    flags += " --allow-unverified" if settings.allow_unverified else ""
-    for name in ("per_class", "seed", "subset"):
-        value = getattr(settings, name)
-        flags += f" --{name.replace('_', '-')} {value}" if value else ""
-    return flags
 
 
 def print_summary(prepared: Prepared) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.fetch import FetchError, download, downloads_folder
+from core.data.fetch import FetchError, downloads_folder
 from core.data.image_csv import read_image_csv, write_image_csv
 from core.data.prepared import INFO, Arrays, Prepared
 from core.data.readers import idx_header, read_idx_pair
-from core.data.setup import SetupSettings, megabytes, shown
+from core.data.setup import NO_NETWORK, SetupSettings, fetch_file, megabytes, shown
 from core.data.sources import DataSet
 from core.data.verify import sha256_of_content
 from core.errors import UserError
@@ -28,12 +28,9 @@ def fetch_images(data_set: DataSet, settings: SetupSettings, project: Path) -> A
     paths = {}
     for role, file in data_set.files.items():
         try:
-            found = download(file, downloads, settings.mirror, settings.offline, settings.allow_unverified)
+            paths[role] = fetch_file(file, downloads, settings).path
         except FetchError as error:
-            raise FetchError(f"{error}; --synthetic makes stand-in data without any network") from None
-        if found.address:
-            print(f"downloaded {shown(found.path)} ({megabytes(found.path.stat().st_size)})")
-        paths[role] = found.path
+            raise FetchError(f"{error}; {NO_NETWORK}") from None
     arrays: Arrays = {}
     for part in PARTS:
         pair = read_idx_pair(paths[f"{part}_images"], paths[f"{part}_labels"], len(data_set.classes))

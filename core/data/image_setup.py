@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data.fetch import named_mirror
 from core.data.image_files import (
     PARTS,
     altered_files,
@@ -23,10 +22,19 @@ from core.data.image_files import (
     write_csv_files,
 )
 from core.data.prepared import Arrays, Prepared
-from core.data.setup import Info, SetupSettings, check_settings, set_up
+from core.data.setup import (
+    STAND_IN,
+    Info,
+    SetupSettings,
+    check_settings,
+    command_of,
+    origin_of,
+    print_counts,
+    set_up,
+)
 from core.data.sources import DataSet
 
-STAND_IN = {"train": 12_000, "test": 2_000}
+STAND_IN_SIZES = {"train": 12_000, "test": 2_000}
 NOT_COMPARABLE = "figures are not comparable with published ones"
 
 
@@ -40,11 +48,10 @@ class ImageSettings(SetupSettings):
     """Also write the data as two such CSV files, beside the prepared folder."""
 
 
-def set_up_images(data_set: DataSet, settings: ImageSettings, project: Path, command: str) -> Prepared:
+def set_up_images(data_set: DataSet, settings: ImageSettings, project: Path) -> Prepared:
     """Prepare train_images (N, 28, 28), train_labels (N,), test_images and test_labels, all uint8, and print a summary.
 
-    project: the folder whose archive/ takes the data. command: how its script is called for this data set. Raises
-    UserError, and then the data that was there stays.
+    project: the folder whose archive/ takes the data. Raises UserError, and then the data that was there stays.
     """
     check_settings(settings, synthetic=settings.synthetic, from_csv=settings.from_csv, mirror=settings.mirror)
     folder = settings.archive or project / "archive" / data_set.name
@@ -58,8 +65,8 @@ def set_up_images(data_set: DataSet, settings: ImageSettings, project: Path, com
             arrays = read_csv_files(csv, len(data_set.classes)) if csv else fetch_images(data_set, settings, project)
             arrays, facts = _judge(arrays, data_set, settings, recipe)
         counts = {part: len(arrays[f"{part}_labels"]) for part in PARTS}
-        call = command + _flags(settings)
-        return arrays, {"dataset": data_set.name, "counts": counts, "command": call, "recipe": recipe} | facts
+        command = command_of(project, settings)
+        return arrays, {"dataset": data_set.name, "counts": counts, "command": command, "recipe": recipe} | facts
 
     prepared = set_up(data_set.title, folder, settings, recipe, gather)
     _print_summary(prepared)
@@ -94,17 +101,13 @@ def _judge(arrays: Arrays, data_set: DataSet, settings: ImageSettings, recipe: I
         notices.append(f"SUBSET of {data_set.title}: the first {' and '.join(cuts)}")
     if altered and not settings.from_csv:
         recipe["origin"] = "unverified"
-    if settings.from_csv:
-        origin, files = "csv", recipe["files"]
-    else:
-        origin = "mirror" if named_mirror(settings.mirror) else "publisher"
-        files = {file.name: idx_sha256(arrays[role]) for role, file in data_set.files.items()}
+    files = {file.name: idx_sha256(arrays[role]) for role, file in data_set.files.items()}
     return kept, {
-        "origin": origin,
+        "origin": origin_of(settings, settings.from_csv),
         "complete": not notices,
         "notice": "; ".join([*notices, NOT_COMPARABLE] if notices else []),
         "classes": list(data_set.classes),
-        "files": files,
+        "files": recipe.get("files", files),
         "licence": data_set.licence,
         "citation": data_set.citation,
     }
@@ -114,35 +117,17 @@ def _make_stand_in(data_set: DataSet, subset: int | None) -> tuple[Arrays, Info]
     from core.data.synthetic import digits  # late: only this way of getting data draws anything
 
     arrays: Arrays = {}
-    for seed, (part, most) in enumerate(STAND_IN.items()):
+    for seed, (part, most) in enumerate(STAND_IN_SIZES.items()):
         images, labels = digits(min(subset or most, most), seed)
         arrays |= {f"{part}_images": images, f"{part}_labels": labels.astype(np.uint8)}
-    return arrays, {
-        "origin": "synthetic",
-        "complete": False,
-        "notice": f"SYNTHETIC data: rendered digits, not {data_set.title}; no figure here is a real result",
-        "classes": list(string.digits),
-        "files": {},
-        "licence": "none needed: made by this program",
-        "citation": "",
-    }
-
-
-def _flags(settings: ImageSettings) -> str:
-    """The flags that decide what the data is; paths are left out, because info travels to other machines."""
-    flags = " --synthetic" if settings.synthetic else ""
-    flags += " --from-csv TRAIN.csv TEST.csv" if settings.from_csv else ""
-    flags += " --allow-unverified" if settings.allow_unverified else ""
-    return flags + (f" --subset {settings.subset}" if settings.subset else "")
+    notice = f"SYNTHETIC data: rendered digits, not {data_set.title}; no figure here is a real result"
+    return arrays, STAND_IN | {"complete": False, "notice": notice, "classes": list(string.digits)}
 
 
 def _print_summary(prepared: Prepared) -> None:
-    arrays, classes = prepared.arrays, prepared.info["classes"]
-    counts = [np.bincount(arrays[f"{part}_labels"], minlength=len(classes)) for part in PARTS]
-    height, width = arrays["train_images"].shape[1:]
-    print(f"{counts[0].sum():,} training and {counts[1].sum():,} test images of {height} x {width} pixels")
-    print(f"{'class':<12}{'training':>9}{'test':>7}")
-    for name, train, test in zip(classes, *counts, strict=True):
-        print(f"{name:<12}{train:>9,}{test:>7,}")
+    labels = {name: prepared.arrays[f"{part}_labels"] for part, name in PARTS.items()}
+    height, width = prepared.arrays["train_images"].shape[1:]
+    print(f"{len(labels['training']):,} training and {len(labels['test']):,} test images of {height} x {width} pixels")
+    print_counts(prepared.info["classes"], labels)
     if prepared.info["notice"]:
         print(f"NOTICE: {prepared.info['notice']}")

@@ -1,18 +1,29 @@
-"""What every setup_data.py shares: the settings, and the question whether anything has to be done at all."""
+"""What every setup_data.py shares: the settings, whether anything has to be done at all, and what is said of it."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from core.backend import Array
+from core.cli import command_line
+from core.data.fetch import Fetched, download, named_mirror
 from core.data.prepared import INFO, Arrays, Prepared, load_prepared, refuse_foreign, save_prepared
+from core.data.sources import SourceFile
 from core.errors import UserError
 
 Info = dict[str, Any]
+
+# What is true of all stand-ins.
+STAND_IN: Info = {"origin": "synthetic", "files": {}, "licence": "none needed: made by this program", "citation": ""}
+NO_NETWORK = "--synthetic makes stand-in data without any network"
+WHERE_AND_HOW = ("mirror", "archive", "data_dir", "offline", "force")  # settings that do not decide what the data is
 
 
 @dataclass
@@ -88,6 +99,36 @@ def _sound(folder: Path) -> Prepared | None:
 def _fits(info: Info, recipe: Info, allow_unverified: bool) -> bool:
     accepted = [recipe, recipe | {"origin": "unverified"}] if allow_unverified else [recipe]
     return info.get("recipe") in accepted
+
+
+def fetch_file(file: SourceFile, downloads: Path, settings: SetupSettings) -> Fetched:
+    """`download` as the settings say; prints a line if anything came over the web. Raises FetchError."""
+    found = download(file, downloads, settings.mirror, settings.offline, settings.allow_unverified)
+    if found.address:
+        print(f"downloaded {shown(found.path)} ({megabytes(found.path.stat().st_size)})")
+    return found
+
+
+def origin_of(settings: SetupSettings, own_files: object = None) -> str:
+    """Where the data comes from, in a word; own_files: what was given of the user's own, if anything."""
+    if settings.synthetic:
+        return "synthetic"
+    if own_files:
+        return "csv"
+    return "mirror" if named_mirror(settings.mirror) else "publisher"
+
+
+def command_of(project: Path, settings: SetupSettings) -> str:
+    """The command that prepares the same data anywhere; `project` is the folder of its setup_data.py."""
+    return command_line(project / "setup_data.py", settings, leave_out=WHERE_AND_HOW)
+
+
+def print_counts(classes: Sequence[str], labels: Mapping[str, Array], head: str = "class") -> None:
+    """Print a line for each class: how many samples of it each part has; labels: the parts' labels (N,) by name."""
+    columns = [np.bincount(of_part, minlength=len(classes)) for of_part in labels.values()]  # (K,) each
+    print(f"{head:<12}" + "".join(f"{part:>10}" for part in labels))
+    for name, *counts in zip(classes, *columns, strict=True):
+        print(f"{name:<12}" + "".join(f"{count:>10,}" for count in counts))
 
 
 def shown(path: Path) -> str:

@@ -107,7 +107,7 @@ def test_official_data_is_complete_and_carries_no_notice(call, mirror, archive):
     assert info["counts"] == SIZES
     assert info["classes"] == list("0123456789")
     assert info["files"]["t10k-labels-idx1-ubyte.gz"] == sha256(idx("test_labels"))
-    assert info["command"] == "python mlp_mnist/setup_data.py --dataset mnist"
+    assert info["command"] == "python mlp_mnist/setup_data.py"
     assert mirror not in str(info), "a place of this machine must not travel with the data"
 
 
@@ -290,7 +290,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(call, archive, arguments, reason)
 
 
 def test_a_folder_with_other_things_is_refused_before_any_download(call, tmp_path, monkeypatch):
-    monkeypatch.setattr(image_files, "download", None)
+    monkeypatch.setattr(image_files, "fetch_file", None)
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").touch()
     code, _, err = call("--archive", tmp_path / "home")

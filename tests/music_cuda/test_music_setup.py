@@ -40,7 +40,7 @@ def test_a_table_of_your_own(tmp_path, capsys):
     assert info["malformed"] == ["line 153: tempo is '?', not a number that can be used"]
     assert info["origin"] == "csv"
     assert "OTHER data: a table of 150 songs" in info["notice"]
-    assert info["command"] == "python music_cuda/setup_data.py --csv SONGS.csv"
+    assert info["command"] == "python music_cuda/setup_data.py --csv mine.csv"
     told = capsys.readouterr().out
     assert "skipped line 153: tempo" in told
     assert "removed 1 songs that are there twice: pop.00007.wav = pop.00007.wav" in told
@@ -147,6 +147,7 @@ def test_the_sources_are_https_and_pinned():
         (["--csv", "a.csv", "--synthetic"], "--synthetic and --csv are different sources"),
         (["--subset", "0"], "--subset must be at least 1"),
         (["--mirror", "nowhere"], "--mirror nowhere"),
+        (["--offline", "--data-dir", "empty"], "--synthetic makes stand-in data without any network"),
     ],
 )
 def test_mistakes_end_in_one_line_and_exit_code_2(tmp_path, arguments, message):

@@ -121,7 +121,7 @@ def test_a_second_call_does_nothing_and_another_request_prepares_again(tmp_path,
     arrays, info = prepared(tmp_path)
     assert len(arrays["train_labels"]) + len(arrays["test_labels"]) == 60
     assert "PART of Quick, Draw!: 20 drawings of each of 3 words" in info["notice"]
-    assert "--words cat 'alarm clock' 'The Eiffel Tower' --allow-unverified --per-class 20" in info["command"]
+    assert "--allow-unverified --words cat 'alarm clock' 'The Eiffel Tower' --per-class 20" in info["command"]
 
 
 def test_a_subset_has_so_many_of_each_part(tmp_path, mirror):

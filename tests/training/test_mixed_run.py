@@ -177,10 +177,13 @@ def test_gradients_that_overflow_without_a_factor_are_an_error(gpu, tmp_path):
     training = Training(tmp_path / "run")
     steps = training.steps()
     next(steps)
-    training.model.scale.value = 1.0
-    training.x *= 0
-    training.optimizer.flat.data[...] = 6e4  # float16 holds it, but not what comes of it
-    with pytest.raises(NotFiniteError, match=r"step 1, .*leaving out --amp"):
+    weight, bias, head, _ = training.model.parameters()
+    training.x[...] = 6e4  # float16 just holds it
+    weight.data[...], bias.data[...], head.data[...] = 0, 1, head.data * 1000  # so that the loss is finite
+    training.model.scale.value = 2.0
+    next(steps)
+    assert training.model.scale.value == 1
+    with pytest.raises(NotFiniteError, match=r"the gradient is not finite in .*step 2, .*leaving out --amp"):
         next(steps)
 
 

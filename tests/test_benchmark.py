@@ -17,6 +17,7 @@ from core.layers import GRU, Conv2d, Linear, Sequences
 from core.random import Stream
 from scripts import bench_table, bench_timing, benchmark
 from scripts.bench_timing import Round, Turn
+from scripts.environment import ROOT
 
 
 def test_contenders_take_turns(monkeypatch):
@@ -203,3 +204,25 @@ def test_everybody_makes_the_same_batches():
     mean, spread = ours[..., 0].mean(axis=0), ours[..., 0].std(axis=0)
     np.testing.assert_allclose(theirs[:, 0].mean(axis=0), mean, atol=0.2)
     np.testing.assert_allclose(theirs[:, 0].std(axis=0), spread, atol=0.3)
+
+
+def test_a_thousand_steps_end_in_the_same_bits(monkeypatch):
+    pytest.importorskip("torch")
+    if not Path("/proc/self/status").exists():
+        pytest.skip("reads /proc/self/status, which only Linux has")
+    from scripts import bench_case, bench_models, bench_steady
+
+    monkeypatch.setattr(bench_case, "TIMED_LEARNING_RATE", 1e-2)
+    cases = {case.name: case for case in bench_models.CASES}
+    for name in ("music_cuda", "mlp_mnist_default"):  # the second one draws, and shares its work
+        case = replace(cases[name], training_batch=160)
+        first, again, longer = (bench_steady.run(case, steps, threads=2)["weights"] for steps in (6, 6, 7))
+        assert first == again
+        assert first != longer
+
+
+def test_start_of_an_unknown_project():
+    command = [sys.executable, str(ROOT / "scripts" / "bench_start.py"), "nothing"]
+    wrong = subprocess.run(command, capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert "no project is called nothing" in wrong.stderr

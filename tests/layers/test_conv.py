@@ -17,6 +17,12 @@ COMBINATIONS = list(itertools.product(KERNELS, STRIDES, PADDINGS, DILATIONS, [1,
 EXACT = {np.float64: 1e-13, np.float32: 3e-6}  # relative to the norm of the array
 
 
+@pytest.fixture(autouse=True)
+def small_batches_too(monkeypatch):
+    """Let Winograd's tiles serve as few images as the tests have."""
+    monkeypatch.setattr(winograd, "FEWEST_TILES", 1)
+
+
 @pytest.fixture(params=[False, True], ids=["one chunk", "many chunks"])
 def many_chunks(request, monkeypatch):
     """Cut batches into chunks of one or two small images, with a rest, as large images would be."""

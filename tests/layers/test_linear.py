@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.layers import Linear, Parallel, Sequential
-from core.ops.cpu.linear import WORTH_SHARING
+from core.ops.cpu.linear import MANY_ROWS, WORTH_SHARING
 from core.workers import Workers, set_threads, workers
 
 
@@ -23,9 +23,10 @@ def passes(threads, rows=64, inputs=300, outputs=250, input_grad=True):
     return y, dx, layer.weight.grad, layer.bias.grad
 
 
+@pytest.mark.parametrize("rows", [64, MANY_ROWS])
 @pytest.mark.parametrize("threads", [2, 3, 7])
-def test_sharing_changes_nothing_but_rounding(threads):
-    for alone, shared in zip(passes(1), passes(threads), strict=True):
+def test_sharing_changes_nothing_but_rounding(threads, rows):
+    for alone, shared in zip(passes(1, rows), passes(threads, rows), strict=True):
         np.testing.assert_allclose(shared, alone, rtol=1e-10, atol=1e-11)
 
 

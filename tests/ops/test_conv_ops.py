@@ -18,6 +18,12 @@ COMBINATIONS = list(itertools.product(KERNELS, STRIDES, PADDINGS, DILATIONS, [1,
 EXACT = {np.float64: 1e-13, np.float32: 3e-6}  # relative to the norm of the array
 
 
+@pytest.fixture(autouse=True)
+def small_batches_too(monkeypatch):
+    """Let Winograd's tiles serve as few images as the tests have."""
+    monkeypatch.setattr(winograd, "FEWEST_TILES", 1)
+
+
 @pytest.fixture(params=[False, True], ids=["one chunk", "many chunks"])
 def many_chunks(request, monkeypatch):
     """Cut batches into chunks of one or two small images, with a rest, as large images would be."""
@@ -106,8 +112,16 @@ def test_the_fast_version_is_the_simple_one(kernel, stride, padding, dilation, g
 def test_winograd_is_the_simple_version(size, padding, dtype, monkeypatch):
     monkeypatch.setattr(winograd, "MOST_WASTE", 100)
     windows = Windows((3, 3), padding=padding)
-    assert winograd.suits(windows, windows.count(*size), 8, 9)
+    assert winograd.suits(windows, windows.count(*size), 5, 8, 9)
     check_against_simple(dtype, 5, *size, 8, 9, windows)
+
+
+def test_a_few_tiles_are_not_worth_a_transform(monkeypatch):
+    monkeypatch.setattr(winograd, "FEWEST_TILES", 24)
+    windows = Windows((3, 3), padding=(1, 1))
+    assert not winograd.suits(windows, (8, 8), 5, 64, 64)
+    assert winograd.suits(windows, (8, 8), 6, 64, 64)
+    check_against_simple(np.float32, 5, 8, 8, 64, 64, windows)
 
 
 def test_winograd_in_float32_is_nearly_as_precise_as_a_direct_sum():

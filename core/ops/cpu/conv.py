@@ -73,7 +73,7 @@ def add_to_rows(y: Array, bias: Array) -> None:
 
 def _suits_winograd(x: Array, weight: Array, windows: Windows, groups: int) -> bool:
     size = windows.count(*x.shape[1:3])
-    return groups == 1 and winograd.suits(windows, size, x.shape[3], weight.shape[1])
+    return groups == 1 and winograd.suits(windows, size, len(x), x.shape[3], weight.shape[1])
 
 
 def _images_at_once(x: Array, weight: Array, windows: Windows, groups: int) -> int:

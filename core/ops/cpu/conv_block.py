@@ -140,14 +140,14 @@ def _pooled_part(x: Array, windows: Windows) -> Pair:
 def _runs_in_one_pass(x: Array, weight: Array, windows: Windows) -> bool:
     """Whether a method suits whose outputs come as planes."""
     C, K = x.shape[3], weight.shape[1]
-    return winograd.suits(windows, _pooled_part(x, windows), C, K) or conv_phases.suits(windows, C)
+    return winograd.suits(windows, _pooled_part(x, windows), len(x), C, K) or conv_phases.suits(windows, C)
 
 
 def _blocks(x: Array, weight: Array, windows: Windows, workspace: Workspace) -> Iterator[_Block]:
     size = _pooled_part(x, windows)
     C, K = x.shape[3], weight.shape[1]
     method: WinogradTiles | PhaseWindows
-    if winograd.suits(windows, size, C, K):
+    if winograd.suits(windows, size, len(x), C, K):
         for M, parts in chunks(len(x), winograd.images_at_once(size, C, K)):
             method = WinogradTiles(M, x, weight, windows.padding, size, workspace)
             yield _Block(parts, method, M, workspace)

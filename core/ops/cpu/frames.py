@@ -62,24 +62,22 @@ class ProductSum:
     """A sum of matrix products that grows from chunk to chunk."""
 
     def __init__(self, name: str, shape: tuple[int, ...], like: Array, workspace: Workspace) -> None:
-        self._total = workspace(name, shape, like)
-        self._term = workspace(f"{name}, next term", shape, like)
-        self._is_empty = True
+        self._name, self._shape, self._like, self._workspace = name, shape, like, workspace
+        self._total: Array | None = None
 
     def add(self, a: Array, b: Array) -> None:
         """Add a @ b."""
-        if self._is_empty:
+        if self._total is None:
+            self._total = self._workspace(self._name, self._shape, self._like)
             np.matmul(a, b, out=self._total)
-            self._is_empty = False
         else:
-            np.matmul(a, b, out=self._term)
-            np.add(self._total, self._term, out=self._total)
+            term = self._workspace(f"{self._name}, next term", self._shape, self._like)
+            np.matmul(a, b, out=term)
+            np.add(self._total, term, out=self._total)
 
     def value(self) -> Array:
         """The sum so far."""
-        if self._is_empty:
-            self._total.fill(0)
-        return self._total
+        return np.zeros(self._shape, self._like.dtype) if self._total is None else self._total
 
 
 def strided(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:

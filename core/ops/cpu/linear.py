@@ -1,9 +1,10 @@
 """The products of a fully connected layer, shared among the workers where that pays.
 
 Each worker owns a stretch of the weight's rows, the same one in both passes and, nearly, in the optimizer's update: so
-the rows, their gradients and moments stay in the cache of the core that works on them. Work is shared when there is
-enough of it to be worth waking another thread, and when the caller is not a worker already (as it is inside
-`core.layers.Parallel`, which shares the batch instead).
+the rows, their gradients and moments stay in the cache of the core that works on them. But the workers' sums over their
+rows have to be added, which for large batches costs more than it saves: there forward shares the weight's columns. Work
+is shared when there is enough of it to be worth waking another thread, and when the caller is not a worker already (as
+it is inside `core.layers.Parallel`, which shares the batch instead).
 """
 
 from __future__ import annotations
@@ -21,19 +22,22 @@ __all__ = ["linear_backward", "linear_forward"]
 Workspace = Callable[[str, tuple[int, ...], Array], Array]  # a layer's own, see `Layer.workspace`
 
 WORTH_SHARING = 4e6  # multiplications; one thread does fewer of them in the time it takes to wake another
+MANY_ROWS = 256  # of a batch: with so many, forward shares the columns of the weight
 MULTIPLE = 16  # parts are whole cache lines of float32, so that no two workers write to the same line
 
 
 def linear_forward(x: Array, weight: Array, y: Array, workspace: Workspace) -> None:
-    """y = x W for x (M, D), W (D, K), y (M, K); shared, each worker sums up over its rows of W."""
+    """y = x W for x (M, D), W (D, K), y (M, K)."""
     if not _worth_sharing(x.size * weight.shape[1]):
         np.matmul(x, weight, out=y)
-        return
-    others = workspace("partial sums", (workers().count - 1, *y.shape), y)
-    partial = [y, *others]
-    _share(weight, lambda rank, rows: np.matmul(x[:, rows], weight[rows], out=partial[rank]))
-    for part in others:
-        y += part
+    elif len(x) >= MANY_ROWS:
+        _share(weight.shape[1], lambda rank, columns: np.matmul(x, weight[:, columns], out=y[:, columns]))
+    else:
+        others = workspace("partial sums", (workers().count - 1, *y.shape), y)
+        partial = [y, *others]
+        _share(len(weight), lambda rank, rows: np.matmul(x[:, rows], weight[rows], out=partial[rank]))
+        for part in others:
+            y += part
 
 
 def linear_backward(x: Array, dy: Array, weight: Array, dx: Array | None, out: Array) -> None:
@@ -45,7 +49,7 @@ def linear_backward(x: Array, dy: Array, weight: Array, dx: Array | None, out: A
             np.matmul(dy, weight[rows].T, out=dx[:, rows])
 
     if _worth_sharing(x.size * weight.shape[1] * (1 if dx is None else 2)):
-        _share(weight, run)
+        _share(len(weight), run)
     else:
         run(0, slice(None))
 
@@ -54,12 +58,12 @@ def _worth_sharing(multiplications: int) -> bool:
     return multiplications >= WORTH_SHARING and not is_working() and workers().count > 1
 
 
-def _share(weight: Array, product: Callable[[int, slice], Any]) -> None:
-    """Call product(rank, rows) on every worker with its rows of the weight (D, K)."""
-    pool, D = workers(), len(weight)
+def _share(size: int, product: Callable[[int, slice], Any]) -> None:
+    """Call product(rank, part) on every worker with its part of `size` rows or columns."""
+    pool = workers()
 
     def border(rank: int) -> int:
-        return D if rank == pool.count else rank * D // pool.count // MULTIPLE * MULTIPLE
+        return size if rank == pool.count else rank * size // pool.count // MULTIPLE * MULTIPLE
 
     def run(rank: int) -> None:
         product(rank, slice(border(rank), border(rank + 1)))

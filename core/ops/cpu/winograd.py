@@ -38,6 +38,7 @@ PLANE = 9216
 
 FEWEST_CHANNELS = 8  # with fewer, the transforms cost more than the products they save
 MOST_WASTE = 1.5  # the area of all tiles by that of the output
+FEWEST_TILES = 24  # in the batch; with fewer, the transforms of the kernel cost more than the products they save
 
 EDGES, INNER = slice(0, REACH, REACH - 1), slice(1, REACH - 1)  # rows or columns of a tile
 
@@ -63,15 +64,15 @@ def _matrices() -> tuple[Array, Array, Array]:
 A, B, G = _matrices()
 
 
-def suits(windows: Windows, size: Pair, C: int, K: int) -> bool:
-    """Whether tiles fit these windows, and are faster: with enough channels, and not too much beyond the edge.
+def suits(windows: Windows, size: Pair, N: int, C: int, K: int) -> bool:
+    """Whether tiles fit these windows, and are faster: many tiles of enough channels, and not too much beyond the edge.
 
-    `size` is that of the output, (OH, OW).
+    `size` is that of the output, (OH, OW), and N the number of images.
     """
     TH, TW = tiles_of(size)
     fits = windows.kernel == (KERNEL, KERNEL) and windows.is_dense
     waste = TH * TW * TILE**2 / (size[0] * size[1])
-    return fits and min(C, K) >= FEWEST_CHANNELS and waste <= MOST_WASTE
+    return fits and min(C, K) >= FEWEST_CHANNELS and waste <= MOST_WASTE and N * TH * TW >= FEWEST_TILES
 
 
 def tiles_of(size: Pair) -> Pair:

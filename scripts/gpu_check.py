@@ -4,10 +4,11 @@
     pip install -e ".[gpu-cuda12]" -c constraints.txt        (or gpu-cuda13; with ".[torch]", PyTorch is timed beside)
     python scripts/gpu_check.py
 
-Runs every case of `core.ops.proofs` on the GPU, checks the gradients of all layers by central differences, runs the
-cases again under compute-sanitizer where that is installed, and then measures: GB/s of memory-bound operations against
-the card's copy bandwidth, our products of matrices against cuBLAS, training steps against PyTorch. The results go to
-scripts/results/gpu_NAME.json, with device, versions and commit.
+Runs every case of `core.ops.proofs` on the GPU, checks the gradients of all layers by central differences and those of
+mixed precision against float32, runs the cases again under compute-sanitizer where that is installed, and then
+measures: GB/s of memory-bound operations against the card's copy bandwidth, our products of matrices against cuBLAS,
+training steps against PyTorch, in float32 and in mixed precision. The results go to scripts/results/gpu_NAME.json, with
+device, versions and commit.
 
 Exit code 0 if all agree, 1 if something does not, 2 without a GPU.
 """
@@ -30,9 +31,10 @@ from scripts import machine
 from scripts.environment import ROOT
 
 RESULTS = ROOT / "scripts" / "results"
-PARTS = ("proofs", "gradients", "sanitizer", "bandwidth", "products", "steps")
+PARTS = ("proofs", "gradients", "mixed", "sanitizer", "bandwidth", "products", "steps")
 TOOLS = ("memcheck", "racecheck", "synccheck")
 TOLERANCE = 1e-5  # of gradients in float64
+MIXED_TOLERANCE = 0.1  # of a whole gradient with float16 in it: a rounding may choose another pixel of a max-pooling
 GOOD_SHARE = 0.8  # of the copy bandwidth
 
 
@@ -70,6 +72,7 @@ def check(parts: Sequence[str], sizes: Any = None) -> dict[str, Any]:
     run: dict[str, Callable[[], Any]] = {
         "proofs": lambda: proofs(report["failures"]),
         "gradients": lambda: gradients(report["failures"]),
+        "mixed": lambda: mixed(sizes, report["failures"]),
         "sanitizer": lambda: sanitizer(report["failures"]),
         "bandwidth": lambda: bandwidth(sizes),
         "products": lambda: [_said(row) for row in gpu_measure.products(sizes)],
@@ -137,6 +140,20 @@ def gradients(failures: list[str]) -> dict[str, float]:
         print(f"{name:<42}{errors[name]:.1e}{'  WRONG' if wrong else ''}")
         if wrong:
             failures.append(f"the gradient of {name} is off by {errors[name]:.1e}")
+    return errors
+
+
+def mixed(sizes: Any, failures: list[str]) -> dict[str, float]:
+    """How far each network's gradient in mixed precision is from that in float32."""
+    from scripts import gpu_measure
+
+    errors = {}
+    for name, error in gpu_measure.mixed_errors(sizes):
+        errors[name] = error
+        wrong = not error < MIXED_TOLERANCE
+        print(f"{name:<42}{error:.1e}{'  WRONG' if wrong else ''}")
+        if wrong:
+            failures.append(f"the gradient of {name} in mixed precision is off by {error:.1e}")
     return errors
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +15,12 @@ import cifar.model
 import cnn_mnist100.model
 import mlp_mnist.model
 import rnn_doodles.model
-from core.backend import gpu_module, to_device
-from core.layers import Layer, Sequences
+from core.backend import gpu_module, to_cpu, to_device
+from core.layers import Layer, MixedPrecision, Sequences
 from core.losses import softmax_cross_entropy
 from core.ops import gpu
 from core.optim import Adam
+from core.params import pack
 from core.random import Stream
 
 Action = Callable[[], Any]
@@ -90,7 +92,7 @@ def memory_bound(sizes: Sizes) -> Iterator[tuple[str, int, Action]]:
     factors, labels = xp.full(3, 0.5, np.float32), xp.zeros(M, np.int64)
     half = xp.zeros(N, np.float16)
     draws = Stream(0).draws(1, M, C)
-    scale, overflow = xp.ones(1, np.float32), xp.zeros(1, np.int32)
+    overflow = xp.zeros(1, np.int32)
     inverse = xp.ones((M, 1), np.float32)
     yield "relu_forward", 8 * N, lambda: gpu.relu_forward(x, y)
     yield "relu_backward", 12 * N, lambda: gpu.relu_backward(x, y, z)
@@ -108,19 +110,21 @@ def memory_bound(sizes: Sizes) -> Iterator[tuple[str, int, Action]]:
     yield "sgd_update", 20 * N, lambda: gpu.sgd_update(*flat[:3], factors, flat[3], 0.9, False, 0.0)
     yield "adam_update", 28 * N, lambda: gpu.adam_update(*flat, None, factors, flat[3], (0.9, 0.999), 0.0, False)
     yield "cast to float16", 6 * N, lambda: gpu.cast(flat[0], half)
-    yield "unscale", 8 * N, lambda: gpu.unscale(flat[0], scale, overflow)
+    yield "unscale", 8 * N, lambda: gpu.unscale(flat[0], 0.5, overflow)
 
 
 def products(sizes: Sizes) -> Iterator[dict[str, Any]]:
-    """How fast our products of matrices are, in TFLOP/s and as a share of cuBLAS, both in float32."""
+    """How fast our products of matrices are, in TFLOP/s and as a share of cuBLAS in the same precision."""
     xp = gpu_module()
-    for side in sizes.matrices:
-        a, b, c = (xp.ones((side, side), np.float32) for _ in range(3))
+    of_dtype = {"float32": ("gemm_naive", "gemm_tiled", "gemm_blocked"), "float16": ("gemm_blocked",)}
+    for side, (dtype, names) in itertools.product(sizes.matrices, of_dtype.items()):
+        a, b, c = (xp.ones((side, side), dtype) for _ in range(3))
+        kind = {"side": side, "dtype": dtype}
         theirs = sizes.clock.seconds(lambda a=a, b=b, c=c: xp.matmul(a, b, out=c))
-        yield {"side": side, "name": "cuBLAS", "tflops": 2e-12 * side**3 / theirs, "share": 1.0}
-        for name in ("gemm_naive", "gemm_tiled", "gemm_blocked"):
+        yield {**kind, "name": "cuBLAS", "tflops": 2e-12 * side**3 / theirs, "share": 1.0}
+        for name in names:
             ours = sizes.clock.seconds(lambda a=a, b=b, c=c, name=name: getattr(gpu, name)(a, b, c))
-            yield {"side": side, "name": name, "tflops": 2e-12 * side**3 / ours, "share": theirs / ours}
+            yield {**kind, "name": name, "tflops": 2e-12 * side**3 / ours, "share": theirs / ours}
 
 
 # -- training steps ----------------------------------------------------------------------------------------------------
@@ -149,17 +153,22 @@ NETWORKS: dict[str, tuple[Callable[[Stream], Layer], tuple[int, ...], int]] = {
     ),
 }
 
+SEQUENCES = ("rnn_doodles",)  # whose layers have no float16
+
 
 def training_steps(sizes: Sizes) -> Iterator[dict[str, Any]]:
-    """Milliseconds a training step with Adam takes, ours and, where PyTorch and its CUDA are there, PyTorch's."""
-    for name, (build, shape, classes) in NETWORKS.items():
-        rng = np.random.default_rng(0)
-        x = rng.random((sizes.batch, *shape), np.float32)
-        labels = rng.integers(0, classes, sizes.batch)
-        row: dict[str, Any] = {"network": name, "batch": sizes.batch}
-        row["ours_ms"] = 1000 * sizes.clock.seconds(our_step(build, x, labels))
+    """Milliseconds a training step with Adam takes, ours and, where PyTorch and its CUDA are there, PyTorch's.
+
+    In float32 and, but for sequences, in mixed precision.
+    """
+    for name, amp in itertools.product(NETWORKS, (False, True)):
+        if amp and name in SEQUENCES:
+            continue
+        build, x, labels = example(name, sizes.batch)
+        row: dict[str, Any] = {"network": name, "precision": "mixed" if amp else "float32", "batch": sizes.batch}
+        row["ours_ms"] = 1000 * sizes.clock.seconds(our_step(build, x, labels, amp))
         try:
-            theirs = torch_step(build, x, labels)
+            theirs = torch_step(build, x, labels, amp)
         except Exception as error:  # a layer that has no twin there; the other networks are still worth their time
             theirs, row["without_pytorch"] = None, f"{type(error).__name__}: {error}"
         if theirs is not None:
@@ -168,11 +177,37 @@ def training_steps(sizes: Sizes) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def our_step(build: Callable[[Stream], Layer], x: np.ndarray, labels: np.ndarray) -> Action:
+def example(name: str, batch: int) -> tuple[Callable[[Stream], Layer], np.ndarray, np.ndarray]:
+    """How a network is built, and a batch for it: float32 (N, ...) and int64 (N,)."""
+    build, shape, classes = NETWORKS[name]
+    rng = np.random.default_rng(0)
+    return build, rng.random((batch, *shape), np.float32), rng.integers(0, classes, batch)
+
+
+def mixed_errors(sizes: Sizes) -> Iterator[tuple[str, float]]:
+    """(network, relative distance of its gradient in mixed precision from that in float32), both on the GPU."""
+    for name in (name for name in NETWORKS if name not in SEQUENCES):
+        build, x, labels = example(name, sizes.batch)
+        gradients = []
+        for amp in (False, True):
+            stream = Stream(0)
+            network = build(stream).to("gpu").skip_input_grad()
+            flat, model = pack(network.parameters()), MixedPrecision(network) if amp else network
+            stream.seek(0, 0)
+            logits = model.forward(to_device(x, "gpu"), train=True)
+            model.backward(softmax_cross_entropy(logits, to_device(labels, "gpu"))[1])
+            flat.settle()
+            gradients.append(to_cpu(flat.grad))
+        yield name, float(np.linalg.norm(gradients[1] - gradients[0]) / np.linalg.norm(gradients[0]))
+
+
+def our_step(build: Callable[[Stream], Layer], x: np.ndarray, labels: np.ndarray, amp: bool = False) -> Action:
     """A training step on the GPU that starts with the batch there; returns the loss, which nobody looks at."""
     stream = Stream(0)
     network = build(stream).to("gpu").skip_input_grad()
     optimizer = Adam(network.parameters())
+    mixed = MixedPrecision(network) if amp else None
+    model = mixed or network
     batch: Any = to_device(x, "gpu")
     if x.ndim == 3:
         batch = Sequences.pack_padded(batch, ragged(*x.shape[:2]))
@@ -180,15 +215,18 @@ def our_step(build: Callable[[Stream], Layer], x: np.ndarray, labels: np.ndarray
 
     def step() -> Any:
         stream.seek(0, optimizer.steps)
-        loss, dlogits = softmax_cross_entropy(network.forward(batch, train=True), there)
-        network.backward(dlogits)
-        optimizer.step(1e-7)
+        loss, dlogits = softmax_cross_entropy(model.forward(batch, train=True), there)
+        model.backward(dlogits)
+        if mixed and mixed.overflowed():
+            optimizer.flat.zero_grad()
+        else:
+            optimizer.step(1e-7)
         return loss
 
     return step
 
 
-def torch_step(build: Callable[[Stream], Layer], x: np.ndarray, labels: np.ndarray) -> Action | None:
+def torch_step(build: Callable[[Stream], Layer], x: np.ndarray, labels: np.ndarray, amp: bool = False) -> Action | None:
     """The same in PyTorch, whose stream is CuPy's too; None without PyTorch or its CUDA."""
     try:
         import torch
@@ -203,14 +241,16 @@ def torch_step(build: Callable[[Stream], Layer], x: np.ndarray, labels: np.ndarr
     given: Any = Sequences.pack_padded(x, ragged(*x.shape[:2])) if x.ndim == 3 else x
     inputs, targets = rival.inputs(given).to("cuda"), torch.from_numpy(labels).cuda()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-7, fused=True)
-    loss_of = torch.nn.CrossEntropyLoss()
+    loss_of, scaler = torch.nn.CrossEntropyLoss(), torch.amp.GradScaler("cuda", enabled=amp)
     model.train()
 
     def step() -> Any:
         optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(model(inputs), targets)
-        loss.backward()
-        optimizer.step()
+        with torch.autocast("cuda", torch.float16, enabled=amp):
+            loss = loss_of(model(inputs), targets)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
         return loss.detach()
 
     return step

@@ -53,7 +53,13 @@ def test_the_whole_report_on_the_emulated_gpu(few_cases, tmp_path, monkeypatch, 
     assert max(report["gradients"].values()) < gpu_check.TOLERANCE
     assert report["bandwidth"]["operations"].keys() == {name for name, _, _ in small_operations()}
     assert {row["name"] for row in report["products"]} == {"cuBLAS", "gemm_naive", "gemm_tiled", "gemm_blocked"}
-    assert report["steps"][0]["ours_ms"] > 0
+    assert {(row["dtype"], row["name"]) for row in report["products"]} >= {
+        ("float16", "cuBLAS"),
+        ("float16", "gemm_blocked"),
+    }
+    assert 0 < report["mixed"]["mlp_mnist"] < 0.01
+    assert [row["precision"] for row in report["steps"]] == ["float32", "mixed"]
+    assert min(row["ours_ms"] for row in report["steps"]) > 0
     assert capsys.readouterr().out.endswith("all agree\n")
 
 
@@ -73,6 +79,28 @@ def test_every_network_can_be_timed(name):
         with device.forbid_waiting():
             step()
         assert np.isfinite(float(step()))
+
+
+@needs_compiler
+def test_a_step_in_mixed_precision_can_be_timed():
+    build, x, labels = gpu_measure.example("cifar cnn", 1)
+    with emulated_gpu() as device:
+        step = gpu_measure.our_step(build, x, labels, amp=True)
+        before = device.waits
+        loss = step()
+        assert device.waits == before + 1, "the look at the overflow"
+        assert np.isfinite(float(loss))
+
+
+@needs_compiler
+def test_a_wrong_gradient_in_mixed_precision_is_a_failure(monkeypatch, capsys):
+    monkeypatch.setattr(gpu_measure, "NETWORKS", {"mlp_mnist": gpu_measure.NETWORKS["mlp_mnist"]})
+    monkeypatch.setattr("core.ops.gpu.unscale", lambda grad, factor, overflow: None)
+    failures: list[str] = []
+    with emulated_gpu():
+        gpu_check.mixed(SMALL, failures)
+    assert len(failures) == 1
+    assert "WRONG" in capsys.readouterr().out
 
 
 @needs_compiler

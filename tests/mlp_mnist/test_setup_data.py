@@ -6,7 +6,6 @@ import dataclasses
 import gzip
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -306,12 +305,3 @@ def test_it_starts_as_a_script_from_anywhere_and_as_a_module(tmp_path, form):
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert load_prepared(tmp_path / "x").info["counts"] == {"train": 10, "test": 10}
-
-
-def test_without_core_there_is_one_clear_line(tmp_path):
-    shutil.copy(SCRIPT, tmp_path)
-    command = [sys.executable, "-I", "-S", str(tmp_path / SCRIPT.name)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode != 0
-    assert done.stderr.startswith("error: No module named 'core'")
-    assert done.stderr.count("\n") == 1

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import gzip
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_mnist import as_published, make_mirror, some_pictures
 
 from cnn_mnist100 import setup_data
 from cnn_mnist100.pairs import FOLDS, make_pairs
@@ -17,24 +15,10 @@ from core.cli import main
 from core.data import fetch
 from core.data.image_files import idx_sha256
 from core.data.prepared import load_prepared
-from core.data.readers import idx_header
-from core.data.sources import MNIST
 
-RNG = np.random.default_rng(0)
 SIZES = {"train": 10 * FOLDS, "test": 50}
-DIGITS = {
-    f"{part}_{kind}": array
-    for part, n in SIZES.items()
-    for kind, array in (
-        ("images", RNG.integers(1, 256, (n, 28, 28)).astype(np.uint8)),
-        ("labels", (np.arange(n) % 10).astype(np.uint8)),
-    )
-}
+DIGITS = some_pictures(SIZES, darkest=1)
 STANDARD_SIZES = ["--per-class", 2, "--test-per-class", 1]
-
-
-def idx(role: str) -> bytes:
-    return idx_header(DIGITS[role]) + DIGITS[role].tobytes()
 
 
 @pytest.fixture(autouse=True)
@@ -46,26 +30,13 @@ def quiet(monkeypatch) -> None:
 
 @pytest.fixture
 def mirror(tmp_path) -> str:
-    for role, file in MNIST.files.items():
-        path = tmp_path / "mirror" / "mnist" / file.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(idx(role)))
-    return str(tmp_path / "mirror")
+    return make_mirror(tmp_path / "mirror", DIGITS)
 
 
 @pytest.fixture
 def official(monkeypatch) -> None:
     """As if the tiny files were what the publisher publishes, and 2 and 1 of each number the standard."""
-    files = {
-        role: dataclasses.replace(
-            file,
-            urls=("http://127.0.0.1:9/x",),
-            content_size=len(idx(role)),
-            content_sha256=hashlib.sha256(idx(role)).hexdigest(),
-        )
-        for role, file in MNIST.files.items()
-    }
-    monkeypatch.setattr(setup_data, "MNIST", dataclasses.replace(MNIST, files=files))
+    monkeypatch.setattr(setup_data, "MNIST", as_published(DIGITS))
     train = make_pairs(DIGITS["train_images"], DIGITS["train_labels"], 2, 0, FOLDS)
     test = make_pairs(DIGITS["test_images"], DIGITS["test_labels"], 1, 0)
     arrays = zip(setup_data.STANDARD, (*train[:2], *test[:2]), strict=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import hashlib
 import os
@@ -12,31 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_mnist import as_published, idx, make_mirror, some_pictures
 
 from core.cli import main
 from core.data import fetch, image_files
 from core.data.prepared import load_prepared
 from core.data.readers import idx_header
-from core.data.sources import DATA_SETS, MNIST
+from core.data.sources import DATA_SETS
 from mlp_mnist import setup_data
 from mlp_mnist.setup_data import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "mlp_mnist" / "setup_data.py"
 SIZES = {"train": 40, "test": 20}
-RNG = np.random.default_rng(0)
-ARRAYS = {
-    f"{part}_{kind}": array
-    for part, n in SIZES.items()
-    for kind, array in (
-        ("images", RNG.integers(0, 256, (n, 28, 28)).astype(np.uint8)),
-        ("labels", (np.arange(n) % 10).astype(np.uint8)),
-    )
-}
-
-
-def idx(role: str) -> bytes:
-    return idx_header(ARRAYS[role]) + ARRAYS[role].tobytes()
+ARRAYS = some_pictures(SIZES)
 
 
 @pytest.fixture(autouse=True)
@@ -48,23 +36,13 @@ def quiet(monkeypatch) -> None:
 
 @pytest.fixture
 def mirror(tmp_path) -> str:
-    for role, file in MNIST.files.items():
-        path = tmp_path / "mirror" / "mnist" / file.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(idx(role)))
-    return str(tmp_path / "mirror")
+    return make_mirror(tmp_path / "mirror", ARRAYS)
 
 
 @pytest.fixture
 def official(monkeypatch) -> None:
     """As if the tiny files were what the publisher of MNIST publishes."""
-    files = {
-        role: dataclasses.replace(
-            file, urls=("http://127.0.0.1:9/x",), content_size=len(idx(role)), content_sha256=sha256(idx(role))
-        )
-        for role, file in MNIST.files.items()
-    }
-    monkeypatch.setitem(DATA_SETS, "mnist", dataclasses.replace(MNIST, files=files))
+    monkeypatch.setitem(DATA_SETS, "mnist", as_published(ARRAYS))
 
 
 def sha256(data: bytes) -> str:
@@ -105,7 +83,7 @@ def test_official_data_is_complete_and_carries_no_notice(call, mirror, archive):
     assert (info["origin"], info["complete"], info["notice"]) == ("mirror", True, "")
     assert info["counts"] == SIZES
     assert info["classes"] == list("0123456789")
-    assert info["files"]["t10k-labels-idx1-ubyte.gz"] == sha256(idx("test_labels"))
+    assert info["files"]["t10k-labels-idx1-ubyte.gz"] == sha256(idx(ARRAYS["test_labels"]))
     assert info["command"] == "python mlp_mnist/setup_data.py"
     assert mirror not in str(info), "a place of this machine must not travel with the data"
 
@@ -234,7 +212,7 @@ def break_labels(folder: Path) -> None:
 
 
 def swap_files(folder: Path) -> None:
-    (folder / "mnist" / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx("train_images")))
+    (folder / "mnist" / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(ARRAYS["train_images"])))
 
 
 def write_a_web_page(folder: Path) -> None:

@@ -28,8 +28,8 @@ try:
     from core.demo.colour_maps import ClassActivation, filter_mosaic, over_picture
     from core.demo.launch import LaunchSettings, require_gradio
     from core.demo.occlusion import Occlusion, occlude
-    from core.demo.page import LIVE, facts, html, page, picture_or_reason, read_report, upload
-    from core.demo.picks import picked, picture_buttons
+    from core.demo.page import LIVE, facts, html, page, picture_or_reason, setting_of, upload
+    from core.demo.picks import find_examples, picked, picture_buttons
     from core.demo.raster import Picture
     from core.demo.saliency import Saliency
     from core.demo.serve import serve_demo
@@ -175,11 +175,11 @@ def pictures_page(classifier: Classifier, explainer: Explainer) -> Any:
 
 
 def read_examples(classifier: Classifier) -> dict[str, Picture]:
-    """The test images that the report on these weights saved, uint8 (side, side, 3), by the name of their class."""
-    folder, report = classifier.weights.parent / "report", read_report(classifier.weights) or {}
-    names = [name for name in report.get("examples", []) if (folder / name).is_file()]
-    side = classifier.architecture.shape[0]
-    return {Path(name).stem[3:]: colour_square(open_colour(folder / name), side) for name in names}
+    """A picture uint8 (side, side, 3) of each class to click, by the name of the class; there may be none."""
+    side, weights = classifier.architecture.shape[0], classifier.weights
+    data = Path(setting_of(weights, "data") or PROJECT / "archive" / classifier.dataset)
+    examples = find_examples(weights, data, classifier.classes, colour=True)
+    return {name: colour_square(picture, side) for name, picture in examples.items()}
 
 
 if __name__ == "__main__":

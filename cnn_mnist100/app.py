@@ -72,7 +72,7 @@ class NumberRecogniser(Recogniser):
             found = self.maps(self.prepare(image[None]))
         return cards.pictures(
             *(
-                (mosaic(maps), f"Convolution {place}", f"What its {maps.shape[2]} filters find")
+                (mosaic(maps), f"Convolution {place}", f"Bright where its {maps.shape[2]} filters find something")
                 for place, maps in enumerate(found.values(), start=1)
             )
         )

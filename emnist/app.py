@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ try:
     from core.demo.canvas import drawing_pad
     from core.demo.launch import LaunchSettings
     from core.demo.page import LIVE, facts, html, page
+    from core.demo.saliency import Saliency, as_overlay
     from core.demo.serve import serve_demo
     from core.demo.strokes import Stroke, parse_strokes
     from core.errors import UserError
@@ -58,6 +60,7 @@ class LineReader:
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
+        self.explain = Saliency(reader.network)
         self._lock = threading.Lock()  # layers reuse their workspaces, so two answers at once would mix
 
     def read(self, strokes: list[Stroke]) -> tuple[Reading, list[Picture], Array]:
@@ -71,6 +74,14 @@ class LineReader:
         lean, low = [symbol.lean for symbol in symbols], [symbol.is_low for symbol in symbols]
         reading = read_line(Answers(as_characters, as_signs, lean, low), self.reader.classes)
         return reading, pictures, as_characters
+
+    def why(self, pictures: Sequence[Picture]) -> list[Picture]:
+        """What in each picture uint8 (28, 28) speaks for the network's own first guess and what against, as colours."""
+        with self._lock:
+            x = prepare(self.reader, np.stack(pictures))  # (S, 28, 28, 1)
+            black = prepare(self.reader, np.zeros((1, *pictures[0].shape), np.uint8))
+            contributions = self.explain(x, black)[..., 0].astype(np.float64)  # (S, 28, 28)
+        return [as_overlay(picture, part) for picture, part in zip(pictures, contributions, strict=True)]
 
 
 def serve(settings: Settings) -> None:
@@ -109,7 +120,8 @@ def on_drawing(reader: LineReader, value: object) -> str:
         return cards.message(str(error), "error")
     if not strokes:
         return cards.message(INVITATION)
-    return line_card(*reader.read(strokes), reader.reader.classes)
+    reading, pictures, probabilities = reader.read(strokes)
+    return line_card(reading, pictures, reader.why(pictures), probabilities, reader.reader.classes)
 
 
 def expression_page(reader: Reader, line_reader: LineReader) -> Any:
@@ -121,7 +133,7 @@ def expression_page(reader: Reader, line_reader: LineReader) -> Any:
         drawn = {text: example(text) for text in EXAMPLES}
         pad = drawing_pad(PAD_WIDTH, PAD_HEIGHT, prompt="Write here", examples=drawn, display=1000, pen=PEN)
         answer = html(cards.message(INVITATION), "answer")
-        facts(reader.weights)
+        facts(reader.weights, "characters")
         pad.input(lambda value: on_drawing(line_reader, value), pad, answer, api_name="predict", **LIVE)
     return demo
 

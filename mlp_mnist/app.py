@@ -27,8 +27,8 @@ try:
     from core.demo.canvas import drawing_pad
     from core.demo.examples import DIGITS
     from core.demo.launch import LaunchSettings, require_gradio
-    from core.demo.page import LIVE, facts, html, page, picture_or_reason, read_report, upload
-    from core.demo.picks import picked, picture_buttons
+    from core.demo.page import LIVE, facts, html, page, picture_or_reason, setting_of, upload
+    from core.demo.picks import find_examples, picked, picture_buttons
     from core.demo.raster import Picture, rasterise
     from core.demo.recogniser import Recogniser
     from core.demo.serve import serve_demo
@@ -144,7 +144,7 @@ def digits_page(classifier: Classifier, recogniser: Recogniser) -> Any:
 def clothes_page(classifier: Classifier, recogniser: Recogniser) -> Any:
     """Click an example, or show a photograph."""
     gradio = require_gradio()
-    examples = read_examples(classifier.weights)
+    examples = read_examples(classifier)
     with page(TITLES["fashion_mnist"], subtitle(classifier), classifier.notice) as demo:
         with gradio.Row(equal_height=False):
             with gradio.Column(min_width=320):
@@ -171,11 +171,10 @@ def answer_column(classifier: Classifier) -> Any:
     return answer
 
 
-def read_examples(weights: Path) -> dict[str, Picture]:
-    """The example images that the report on these weights saved, uint8 (28, 28), by the name of their class."""
-    folder, report = weights.parent / "report", read_report(weights) or {}
-    names = [name for name in report.get("examples", []) if (folder / name).is_file()]
-    return {Path(name).stem[3:]: open_grey(folder / name) for name in names}
+def read_examples(classifier: Classifier) -> dict[str, Picture]:
+    """A picture uint8 (28, 28) of each class to click, by the name of the class; there may be none."""
+    data = Path(setting_of(classifier.weights, "data") or PROJECT / "archive" / classifier.dataset)
+    return find_examples(classifier.weights, data, classifier.classes)
 
 
 if __name__ == "__main__":

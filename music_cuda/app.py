@@ -37,6 +37,7 @@ try:
     from music_cuda.songs import Data, load_songs
     from music_cuda.table import GENRES
     from music_cuda.trained import Listener, listen, load_listener, nearest
+    from music_cuda.why import reasons, reasons_card
 except ModuleNotFoundError as error:
     print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
     sys.exit(2)
@@ -127,7 +128,8 @@ def _is_number(value: Any) -> bool:
 
 def _answer(listener: Listener, known: Data | None, features: Array) -> str:
     probabilities = listen(listener, np.asarray(features, np.float32)[None])[0]
-    return cards.answers(GENRES, probabilities, SHOWN) + songs_alike(listener, known, features)
+    why = reasons_card(reasons(listener, features), features, listener, int(probabilities.argmax()))
+    return cards.answers(GENRES, probabilities, SHOWN) + why + songs_alike(listener, known, features)
 
 
 def songs_alike(listener: Listener, known: Data | None, features: Array) -> str:
@@ -138,7 +140,7 @@ def songs_alike(listener: Listener, known: Data | None, features: Array) -> str:
         f"<div><dt>{escape(song.genre)}, {song.distance:.2f} away</dt><dd>{escape(Path(song.name).stem)}</dd></div>"
         for song in nearest(listener, known, features, SHOWN)
     )
-    title = "<p><b>Most alike among the training songs</b></p>"
+    title = '<p style="margin: 0 0 8px"><b>Most alike among the training songs</b></p>'
     return f'<div class="bn-facts" style="margin-top: 14px">{title}<dl>{items}</dl></div>'
 
 
@@ -165,11 +167,11 @@ def music_page(listener: Listener, known: Data | None) -> Any:
             with gradio.Column(min_width=320), gradio.Tabs():
                 with gradio.Tab("Listen"):
                     audio = audio_input()
-                with gradio.Tab("Sliders"):
+                with gradio.Tab("Sliders") as slider_tab:
                     mixing = sliders_input(known)
             with gradio.Column(min_width=320):
                 answer = html(cards.message(INVITATION), "answer")
-                facts(listener.weights)
+                facts(listener.weights, "songs")
         if audio is not None:
             audio.change(partial(on_audio, listener, known), audio, answer, api_name="predict")
         if mixing is not None and known is not None:
@@ -177,6 +179,7 @@ def music_page(listener: Listener, known: Data | None) -> Any:
             moved = [slider.input for slider in sliders]
             ask, begin = (partial(answer_to, listener, known, mixer) for answer_to in (on_sliders, on_genre))
             gradio.on(moved, ask, [genre, *sliders], answer, api_name="predict_sliders", **LIVE)
+            slider_tab.select(ask, [genre, *sliders], answer, api_visibility="private", **LIVE)
             genre.input(begin, genre, [*sliders, answer], api_name="typical", **LIVE)
     return demo
 

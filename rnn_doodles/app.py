@@ -27,7 +27,7 @@ try:
     from core.demo.launch import LaunchSettings, require_gradio
     from core.demo.page import LIVE, facts, html, page, setting_of
     from core.demo.serve import serve_demo
-    from core.demo.strokes import parse_strokes
+    from core.demo.strokes import Stroke, parse_strokes
     from core.errors import UserError
     from rnn_doodles.belief_chart import belief_chart
     from rnn_doodles.game import Belief, Game, Player, new_game
@@ -42,6 +42,7 @@ TITLE = "Doodles"
 WHAT = "A recurrent network, written by hand in NumPy."
 PAD = 400  # units of the drawing pad
 EXAMPLES_OF_CLASS = 50
+SHOWN = 10  # of them to click
 
 
 @dataclass
@@ -106,6 +107,11 @@ class Table:
     def __init__(self, player: Player, examples: dict[int, Drawings], seed: int | None = None) -> None:
         self.player, self.classes, self.examples = player, player.classes, examples
         self.rng = np.random.default_rng(seed)
+
+    def to_click(self) -> dict[str, list[Stroke]]:
+        """A drawing of each of the first SHOWN classes, by its name."""
+        first = list(self.examples.items())[:SHOWN]
+        return {self.classes[number]: [stroke.astype(float) for stroke in of.strokes(0)] for number, of in first}
 
     def begin(self) -> tuple[Game, str, str]:
         """A new game: its state, the board, and the invitation."""
@@ -173,10 +179,10 @@ def game_page(guesser: Guesser, table: Table) -> Any:
         with gradio.Row(equal_height=False):
             with gradio.Column(min_width=320):
                 board = html("", "board")
-                pad = drawing_pad(PAD, PAD, prompt="Draw here", pen=PAD / 60)
+                pad = drawing_pad(PAD, PAD, prompt="Draw here", examples=table.to_click(), pen=PAD / 60)
                 with gradio.Row():
-                    skip = gradio.Button("Next target", elem_id="next")
-                    reset = gradio.Button("Start again", elem_id="reset")
+                    skip = gradio.Button("Next target", min_width=120, elem_id="next")
+                    reset = gradio.Button("Start again", min_width=120, elem_id="reset")
                 with gradio.Accordion("Paste strokes as JSON", open=False):
                     pasted = gradio.Textbox(
                         label="[[[x, y], ...], ...], or a line of Quick, Draw!",
@@ -187,7 +193,7 @@ def game_page(guesser: Guesser, table: Table) -> Any:
                     look = gradio.Button("Recognise", elem_id="look")
             with gradio.Column(min_width=320):
                 answer = html("", "answer")
-                facts(guesser.weights)
+                facts(guesser.weights, "drawings")
         seen = [game, board, answer]
         demo.load(table.begin, None, seen, api_visibility="private")
         reset.click(lambda: (*table.begin(), "[]"), None, [*seen, pad], api_visibility="private")

@@ -28,8 +28,8 @@ def belief_chart(belief: Belief, classes: Sequence[str], target: int) -> str:
             f'<text x="{WIDTH - RIGHT + 38}" y="{label_y}" font-weight="{weight}">{escape(classes[number])}</text>'
         )
     return (
-        f'<figure style="margin: 0"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Belief over time" '
-        f'style="width: 100%; font: 13px sans-serif; fill: currentColor">{_axes()}{"".join(curves)}</svg>'
+        f'<figure class="bn-card bn-chart"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="Belief over time" style="width: 100%; font: 13px sans-serif; fill: currentColor">{_axes()}{"".join(curves)}</svg>'
         "<figcaption>What the network believed while the drawing grew, from its first points to now"
         "</figcaption></figure>"
     )

@@ -55,7 +55,8 @@ def drawing_pad(
         pen=pen or min(width, height) / 16,
         prompt=prompt,
         keys=KEYS,
-        columns=min(max(len(examples or {}), 1), 10),
+        columns=min(max(len(examples or {}), 1), 10 if width < 1.5 * height else 5),
+        phone_columns=5 if width < 3 * height else 3,
         examples=[{"name": name, "strokes": fit(strokes, width, height)} for name, strokes in (examples or {}).items()],
     )
 

@@ -36,11 +36,11 @@ def answers(classes: Sequence[str], probabilities: NDArray[Any], top: int = 3) -
 
 
 def _bar(name: str, probability: float) -> str:
-    percent = f"{probability:.1%}"
+    shown = "> 99.9%" if 0.9995 <= probability < 1 else f"{probability:.1%}"  # no network is as sure as 100.0 %
     return (
         f'<div class="bn-row"><span class="bn-name">{escape(name)}</span>'
-        f'<span class="bn-track"><span class="bn-fill" style="width: {percent}"></span></span>'
-        f'<span class="bn-percent">{percent}</span></div>'
+        f'<span class="bn-track"><span class="bn-fill" style="width: {probability:.1%}"></span></span>'
+        f'<span class="bn-percent">{escape(shown)}</span></div>'
     )
 
 
@@ -51,13 +51,15 @@ def pictures(*captioned: tuple[NDArray[np.uint8], str, str]) -> str:
     """
     figures = "".join(
         f'<figure class="bn-picture"><img src="{as_data_uri(picture)}" alt="{escape(title)}">'
-        f"<figcaption><b>{escape(title)}</b><br>{_with_keys(text)}</figcaption></figure>"
+        f"<figcaption><b>{escape(title)}</b><br>{with_keys(text)}</figcaption></figure>"
         for picture, title, text in captioned
     )
-    return f'<div class="bn-pictures">{figures}</div>'
+    layout = {1: " bn-one", 3: " bn-three"}.get(len(captioned), "")
+    return f'<div class="bn-pictures{layout}">{figures}</div>'
 
 
-def _with_keys(text: str) -> str:
+def with_keys(text: str) -> str:
+    """The text with the colour keys `{for}` and `{against}` in their colours."""
     keys = {kind: f'<span class="bn-key bn-{kind}">{kind}</span>' for kind in ("for", "against")}
     return escape(text).format(**keys)
 
@@ -74,10 +76,10 @@ def message(text: str, kind: str = "hint") -> str:
     return f'<div class="bn-message bn-{escape(kind)}" role="status">{escape(text)}</div>'
 
 
-def model_facts(report: Mapping[str, Any] | None, weights: Mapping[str, str]) -> str:
+def model_facts(report: Mapping[str, Any] | None, weights: Mapping[str, str], samples: str = "images") -> str:
     """What was measured, on what, and when, from report.json; without a report, how to make one.
 
-    `weights` are further facts about the weights, name to text.
+    `weights` are further facts about the weights, name to text; `samples` is what the data set consists of.
     """
     facts = dict(weights)
     if report:
@@ -87,7 +89,7 @@ def model_facts(report: Mapping[str, Any] | None, weights: Mapping[str, str]) ->
             "95 % interval": f"{share['low']:.1%} – {share['high']:.1%}",
             "Measured": report["date"][:10],
             "Data set": f"synthetic, not {dataset}" if report.get("origin") == "synthetic" else dataset,
-            f"Test {report.get('samples', 'images')}": f"{report['images']:,}",
+            f"Test {samples}": f"{report['images']:,}",
             **facts,
         }
     items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in facts.items())

@@ -27,6 +27,8 @@ def page(title: str, subtitle: str, notice: str = "") -> Iterator[Any]:
         if notice:
             html(cards.banner(notice), "notice")
         yield demo
+        # Whatever Gradio loads for its first event, it loads when the page opens, not when the first stroke waits.
+        demo.load(lambda: None, show_progress="hidden", api_visibility="private")
 
 
 def html(text: str, elem_id: str) -> Any:
@@ -54,9 +56,9 @@ def uploaded(folder: Path, file: Any) -> str | None:
     return str(file.path)
 
 
-def facts(weights: Path) -> Any:
-    """What was measured of these weights, and the name of their run."""
-    return html(cards.model_facts(read_report(weights), {"Run": weights.parent.name}), "facts")
+def facts(weights: Path, samples: str = "images") -> Any:
+    """What was measured of these weights, on what kind of samples, and the name of their run."""
+    return html(cards.model_facts(read_report(weights), {"Run": weights.parent.name}, samples), "facts")
 
 
 def read_report(weights: Path) -> dict[str, Any] | None:

@@ -1,16 +1,21 @@
-"""A row of small pictures to click, for data that nobody draws."""
+"""Small pictures to click, for data that nobody draws."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.prepared import load_prepared
 from core.demo.cards import as_data_uri
 from core.demo.launch import require_gradio
+from core.demo.page import read_report
+from core.demo.raster import Picture
+from core.demo.upload import open_colour, open_grey
 from core.errors import UserError
 
 CSS = """
@@ -30,6 +35,26 @@ element.querySelectorAll('button').forEach((button, index) => button.addEventLis
   trigger('input');
 }));
 """
+
+
+def find_examples(weights: Path, data: Path, classes: Sequence[str], colour: bool = False) -> dict[str, Picture]:
+    """A picture of each class, uint8 (H, W) or (H, W, 3), by the name of the class.
+
+    They are the test images that the report on these weights has saved; where nothing was measured yet, the first
+    training image of each class in the prepared data of the same classes; or none.
+    """
+    folder, report = weights.parent / "report", read_report(weights) or {}
+    names = [name for name in report.get("examples", []) if (folder / name).is_file()]
+    if names:
+        return {Path(name).stem[3:]: (open_colour if colour else open_grey)(folder / name) for name in names}
+    try:
+        prepared = load_prepared(data, ["train_images", "train_labels"])
+    except UserError:
+        return {}
+    images, labels = prepared.arrays.values()
+    if tuple(prepared.info["classes"]) != tuple(classes):
+        return {}
+    return {name: np.asarray(images[np.argmax(labels == k)]) for k, name in enumerate(classes) if (labels == k).any()}
 
 
 def picture_buttons(pictures: Mapping[str, NDArray[np.uint8]], elem_id: str = "picks") -> Any:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from core.demo.begin import Beginning, Plan
 from core.demo.launch import LaunchSettings, is_loopback, launch, require_gradio
+from core.workers import limit_blas_threads
 
 Settings = TypeVar("Settings", bound=LaunchSettings)
 WAIT = 0.2  # seconds; Ctrl-C does not interrupt a longer wait everywhere
@@ -25,6 +26,7 @@ def serve_demo(make_demo: Callable[[Settings, Beginning], Any], settings: Settin
     the same address. SIGTERM and Ctrl-C end a training that was started so.
     """
     require_gradio()  # first, because without it there is nothing to prepare
+    limit_blas_threads()  # one picture is no work to share, and visitors have a thread each already
     with Beginning(plan, offered=is_private(settings)) as beginning:
         end_tidily()
         demo = make_demo(settings, beginning)

@@ -64,10 +64,16 @@ def test_no_picture_yet_and_a_file_that_is_none(run, tmp_path):
     assert "not a picture" in app.on_picture(explainer, str(tmp_path / "x.png"))
 
 
-def test_the_examples_are_those_of_the_report_on_these_weights(tmp_path):
+def test_the_examples_are_those_of_the_report_on_these_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(app, "PROJECT", tmp_path)
     archive = make_archive(tmp_path / "cifar10", parts=("test",))
     folder = make_run(tmp_path / "run")
     assert app.read_examples(load_classifier(str(folder))) == {}
+    training = make_archive(tmp_path / "archive" / "cifar10", parts=("train",))
+    unmeasured = app.read_examples(load_classifier(str(folder)))
+    assert list(unmeasured) == list(CLASSES)
+    labels, images = (np.load(training / f"train_{kind}.npy") for kind in ("labels", "images"))
+    np.testing.assert_array_equal(unmeasured["ship"], images[labels == CLASSES.index("ship")][0])
     test_model.test(test_model.Settings(run=str(folder), data=str(archive)))
     examples = app.read_examples(load_classifier(str(folder)))
     assert len(examples) == 10

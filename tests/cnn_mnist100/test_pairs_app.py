@@ -105,7 +105,7 @@ def test_a_drawing_is_answered_with_probabilities_pictures_and_feature_maps(reco
     assert answer.count("bn-fill") == 3
     assert answer.count("data:image/png") == 2
     assert maps.count("data:image/png") == 2, "one for each convolution"
-    assert "What its 4 filters find" in maps
+    assert "Bright where its 4 filters find something" in maps
 
 
 @pytest.mark.parametrize("value", ["", None, "[]", "[[]]", as_json(DIGITS[5])])

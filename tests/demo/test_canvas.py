@@ -37,6 +37,16 @@ def test_examples_fill_the_pad_and_keep_their_proportions(width, height, digit):
     assert max((high - low) / [width, height]) > 0.7
 
 
+@pytest.mark.parametrize(("size", "columns", "phone"), [((280, 280), 10, 5), ((560, 280), 5, 5), ((840, 240), 5, 3)])
+def test_examples_are_wide_enough_to_hit(monkeypatch, size, columns, phone):
+    class Gradio:
+        HTML = staticmethod(dict)
+
+    monkeypatch.setattr(canvas, "require_gradio", lambda: Gradio)
+    pad = canvas.drawing_pad(*size, examples=dict(enumerate(DIGITS)))
+    assert (pad["columns"], pad["phone_columns"]) == (columns, phone)
+
+
 def test_every_part_of_the_page_asks_no_outside_host():
     for name in ("pad.html", "pad.js", "pad.css", "cards.css"):
         text = (files("core.demo") / name).read_text("utf-8")

@@ -30,6 +30,18 @@ def test_answers_are_the_most_probable_classes_in_order():
     assert 'bn-top">b<' in text
 
 
+@pytest.mark.parametrize(("probability", "shown"), [(0.99949, "99.9%"), (0.9996, "&gt; 99.9%"), (1.0, "100.0%")])
+def test_almost_sure_is_not_shown_as_sure(probability, shown):
+    assert f'bn-percent">{shown}<' in cards.answers(["a", "b"], np.array([probability, 1 - probability]), top=1)
+
+
+@pytest.mark.parametrize(
+    ("count", "layout"), [(1, "bn-pictures bn-one"), (2, "bn-pictures"), (3, "bn-pictures bn-three")]
+)
+def test_pictures_fill_their_card_whatever_their_number(count, layout):
+    assert f'<div class="{layout}">' in cards.pictures(*[(np.zeros((2, 2), np.uint8), "t", "x")] * count)
+
+
 @pytest.mark.parametrize(
     "html",
     [
@@ -66,6 +78,7 @@ def test_facts_are_those_of_the_report_or_say_that_there_is_none():
     text = cards.model_facts(REPORT, {"Run": "mine"})
     for piece in ("98.32%", "98.0% – 98.5%", "10,000", "MNIST", "2026-11-21", "mine"):
         assert piece in text
+    assert "Test songs" in cards.model_facts(REPORT, {}, "songs")
     assert "synthetic, not MNIST" in cards.model_facts(REPORT | {"origin": "synthetic"}, {"Run": "mine"})
     assert "test_model.py" in cards.model_facts(None, {"Run": "mine"})
 

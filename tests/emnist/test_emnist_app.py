@@ -9,6 +9,7 @@ import sys
 import pytest
 from tiny_emnist import make_trained_run, written
 
+from core.demo.strokes import parse_strokes
 from core.errors import UserError
 from emnist import app, trained
 from emnist.trained import load_reader
@@ -38,7 +39,7 @@ def reader(run):
 def test_an_expression_is_read_and_valued(reader, text, shown):
     html = app.on_drawing(reader, written(text))
     assert html.count('em-symbol"') == len(text)
-    assert html.count("data:image/png") == len(text)
+    assert html.count("data:image/png") == 2 * len(text), "what the network sees, and why"
     assert _text(html.split('<div class="em-symbols"')[0]) == shown
 
 
@@ -90,3 +91,13 @@ def test_a_mistake_is_one_line_and_exit_code_2():
     done = subprocess.run([sys.executable, app.__file__, "--run", "gone"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("error: there is no run 'gone'")
+
+
+def test_why_explains_the_first_guess_of_each_symbol(reader):
+    _, pictures, probabilities = reader.read(parse_strokes(written("12+7"), app.PAD_WIDTH, app.PAD_HEIGHT))
+    overlays = reader.why(pictures)
+    assert len(overlays) == len(pictures) == len(probabilities) == 4
+    for picture, overlay in zip(pictures, overlays, strict=True):
+        assert overlay.shape == (28, 28, 3)
+        assert not overlay[picture == 0].any(), "pixels without ink say nothing"
+        assert overlay[picture > 0].any()

@@ -77,7 +77,7 @@ def test_photographs_are_answered(recogniser, tmp_path, dataset):
 
 
 def test_examples_come_from_the_report_and_are_answered(recogniser, run):
-    examples = app.read_examples(run / "best.safetensors")
+    examples = app.read_examples(load_classifier(str(run), "mnist"))
     assert list(examples) == list("0123456789")
     images = np.stack(list(examples.values()))
     assert images.shape == (10, 28, 28)

@@ -15,7 +15,8 @@ from music_cuda import app
 from music_cuda.sliders import COLUMNS, SLIDERS, Mixer
 from music_cuda.songs import load_songs
 from music_cuda.table import FEATURES, GENRES
-from music_cuda.trained import load_listener
+from music_cuda.trained import listen, load_listener
+from music_cuda.why import in_words, reasons
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +78,35 @@ def test_sliders_are_answered(listener, known, mixer):
     assert positions == mixer.positions("metal")
     assert html == app.on_sliders(listener, known, mixer, "metal", *positions)
     assert html.count("bn-row") == app.SHOWN
+    assert "Why " in html
+    assert html.count("<tr>") == 6
     assert "Most alike among the training songs" in html
     assert "train.0" in html
+
+
+def test_a_reason_is_what_the_answer_would_lose_with_an_average_value(listener, known):
+    song = known.features[3]
+    answer = listen(listener, song[None])[0]
+    found = reasons(listener, song)
+    gains = [abs(reason.gain) for reason in found]
+    assert gains == sorted(gains, reverse=True)
+    for feature, gain in found:
+        other = song.copy()
+        other[feature] = listener.normalize.mean[feature]
+        assert gain == pytest.approx(answer.max() - listen(listener, other[None])[0][answer.argmax()], abs=1e-6)
+    everything = reasons(listener, song, len(FEATURES))
+    assert sorted(reason.feature for reason in everything) == list(range(len(FEATURES)))
+
+
+def test_an_average_song_has_no_reasons(listener):
+    average = np.array(listener.normalize.mean)
+    assert all(reason.gain == 0 for reason in reasons(listener, average))
+
+
+def test_every_feature_has_a_name_of_its_own_for_people():
+    names = [in_words(feature) for feature in FEATURES]
+    assert len(set(names)) == len(FEATURES)
+    assert not any("_" in name or "mfcc" in name for name in names)
 
 
 @pytest.mark.parametrize("genre", ["polka", None, 3, ["metal"], {"a": 1}])

@@ -257,6 +257,16 @@ def test_skipping_and_starting_again(table):
     assert CLASSES[game.target] in invitation
 
 
+def test_a_training_drawing_of_each_class_can_be_clicked(table, archive, run):
+    to_click = table.to_click()
+    assert list(to_click) == list(CLASSES)[: app.SHOWN]
+    for name, strokes in to_click.items():
+        expected = table.examples[CLASSES.index(name)].strokes(0)
+        assert len(strokes) == len(expected)
+        np.testing.assert_array_equal(strokes[0], expected[0])
+    assert app.Table(table.player, {}).to_click() == {}
+
+
 def test_names_are_escaped_in_the_chart():
     names = ["<b>", *CLASSES[1:]]
     chart = belief_chart(belief_in(0, 0.9), names, target=3)

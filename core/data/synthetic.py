@@ -15,19 +15,12 @@ from core.data.characters import balanced_labels, characters
 from core.data.drawings import STROKE_CLASSES, strokes
 from core.data.shapes import SHAPE_CLASSES, textured_shapes
 
-__all__ = [
-    "SHAPE_CLASSES", "STROKE_CLASSES", "characters", "digits", "features", "letters", "strokes", "textured_shapes",
-]  # fmt: skip
+__all__ = ["SHAPE_CLASSES", "STROKE_CLASSES", "characters", "digits", "features", "strokes", "textured_shapes"]
 
 
 def digits(n: int, seed: int) -> tuple[Array, Array]:
     """Rendered digits in the format of MNIST: uint8 (n, 28, 28), white on black, and int64 labels (n,), 0 to 9."""
     return characters(string.digits, n, seed)
-
-
-def letters(n: int, seed: int) -> tuple[Array, Array]:
-    """Rendered capital letters: uint8 (n, 28, 28), white on black, and int64 labels (n,), 0 for A to 25 for Z."""
-    return characters(string.ascii_uppercase, n, seed)
 
 
 def features(n: int, seed: int, columns: int = 57, classes: int = 10, spread: float = 3.0) -> tuple[Array, Array]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
-import platform
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from core.errors import UserError
 from core.files import replacing
 from core.report import galleries, metrics, plots, style
 from core.report.card import model_card
+from core.training.record import versions_of
 
 FORMAT = "barenets report 1"
 LISTED_CLASSES = 30  # the terminal lists each class up to here, and beyond it the worst ones
@@ -118,18 +117,8 @@ def _provenance(notice: str, about: About) -> Figures:
         "limits": list(about.limits),
         "weights_sha256": hashlib.sha256(about.weights.read_bytes()).hexdigest() if about.weights else "",
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {"python": platform.python_version()} | _installed("barenets", "numpy"),
+        "versions": versions_of("barenets", "numpy"),
     }
-
-
-def _installed(*packages: str) -> dict[str, str]:
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
 
 
 def as_table(figures: Figures) -> str:

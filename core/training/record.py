@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -39,7 +40,7 @@ class RunRecord:
                 "notice": self.notice,
                 "device": device,
                 "threads": workers().count,
-                "versions": {"python": platform.python_version()} | _versions(),
+                "versions": versions_of(*PACKAGES),
                 "git_commit": _git_commit(),
             }
         )
@@ -89,13 +90,12 @@ def _as_json(record: Any) -> Any:
     return json.loads(json.dumps(record, default=str))
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
+def versions_of(*packages: str) -> dict[str, str]:
+    """The version of Python, and of each of these packages that is installed."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
 
 

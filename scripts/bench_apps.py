@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""Time what the server does for one stroke in each drawing demo: from the strokes that arrive to the finished answer.
+"""How soon the demos answer, how many visitors they bear, and that no value disturbs them.
 
-    python scripts/bench_apps.py                      # every demo that has trained weights
-    python scripts/bench_apps.py rnn_doodles --run best
+    python scripts/bench_apps.py                           # the server's part of an answer, for each drawing demo
+    python scripts/bench_apps.py --browser                 # from the pen's lifting to the answer on the screen
+    python scripts/bench_apps.py --clients 20 --seconds 60 # programs that ask each demo at the same time
+    python scripts/bench_apps.py --hostile 1000            # values that nobody draws; it must answer a drawing after
 
-A drawing of three strokes and 120 points grows stroke by stroke, as somebody would draw it; each arrives as the browser
-sends it. Prints the median and the slowest answer, in milliseconds.
+Each takes the newest run of a demo, or `--run NAME` with one demo's name, such as `rnn_doodles --run best`.
+
+A drawing of three strokes and 120 points grows stroke by stroke, as somebody would draw it. Without a flag it goes to
+the function that answers the browser; with one, the demo runs as a process of its own, as a visitor finds it.
 """
 
 import argparse
@@ -14,7 +18,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import scripts  # noqa: F401 - which tells an old Python so
 
 ROUNDS, WARM_UP = 40, 5
+VISITS = 10  # drawings in the browser, after one to warm up
 
 
 def mlp_mnist(run: str) -> tuple[Callable[[str], Any], int, int]:
@@ -60,42 +65,84 @@ def emnist(run: str) -> tuple[Callable[[str], Any], int, int]:
 
 
 DEMOS = {demo.__name__: demo for demo in (mlp_mnist, cnn_mnist100, rnn_doodles, emnist)}
+OTHERS = ("music_cuda", "cifar")  # without a pad
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"demos to time (all): {', '.join(DEMOS)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"demos (all that fit): {', '.join((*DEMOS, *OTHERS))}"
+    )
     parser.add_argument("--run", default="", help="the run whose weights answer (the newest)")
+    parser.add_argument("--browser", action="store_true", help="time the answers in a browser")
+    parser.add_argument("--clients", type=int, default=0, metavar="N", help="let N programs ask at the same time")
+    parser.add_argument("--seconds", type=float, default=60, metavar="S", help="for how long (60)")
+    parser.add_argument("--hostile", type=int, default=0, metavar="N", help="send N values that nobody draws")
+    parser.add_argument("--save", action="store_true", help="keep the figures in scripts/results/demos.json")
     arguments = parser.parse_args()
-    unknown = sorted(set(arguments.names) - set(DEMOS))
-    if unknown:
-        parser.error(f"no demo is called {', '.join(unknown)}; there are {', '.join(DEMOS)}")
+    known = (*DEMOS, *OTHERS) if arguments.clients else tuple(DEMOS)
+    if unknown := sorted(set(arguments.names) - set(known)):
+        parser.error(f"there is no such demo, or none with a pad: {', '.join(unknown)}; choose from {', '.join(known)}")
     try:
         from core.errors import UserError
+        from scripts.demo_results import record
+        from scripts.demos import DemoError
     except ImportError as error:
         print(f"error: {error}; install the project first: pip install -e .", file=sys.stderr)
         return 2
 
-    for name in arguments.names or DEMOS:
+    figures = {}
+    for name in arguments.names or known:
         try:
-            answer, width, height = DEMOS[name](arguments.run)
+            figures[name] = measure(name, arguments)
         except UserError as error:
             print(f"{name}: left out: {error}")
-            continue
-        times = time_answers(answer, growing_drawing(width, height))
-        print(f"{name}: median {statistics.median(times):.1f} ms, slowest {max(times):.1f} ms of {len(times)} answers")
+        except DemoError as error:
+            print(f"error: {name}: {error}", file=sys.stderr)
+            return 2
+        else:
+            print(f"{name}: " + ", ".join(f"{what} {value}" for what, value in figures[name].items()), flush=True)
+    if arguments.save:
+        record(figures)
     return 0
 
 
-def growing_drawing(width: float, height: float) -> list[str]:
-    """What the browser sends after each of three strokes: a circle, a line, and a zigzag."""
+def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the flags ask for, of one demo. UserError when it has no weights, DemoError when it fails."""
+    if name in DEMOS:
+        answer, width, height = DEMOS[name](arguments.run)
+        drawings = growing_drawing(width, height)
+    if not (arguments.browser or arguments.clients or arguments.hostile):
+        return summary(time_answers(answer, [json.dumps(drawing) for drawing in drawings]))
+
+    from scripts import demos, hostile, visitors
+
+    flags = ["--run", arguments.run] if arguments.run else []
+    with demos.served(demos.ROOT / name / "app.py", *flags) as address:
+        texts = [json.dumps(drawing) for drawing in drawings] if name in DEMOS else []
+        if arguments.clients:
+            return visitors.visit_together(address, name, texts, arguments.clients, arguments.seconds)
+        if arguments.hostile:
+            return visitors.send_hostile(address, name, hostile.values(arguments.hostile), texts[-1])
+        with demos.chromium() as browser, demos.visit(browser, address) as page:
+            shares = [[(x / width, y / height) for x, y in stroke] for stroke in drawings[-1]]
+            return summary(visitors.answer_times(page, shares, VISITS))
+
+
+def summary(times: Sequence[float]) -> dict[str, Any]:
+    """The median and the slowest of some times in milliseconds."""
+    return {"median_ms": round(statistics.median(times), 1), "slowest_ms": round(max(times), 1), "answers": len(times)}
+
+
+def growing_drawing(width: float, height: float) -> list[list[list[list[float]]]]:
+    """The drawing after each of its strokes: a circle, a line, and a zigzag."""
     turn = [2 * math.pi * n / 39 for n in range(40)]
     strokes = [
         [[width / 4 + height / 5 * math.cos(a), height / 2 + height / 3 * math.sin(a)] for a in turn],
         [[width / 2, height * (0.1 + 0.02 * n)] for n in range(40)],
         [[width * (0.6 + 0.008 * n), height * (0.5 + 0.2 * (n // 8 % 2))] for n in range(40)],
     ]
-    return [json.dumps(strokes[:count]) for count in (1, 2, 3)]
+    return [strokes[:count] for count in (1, 2, 3)]
 
 
 def time_answers(answer: Callable[[str], Any], drawings: list[str]) -> list[float]:

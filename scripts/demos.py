@@ -101,14 +101,19 @@ def visit(browser: Any, address: str, width: int = 1200, height: int = 900) -> I
         raise DemoError(f"the page asked for {outside} elsewhere, and logged these errors: {errors}")
 
 
-def stroke(page: Any, places: Sequence[Sequence[float]], steps: int = 1) -> None:
-    """Draw one stroke with the mouse through places on the pad, given as shares of its width and height."""
+def stroke(page: Any, places: Sequence[Sequence[float]], pause: float = 0) -> None:
+    """Draw one stroke with the mouse through places on the pad, given as shares of its width and height.
+
+    `pause` is the milliseconds between two places.
+    """
     box = page.locator("#pad canvas").bounding_box()
     points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
     page.mouse.move(*points[0])
     page.mouse.down()
     for point in points[1:]:
-        page.mouse.move(*point, steps=steps)
+        page.mouse.move(*point)
+        if pause:
+            page.wait_for_timeout(pause)
     page.mouse.up()
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tracing import trace
 
 from core.demo.examples import DIGITS
 from core.demo.raster import BOX, CENTRE, PEN, SIDE, draw, mnist_style, rasterise
+from scripts.tracing import trace
 
 MNIST = Path(__file__).parents[2] / "mlp_mnist" / "archive" / "mnist" / "train_images.npy"
 

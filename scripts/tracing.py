@@ -1,4 +1,4 @@
-"""Strokes from pictures: what a hand would have drawn, for tests that compare our rasteriser with real images."""
+"""Strokes from pictures: what a hand would have drawn, to compare our rasteriser with real images."""
 
 from __future__ import annotations
 

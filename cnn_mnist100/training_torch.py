@@ -205,7 +205,10 @@ def live_in(network: nn.Module, ours: Sequential) -> None:
 
 
 class TorchOptimizer(Optimizer):
-    """PyTorch's optimizer of the name in the settings, behind what `Run` asks of one."""
+    """PyTorch's optimizer of the name in the settings, behind what `Run` asks of one.
+
+    Each comparison has one of its own: `core` imports no framework, and projects do not import each other.
+    """
 
     def __init__(self, settings: Settings, ours: Sequential) -> None:
         super().__init__(ours.parameters(), settings.weight_decay)

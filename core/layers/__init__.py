@@ -6,7 +6,7 @@ from core.layers.containers import Committee, Flatten, Residual, Sequential
 from core.layers.conv import Conv2d, ConvPool, ConvReLUPool
 from core.layers.dropout import Dropout
 from core.layers.linear import Linear
-from core.layers.mixed import LossScale, MixedPrecision
+from core.layers.mixed import MixedPrecision
 from core.layers.norm import BatchNorm, LayerNorm, measure_statistics
 from core.layers.parallel import Parallel
 from core.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
@@ -33,7 +33,6 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
-    "LossScale",
     "MaxPool2d",
     "MeanState",
     "MixedPrecision",

@@ -1,4 +1,4 @@
-"""Mixed precision: a network learns in float16, whose products a GPU's tensor cores make many times faster.
+"""Mixed precision: a network learns in float16, which takes half the memory and which tensor cores multiply faster.
 
 What 16 bits are too coarse for stays float32: the weights, since most updates are too small for a float16 to notice,
 whatever is summed up over a batch (the gradients of the weights, the statistics of BatchNorm), biases, and the loss.
@@ -16,15 +16,16 @@ from core.backend import Array, array_module, device_of
 from core.layers.base import Layer
 from core.params import pack
 
-FIRST_SCALE = 2.0**16  # these two are those of PyTorch's GradScaler
+FIRST_SCALE = 2.0**16  # both are GradScaler's
 STEPS_TO_GROW = 2000
 
 
 class LossScale:
     """The factor of the loss that lifts small gradients over 6e-8, where float16 ends, found by trial.
 
-    It is halved when a gradient overflows, and doubled after 2,000 steps in a row in which none did (Micikevicius et
-    al. 2018, section 3.2). As a power of two it changes no digit of what it multiplies.
+    It is halved when a gradient overflows, in a step that is then left out, and doubled after 2,000 steps in a row in
+    which none did. Section 3.2 of the paper has the factor and the step left out, PyTorch's GradScaler these rules. As
+    a power of two it changes no digit of what it multiplies.
     """
 
     def __init__(self) -> None:
@@ -41,7 +42,7 @@ class LossScale:
 
     @property
     def helps(self) -> bool:
-        """False once gradients overflow even without a factor: then float16 is not to blame."""
+        """False once gradients overflow even without a factor: it is not the scale that is wrong."""
         return self.value >= 1
 
     def state_dict(self) -> dict[str, Array]:
@@ -61,6 +62,8 @@ class MixedPrecision(Layer):
     whether they can be used; `core.training.run` leaves out a step whose gradients cannot.
 
     Outside of training it is as if this layer were not there: what is validated, saved and published is float32.
+
+    Layers of images and rows can be inside; LayerNorm and those of sequences have no kernels for float16.
     """
 
     def __init__(self, network: Layer) -> None:

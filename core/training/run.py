@@ -246,7 +246,7 @@ class Run:
             if state.mixed.scale.helps and finite(loss):
                 state.skip_step()
                 return
-            look = True  # it is not the scale that is wrong
+            look = True
         norm = gradient_norm(flat)
         if look and not finite(loss, norm):
             where = f"epoch {state.epoch + 1}, batch {state.batch} (step {state.step}, lr {lr:.3g})"

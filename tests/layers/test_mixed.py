@@ -9,8 +9,8 @@ from core import layers
 from core.backend import to_cpu, to_device
 from core.kernels import shim
 from core.kernels.emulated import emulated_gpu
-from core.layers import LossScale, MixedPrecision
-from core.layers.mixed import FIRST_SCALE, STEPS_TO_GROW
+from core.layers import MixedPrecision
+from core.layers.mixed import FIRST_SCALE, STEPS_TO_GROW, LossScale
 
 needs_compiler = pytest.mark.skipif(shim.compiler() is None, reason="kernels run on the CPU only with g++ or clang++")
 

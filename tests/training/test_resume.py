@@ -17,6 +17,8 @@ from core.errors import UserError
 from core.losses import softmax_cross_entropy
 from core.training.checkpoint import load_checkpoint, save_checkpoint
 from core.training.outputs import Outputs
+from core.training.record import RunRecord
+from core.training.settings import TrainingSettings
 
 # What could go wrong on the way: averaged weights, a learning rate with a memory, parts of batches, early stopping.
 HARD = ["--ema-decay=0.9", "--schedule=plateau", "--decay-patience=0", "--accumulate=2", "--patience=4"]
@@ -234,6 +236,15 @@ def test_other_settings_or_data_are_refused(tmp_path, crashing, flags, message):
         unbroken(folder, "--resume", *flags)
     assert "\n" not in str(caught.value)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_flag_that_the_run_did_not_know_was_off(tmp_path):
+    """It goes on under a program that has learned something new since, unless that is asked for."""
+    off, on = (RunRecord(TrainingSettings(nesterov=nesterov), "cpu", None) for nesterov in (False, True))
+    saved = {"settings": {name: value for name, value in off.identity["settings"].items() if name != "nesterov"}}
+    off.refuse_changes(tmp_path, saved | {"data": {}})
+    with pytest.raises(UserError, match="--nesterov was unknown and is True"):
+        on.refuse_changes(tmp_path, saved | {"data": {}})
 
 
 def test_another_number_of_threads_is_only_noted(tmp_path, crashing, capsys):

@@ -78,6 +78,7 @@ class Child:
                     self._open = True
                     self._settled.set()
         self._process.wait()
+        self.end()  # closes our side of the pipe too
         self._settled.set()
 
 

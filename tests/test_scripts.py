@@ -20,7 +20,7 @@ from scripts.environment import Environment, SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
 MEASURING = ("benchmark", "bench_apps", "bench_memory", "bench_music", "gpu_check")  # which need what is to be measured
-SCRIPTS = ("quickstart", "run_tests", "doctor", *MEASURING)
+SCRIPTS = ("quickstart", "run_tests", "doctor", "launch", "export_space", *MEASURING)
 PROJECT_SCRIPTS = [
     f"{path.parent.name}.{path.stem}"
     for path in sorted(ROOT.glob("*/*.py"))

@@ -89,7 +89,7 @@ def model_facts(report: Mapping[str, Any] | None, weights: Mapping[str, str], sa
             "95 % interval": f"{share['low']:.1%} – {share['high']:.1%}",
             "Measured": report["date"][:10],
             "Data set": f"synthetic, not {dataset}" if report.get("origin") == "synthetic" else dataset,
-            f"Test {samples}": f"{report['images']:,}",
+            f"Test {report.get('samples', samples)}": f"{report['images']:,}",
             **facts,
         }
     items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in facts.items())

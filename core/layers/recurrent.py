@@ -17,6 +17,8 @@ from core.ops.cpu.sequences import ROWS
 from core.random import Stream
 from core.workers import is_working, workers
 
+WORTH_SHARING = 4  # sequences; with fewer, the two directions are done sooner one after the other
+
 
 class Recurrent(Layer):
     """Reads sequences step by step: `Sequences` (N, T, input_size) -> `Sequences` (N, T, C) with `last` (N, C).
@@ -29,7 +31,8 @@ class Recurrent(Layer):
     ones at all steps of a sequence (Gal and Ghahramani 2016, arXiv:1512.05287), drawn from `stream`. `rng` draws the
     initial weights; the parameters are called "l0.weight_ih", "l0_reverse.weight_ih", "l1.weight_ih", ...
 
-    On a CPU the two directions run on two workers, but not inside `Parallel`, where each worker has its own sequences.
+    On a CPU the two directions run on two workers, but not inside `Parallel`, where each worker has its own sequences,
+    and not for a few sequences, whose steps are so short that the workers would wait for the interpreter's lock.
     """
 
     cell: ClassVar[type[Direction]]
@@ -117,7 +120,7 @@ class Recurrent(Layer):
             part = y[:, place * H : (place + 1) * H]
             states[place] = self.layers[level][place].forward_steps(rows, layout, part, train)
 
-        self._for_both(read, y)
+        self._for_both(read, y, layout)
         return y, states
 
     def _backward_layer(self, level: int, dy: Array | None, dlast: Array | None, layout: Layout) -> Array | None:
@@ -132,7 +135,7 @@ class Recurrent(Layer):
                 None if dlast is None else dlast[:, part], None if dy is None else dy[:, part]
             )
 
-        self._for_both(read, like)
+        self._for_both(read, like, layout)
         if level == 0 and not self.input_grad:
             return None
         weights_t = [array_module(like).ascontiguousarray(d.weight_ih.data.swapaxes(1, 2)) for d in layer]
@@ -143,7 +146,7 @@ class Recurrent(Layer):
             scratch = self.workspace(f"scratch{place}", (ROWS, like.shape[1]), like=like)
             ops.of(like).project_backward([gate[:, part] for gate in gates], weights_t, dx[part], scratch)
 
-        self._for_both(gather, like)
+        self._for_both(gather, like, layout)
         return dx
 
     def _drop(self, level: int, rows: Array, layout: Layout) -> Array:
@@ -156,10 +159,11 @@ class Recurrent(Layer):
         op.multiply_steps(rows, mask, layout.spans)
         return mask  # type: ignore[no-any-return]
 
-    def _for_both(self, task: Callable[[int], None], like: Array) -> None:
-        """Call `task(place)` for each direction: on two workers, unless this is one of them already."""
+    def _for_both(self, task: Callable[[int], None], like: Array, layout: Layout) -> None:
+        """Call `task(place)` for each direction: on two workers, where that pays and this is not one of them already."""
         pool = workers()
-        if self.directions == 2 and pool.count > 1 and not is_working() and device_of(like) == "cpu":
+        pays = self.directions == 2 and len(layout.lengths) >= WORTH_SHARING
+        if pays and pool.count > 1 and not is_working() and device_of(like) == "cpu":
             pool.run(lambda rank: task(rank) if rank < 2 else None)
         else:
             for place in range(self.directions):

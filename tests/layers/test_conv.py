@@ -28,6 +28,7 @@ def many_chunks(request, monkeypatch):
     """Cut batches into chunks of one or two small images, with a rest, as large images would be."""
     if request.param:
         monkeypatch.setattr(winograd, "PLANE", 140)
+        monkeypatch.setattr(winograd, "TILES_AT_ONCE", 1)
         monkeypatch.setattr(conv_phases, "WINDOWS_SIZE", 2000)
 
 

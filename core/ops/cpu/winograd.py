@@ -32,9 +32,10 @@ PLACES = REACH * REACH
 # Where polynomials are evaluated, besides infinity. With the usual 0, 1, -1, 2, -2 errors would be twice as large.
 POINTS = np.array([0, 5 / 8, -5 / 8, 3 / 2, -3 / 2])
 
-# Elements of a plane, one place of all tiles of a chunk. Smaller chunks stay closer to the processor but make more
-# calls, at which threads wait for the interpreter's lock: with two threads and 2 MB of second-level cache this is best.
-PLANE = 9216
+# Elements of a plane, one place of all tiles of a chunk: 36 planes of V, as many of M and a half fit into a second-level
+# cache of 2 MB. But many channels have a large U, which every chunk reads anew: so it has some tiles at least.
+PLANE = 4608
+TILES_AT_ONCE = 64
 
 FEWEST_CHANNELS = 8  # with fewer, the transforms cost more than the products they save
 MOST_WASTE = 1.5  # the area of all tiles by that of the output
@@ -83,7 +84,7 @@ def tiles_of(size: Pair) -> Pair:
 def images_at_once(size: Pair, C: int, K: int) -> int:
     """How many images make a chunk."""
     TH, TW = tiles_of(size)
-    return max(1, PLANE // (TH * TW * max(C, K)))
+    return max(1, max(PLANE // max(C, K), TILES_AT_ONCE) // (TH * TW))
 
 
 class WinogradTiles:

@@ -103,7 +103,7 @@ struct Sums {
 template <typename T, typename A, typename B, typename Store>
 __device__ void tile_product(const A& a, const B& b, int first, int last, const Store& store) {
     using S = Sums<T>;
-    __shared__ T a_piece[S::SIZE], b_piece[S::SIZE];
+    __shared__ __align__(16) T a_piece[S::SIZE], b_piece[S::SIZE];
     int first_row = blockIdx.x * TILE, first_column = blockIdx.y * TILE;
     S sums;
     for (int k = first; k < last; k += DEPTH) {

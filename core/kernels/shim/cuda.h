@@ -9,6 +9,7 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __constant__ static const
+#define __align__(bytes) __attribute__((aligned(bytes)))
 #define __shared__ static thread_local  // thread-local for `forget_shared_memory` alone: blocks take turns
 #define __syncthreads() shim::barrier(__LINE__)
 #define __syncwarp(...) shim::sync_warp(__LINE__, ##__VA_ARGS__)

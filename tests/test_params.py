@@ -114,3 +114,27 @@ def test_workspaces_are_reused_and_grow():
     small = layer.forward(np.zeros((2, 3), np.float32))
     assert np.shares_memory(big, small)
     assert layer.forward(np.zeros((8, 3), np.float32)).shape == (8, 4)
+
+
+def test_parameters_are_seen_in_float16_by_those_who_compute_in_it():
+    network = small_network()
+    flat = pack(network.parameters())
+    weight = network.layers["head"].weight
+    x = np.ones((2, 3), np.float16)
+    assert weight.like(x) is weight.data, "nothing is rounded unless somebody has asked for it"
+    half = flat.keep_half()
+    half[...] = flat.data
+    assert np.shares_memory(weight.like(x), half)
+    np.testing.assert_array_equal(weight.like(x), weight.data.astype(np.float16))
+    assert weight.like(x.astype(np.float32)) is weight.data
+
+
+def test_flat_gradients_are_zero_until_a_backward_and_after_a_step():
+    network = small_network()
+    optimizer = SGD(network.parameters())
+    assert not optimizer.flat.is_zero, "packing has written the zeros"
+    optimizer.step(0.1)
+    assert optimizer.flat.is_zero
+    network.forward(np.ones((5, 4), np.float32), train=True)
+    network.backward(np.ones((5, 2), np.float32))
+    assert not optimizer.flat.is_zero

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import scripts  # noqa: F401 - which tells an old Python so
 
 ROUNDS, WARM_UP = 40, 5
-VISITS = 10  # drawings in the browser, after one to warm up
+VISITS = 6  # drawings in the browser, after one to warm up
 
 
 def mlp_mnist(run: str) -> tuple[Callable[[str], Any], int, int]:

@@ -119,7 +119,7 @@ class Tally:
     def count(self, kind: str, right: bool, *ways: str) -> None:
         for name in (kind, *(f"{kind}, {way}" for way in ways)):
             one = self.counts.setdefault(name, [0, 0])
-            one[0] += right
+            one[0] += int(right)  # NumPy's own whole numbers are none to JSON
             one[1] += 1
 
     def figures(self) -> dict[str, dict[str, int]]:

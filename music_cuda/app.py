@@ -71,6 +71,7 @@ def plan(settings: Settings) -> Plan:
         title="the GTZAN features",
         megabytes=1.1,
         stand_in="numbers about songs that nobody ever played",
+        small=("--preset", "best", "--members", "2"),
         data_flag="--dataset",
     )
 

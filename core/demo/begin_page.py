@@ -106,7 +106,7 @@ def status_card(why: str, progress: Progress) -> str:
         f'<div class="bn-track bn-progress" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{percent[:-1]}"><span class="bn-fill" style="width: {percent}"></span></div>'
     )
-    return _card(title, f'{_steps(progress)}{bar}<p class="bn-line">{escape(line) or "&nbsp;"}</p>')
+    return _card(title, f'{_steps(progress)}{bar}<p class="bn-line">{escape(line or "Working …")}</p>')
 
 
 def _card(title: str, content: str) -> str:

@@ -160,7 +160,7 @@ class Recurrent(Layer):
         return mask  # type: ignore[no-any-return]
 
     def _for_both(self, task: Callable[[int], None], like: Array, layout: Layout) -> None:
-        """Call `task(place)` for each direction: on two workers, where that pays and this is not one of them already."""
+        """Call `task(place)` for each direction: on two workers where that pays and this is not one of them already."""
         pool = workers()
         pays = self.directions == 2 and len(layout.lengths) >= WORTH_SHARING
         if pays and pool.count > 1 and not is_working() and device_of(like) == "cpu":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 Pair: TypeAlias = tuple[int, int]
@@ -28,7 +29,7 @@ class Windows:
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
 
-    @property
+    @cached_property
     def reach(self) -> Pair:
         """How many pixels a window spans, holes included."""
         (KH, KW), (DH, DW) = self.kernel, self.dilation

@@ -7,6 +7,8 @@ input and output never leaves the cache; backward lines the inputs up again rath
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from core.backend import Array
@@ -31,8 +33,7 @@ def conv2d_forward(
         if bias is not None:
             add_to_rows(y, bias)
         return
-    for M, parts in chunks(len(x), _images_at_once(x, weight, windows, groups)):
-        method = _method(M, x, weight, windows, groups, workspace)
+    for method, parts in _chunks(x, weight, windows, groups, workspace):
         for part in parts:
             method.take(x[part])
             method.forward(y[part])
@@ -56,8 +57,7 @@ def conv2d_backward(
         conv2d_forward(dy, mirrored, None, mirrored_windows, groups, dx, workspace)
         dx = None  # done
     dweight = np.zeros_like(weight)
-    for M, parts in chunks(len(x), _images_at_once(x, weight, windows, groups)):
-        method = _method(M, x, weight, windows, groups, workspace)
+    for method, parts in _chunks(x, weight, windows, groups, workspace):
         for part in parts:
             method.take(x[part])
             method.backward(dy[part], None if dx is None else dx[part])
@@ -76,15 +76,17 @@ def _suits_winograd(x: Array, weight: Array, windows: Windows, groups: int) -> b
     return groups == 1 and winograd.suits(windows, size, len(x), x.shape[3], weight.shape[1])
 
 
-def _images_at_once(x: Array, weight: Array, windows: Windows, groups: int) -> int:
+def _chunks(
+    x: Array, weight: Array, windows: Windows, groups: int, workspace: Workspace
+) -> Iterator[tuple[WinogradTiles | WindowRows, list[slice]]]:
+    """The parts of the batch that are equally long, with the method that convolves each of them."""
+    method: WinogradTiles | WindowRows
     if _suits_winograd(x, weight, windows, groups):
-        return winograd.images_at_once(windows.count(*x.shape[1:3]), x.shape[3], weight.shape[1])
-    return conv_windows.images_at_once(x, windows)
-
-
-def _method(
-    M: int, x: Array, weight: Array, windows: Windows, groups: int, workspace: Workspace
-) -> WinogradTiles | WindowRows:
-    if _suits_winograd(x, weight, windows, groups):
-        return WinogradTiles(M, x, weight, windows.padding, windows.count(*x.shape[1:3]), workspace)
-    return WindowRows(M, x, weight, windows, groups, workspace)
+        size = windows.count(*x.shape[1:3])
+        for M, parts in chunks(len(x), winograd.images_at_once(size, x.shape[3], weight.shape[1])):
+            method = WinogradTiles(M, x, weight, windows.padding, size, workspace)
+            yield method, parts
+    else:
+        for M, parts in chunks(len(x), conv_windows.images_at_once(x, windows)):
+            method = WindowRows(M, x, weight, windows, groups, workspace)
+            yield method, parts

@@ -41,7 +41,10 @@ def conv_relu_pool_forward(
     for block in _blocks(x, weight, windows, workspace):
         if keep and winners is None:
             winners = workspace("winners", (len(x), block.winners_size), like=x, dtype=bool)
-        biases = None if bias is None else np.tile(bias, block.pooled.size // len(bias)).reshape(block.pooled.shape)
+        biases = None
+        if bias is not None:
+            biases = workspace("biases", block.pooled.shape, like=x)
+            biases.reshape(-1, len(bias))[...] = bias
         for part in block.parts:
             block.method.take(x[part])
             block.method.multiply()

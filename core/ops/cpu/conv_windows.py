@@ -30,20 +30,24 @@ class WindowRows:
         self._M, (self._OH, self._OW) = M, windows.count(*x.shape[1:3])
         self._C, self._K = x.shape[3] // groups, weight.shape[1] // groups  # of one group
         self._frame_size = (self._OH - 1) * SH + RH, (self._OW - 1) * SW + RW
-        self._frame = Frame("frame", M, self._frame_size, windows.padding, x, workspace).clear()
+        self._frame: Frame | None = None  # images without padding show their windows themselves
+        if windows.padding != (0, 0) or not x.flags.c_contiguous:
+            self._frame = Frame("frame", M, self._frame_size, windows.padding, x, workspace).clear()
         self._rows = workspace("rows", (groups, M * self._OH * self._OW, KH * KW * self._C), like=x)
         self._weight = weight.reshape(-1, groups, self._K).transpose(1, 0, 2)  # (G, KH * KW * C, K)
         self._dweight = ProductSum("dweight", self._weight.shape, x, workspace)
 
     def take(self, images: Array) -> None:
         """Line up the windows of images (M, H, W, G * C)."""
-        self._frame.put(images)
+        if self._frame is not None:
+            self._frame.put(images)
+            images = self._frame.pixels
         (KH, KW), (SH, SW), (DH, DW) = self._windows.kernel, self._windows.stride, self._windows.dilation
         M, OH, OW, G, C = self._M, self._OH, self._OW, self._groups, self._C
-        _, FH, FW, _ = self._frame.pixels.shape
+        _, FH, FW, _ = images.shape
         column, row, image = G * C, FW * G * C, FH * FW * G * C  # distances in the frame
         seen = strided(
-            self._frame.pixels,
+            images,
             (G, M, OH, OW, KH, KW, C),
             (C, image, SH * row, SW * column, DH * row, DW * column, 1),
         )

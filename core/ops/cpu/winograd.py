@@ -32,8 +32,8 @@ PLACES = REACH * REACH
 # Where polynomials are evaluated, besides infinity. With the usual 0, 1, -1, 2, -2 errors would be twice as large.
 POINTS = np.array([0, 5 / 8, -5 / 8, 3 / 2, -3 / 2])
 
-# Elements of a plane, one place of all tiles of a chunk: 36 planes of V, as many of M and a half fit into a second-level
-# cache of 2 MB. But many channels have a large U, which every chunk reads anew: so it has some tiles at least.
+# Elements of a plane, one place of all tiles of a chunk: 36 planes of V, as many of M, and what lies between fit into a
+# second-level cache of 2 MB. But many channels have a large U, which every chunk reads anew: so it has some tiles.
 PLANE = 4608
 TILES_AT_ONCE = 64
 

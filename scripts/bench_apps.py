@@ -87,6 +87,7 @@ def main() -> int:
         from core.errors import UserError
         from scripts.demo_results import record
         from scripts.demos import DemoError
+        from scripts.projects import BY_NAME, find_model
     except ImportError as error:
         print(f"error: {error}; install the project first: pip install -e .", file=sys.stderr)
         return 2
@@ -94,7 +95,8 @@ def main() -> int:
     figures = {}
     for name in arguments.names or known:
         try:
-            figures[name] = measure(name, arguments)
+            run = find_model(BY_NAME[name], arguments.run).weights.parent
+            figures[name] = {"run": run.name} | measure(name, str(run), arguments)
         except UserError as error:
             print(f"{name}: left out: {error}")
         except DemoError as error:
@@ -107,18 +109,17 @@ def main() -> int:
     return 0
 
 
-def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the flags ask for, of one demo. UserError when it has no weights, DemoError when it fails."""
+def measure(name: str, run: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the flags ask for, of one demo with the weights of a run. DemoError when it fails."""
     if name in DEMOS:
-        answer, width, height = DEMOS[name](arguments.run)
+        answer, width, height = DEMOS[name](run)
         drawings = growing_drawing(width, height)
     if not (arguments.browser or arguments.clients or arguments.hostile):
         return summary(time_answers(answer, [json.dumps(drawing) for drawing in drawings]))
 
     from scripts import demos, hostile, visitors
 
-    flags = ["--run", arguments.run] if arguments.run else []
-    with demos.served(demos.ROOT / name / "app.py", *flags) as address:
+    with demos.served(demos.ROOT / name / "app.py", "--run", run) as address:
         texts = [json.dumps(drawing) for drawing in drawings] if name in DEMOS else []
         if arguments.clients:
             return visitors.visit_together(address, name, texts, arguments.clients, arguments.seconds)

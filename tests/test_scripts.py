@@ -19,7 +19,9 @@ from scripts import doctor, environment, machine, run_tests
 from scripts.environment import Environment, SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
-MEASURING = ("benchmark", "bench_apps", "bench_memory", "bench_music", "gpu_check")  # which need what is to be measured
+MEASURING = (  # which need what is to be measured
+    "benchmark", "bench_apps", "bench_memory", "bench_music", "gpu_check", "screenshots", "stranger",
+)  # fmt: skip
 SCRIPTS = ("quickstart", "run_tests", "doctor", "launch", "export_space", *MEASURING)
 PROJECT_SCRIPTS = [
     f"{path.parent.name}.{path.stem}"

@@ -21,7 +21,6 @@ def main() -> None:
         sys.exit(2)
     app = FOLDER / space["project"] / "app.py"
     sys.argv = [str(app), "--run", space["run"], *where(), *sys.argv[1:]]
-    sys.path.insert(0, str(FOLDER))
     runpy.run_path(str(app), run_name="__main__")
 
 

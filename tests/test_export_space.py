@@ -124,6 +124,23 @@ def test_the_folder_holds_what_is_needed_and_nothing_else(pristine):
     assert not [name for name in names if re.search(r"__pycache__|/archive/|/\.|\.(npy|csv|lock)$", name)]
 
 
+def test_only_the_program_is_copied(tmp_path):
+    wanted = ("app.py", "kernels/fused.cu", "demo.png", "README.md")
+    for name in (
+        *wanted,
+        "archive/a.py",
+        "runs/r/model_card.md",
+        "__pycache__/a.py",
+        ".a.py",
+        "data.npy",
+        "curves.png",
+    ):
+        (tmp_path / "from" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "from" / name).touch()
+    export_space.copy(tmp_path / "from", tmp_path / "to", export_space.is_source)
+    assert set(content(tmp_path / "to")) == set(wanted)
+
+
 def test_what_the_hub_reads(pristine):
     text = (pristine / "README.md").read_text(encoding="utf-8")
     _, matter, body = text.split("---\n", 2)

@@ -142,13 +142,15 @@ def test_the_model_is_that_of_the_newest_run(tmp_path, monkeypatch):
 
 # A demo in small, which says where it is; `fault` makes it go wrong in some way.
 FAKE = """
-import socket, sys, time
+import socket, sys
 port = int(sys.argv[sys.argv.index("--port") + 1])
 print("Something else first")
 {fault}
 server = socket.create_server(("127.0.0.1", port))
+server.settimeout(60)
 print(f"The demo is at http://127.0.0.1:{{port}}/", flush=True)
-time.sleep(60)
+while True:
+    server.accept()[0].close()
 """
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 FAILING = "print('error: the weights are gone'); sys.exit(2)"
@@ -271,7 +273,7 @@ def door(monkeypatch) -> Door:
 @pytest.fixture
 def address(door) -> Iterator[str]:
     with StartServer("127.0.0.1", 0, door) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
@@ -325,7 +327,7 @@ def test_nothing_else_is_served_and_no_other_site_opens_a_door(method, path, hea
 def test_others_in_the_network_may_use_any_name_where_the_page_is_for_them(door, monkeypatch):
     with StartServer("127.0.0.1", 0, door) as server:
         server.private = False
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         port = server.server_address[1]
         headers = {"Host": f"classroom.local:{port}"}

@@ -50,6 +50,12 @@ def test_a_project_that_the_readme_offers_has_the_files_that_readers_look_for():
     assert [f"{name}/{file}" for name in offered for file in PROJECT_FILES if not (ROOT / name / file).exists()] == []
 
 
+def test_no_file_of_the_tests_hides_one_of_a_project():
+    """Both folders are parts of one namespace package, such as mlp_mnist, and that of the tests comes first."""
+    mine = {name.removeprefix("tests/") for name in tracked() if name.startswith("tests/")}
+    assert mine & set(tracked()) == set()
+
+
 def test_no_data_and_no_weights_are_tracked():
     assert [name for name in tracked() if DATA_OR_WEIGHTS.search(name)] == []
 

@@ -35,7 +35,7 @@ class BatchNorm(Layer):
         self.running_var = np.ones(size, dtype)
         self.member: Member | None = None  # the other workers, where the batch is split
         self.updates_running = True  # one worker alone does
-        self.batches_measured: int | None = None  # since `measure_statistics` has begun; None elsewhere
+        self.rows_measured: int | None = None  # since `measure_statistics` has begun; None elsewhere
 
     def forward(self, x: Array, train: bool = False) -> Array:
         expect_last_axis(self, x, self.size)
@@ -44,7 +44,7 @@ class BatchNorm(Layer):
         y = self.workspace("y", x.shape, like=x)
         flat = y.reshape(rows.shape)  # (M, C)
         if not train:
-            if self.batches_measured is not None:
+            if self.rows_measured is not None:
                 self._measure(rows)
             scale = self.weight.data / array_module(x).sqrt(self.running_var + self.eps)
             op.scale_shift(rows, scale, self.bias.data - self.running_mean * scale, flat)
@@ -80,12 +80,12 @@ class BatchNorm(Layer):
         return part if self.member is None else self.member.sum(part)
 
     def _measure(self, rows: Array) -> None:
-        """Let the running statistics be the means over all batches since `measure_statistics` has begun."""
+        """Let the running statistics be the means over all rows since `measure_statistics` has begun."""
         op, count = ops.of(rows), len(rows)
         mean = op.column_sums(rows) / count  # (C,)
         squares = op.center_columns(rows, mean, self.workspace("x_hat", rows.shape, like=rows))  # (C,)
-        self.batches_measured = (self.batches_measured or 0) + 1
-        self._follow(mean, squares / max(count - 1, 1), 1 / self.batches_measured)
+        self.rows_measured = (self.rows_measured or 0) + count
+        self._follow(mean, squares / max(count - 1, 1), count / self.rows_measured)
 
     def _follow(self, mean: Array, var: Array, share: float) -> None:
         for running, latest in ((self.running_mean, mean), (self.running_var, var)):
@@ -106,13 +106,13 @@ def measure_statistics(model: Layer, x: Array, batch_size: int = 500) -> None:
     if not norms:
         return
     for norm in norms:
-        norm.batches_measured = 0
+        norm.rows_measured = 0
     try:
         for start in range(0, len(x), batch_size):
             model.forward(x[start : start + batch_size])
     finally:
         for norm in norms:
-            norm.batches_measured = None
+            norm.rows_measured = None
 
 
 class LayerNorm(Layer):

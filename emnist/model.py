@@ -30,6 +30,7 @@ from core.layers import (
 from core.random import Stream
 
 SIDE = 28  # pixels of a picture
+DEEPEST = 8  # convolutions of a stage
 ActivationName = Literal["relu", "leaky_relu", "gelu", "tanh"]
 ACTIVATIONS: dict[str, type[Layer]] = {"relu": ReLU, "leaky_relu": LeakyReLU, "gelu": GELU, "tanh": Tanh}
 assert set(ACTIVATIONS) == set(get_args(ActivationName))
@@ -39,12 +40,13 @@ assert set(ACTIVATIONS) == set(get_args(ActivationName))
 class Architecture:
     """What must be known to build the network; it is saved with the weights.
 
-    `filters` are those of the 3 x 3 convolutions, none in a multilayer perceptron; the first `pools` of them are
-    followed by 2 x 2 max-pooling. `hidden` are the sizes of the layers between them and the last one.
+    `filters` are those of the stages, each of `depth` convolutions 3 x 3, none in a multilayer perceptron; the first
+    `pools` stages end with 2 x 2 max-pooling. `hidden` are the sizes of the layers between them and the last one.
     """
 
     classes: int
     filters: tuple[int, ...] = ()
+    depth: int = 1
     pools: int = 2
     hidden: tuple[int, ...] = (256, 128)
     activation: ActivationName = "relu"
@@ -52,7 +54,7 @@ class Architecture:
     batch_norm: bool = False
 
     def __post_init__(self) -> None:
-        if self.activation not in ACTIVATIONS or self.features < 1:
+        if self.activation not in ACTIVATIONS or self.features < 1 or not 1 <= self.depth <= DEEPEST:
             raise ValueError(f"no network can be built of {self}")
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,10 +72,16 @@ class Architecture:
         side: int = SIDE >> min(self.pools, len(self.filters))
         return side * side * (self.filters[-1] if self.filters else 1)
 
+    def convolutions(self) -> Iterator[tuple[int, int]]:
+        """The filters of each convolution, and the side of the square that is pooled after it: 1 for none."""
+        for stage, filters in enumerate(self.filters, start=1):
+            for place in range(1, 1 + self.depth):
+                yield filters, 2 if place == self.depth and stage <= self.pools else 1
+
     def matrices(self) -> Iterator[tuple[int, int]]:
         """The shapes of all weights, in the order of the layers."""
         channels = 1
-        for filters in self.filters:
+        for filters, _ in self.convolutions():
             yield 9 * channels, filters
             channels = filters
         size = self.features
@@ -86,7 +94,9 @@ class Architecture:
         connected = "-".join(map(str, (*self.hidden, self.classes)))
         if not self.filters:
             return f"multilayer perceptron {self.features}-{connected}, {self.activation}"
-        return f"convolutions 3x3 of {'-'.join(map(str, self.filters))} filters, fully connected {connected}"
+        times = f" {self.depth} x" if self.depth > 1 else ""
+        filters = "-".join(map(str, self.filters))
+        return f"convolutions 3x3 of{times} {filters} filters, fully connected {connected}"
 
 
 def build(architecture: Architecture, *, seed: int = 0, stream: Stream | None = None) -> Sequential:
@@ -97,9 +107,8 @@ def build(architecture: Architecture, *, seed: int = 0, stream: Stream | None = 
     a, rng, stream = architecture, np.random.default_rng(seed), stream or Stream(seed)
     shapes = a.matrices()
     layers: dict[str, Layer] = {}
-    for place, filters in enumerate(a.filters, start=1):
+    for place, (filters, pool) in enumerate(a.convolutions(), start=1):
         channels = next(shapes)[0] // 9
-        pool = 2 if place <= a.pools else 1
         layers[f"conv{place}"] = ConvReLUPool(channels, filters, 3, rng=rng, padding=1, pool=pool)
         if a.batch_norm:
             layers[f"norm{place}"] = BatchNorm(filters)

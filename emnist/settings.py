@@ -8,7 +8,7 @@ from typing import Literal
 from core.data.augment import Affine, Compose, Elastic
 from core.errors import UserError
 from core.training.settings import TrainingSettings, check_at_least, check_below_one
-from emnist.model import ActivationName, Architecture
+from emnist.model import DEEPEST, ActivationName, Architecture
 
 PresetName = Literal["default", "classic", "mlp-best", "cnn"]
 WeightingName = Literal["none", "root", "balanced"]
@@ -30,9 +30,11 @@ class Settings(TrainingSettings):
     """Train even if these settings have been trained on these data before."""
 
     filters: tuple[int, ...] = ()
-    """Filters of each 3 x 3 convolution; none for a multilayer perceptron."""
+    """Filters of the convolutions 3 x 3 of each stage; none for a multilayer perceptron."""
+    depth: int = 1
+    """Convolutions of each stage."""
     pools: int = 2
-    """Convolutions, from the first one on, that are followed by 2 x 2 max-pooling."""
+    """Stages, from the first one on, that end with 2 x 2 max-pooling."""
     hidden: tuple[int, ...] = (256, 128)
     """Sizes of the fully connected layers before the last one."""
     activation: ActivationName = "relu"
@@ -57,8 +59,11 @@ class Settings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, filters=1, pools=0, hidden=1, rotate=0, shear=0, shift=0, elastic=0, elastic_sigma=0.5)
+        check_at_least(self, filters=1, depth=1, pools=0, hidden=1, rotate=0)
+        check_at_least(self, shear=0, shift=0, elastic=0, elastic_sigma=0.5)
         check_below_one(self, "dropout", "scale", "validation")
+        if self.depth > DEEPEST:
+            raise UserError(f"--depth must be at most {DEEPEST}, got {self.depth}")
         if not self.validation:
             raise UserError("--validation must be above 0: the best epoch is chosen by the images held out")
         if min(self.pools, len(self.filters)) > 4:
@@ -73,7 +78,7 @@ class Settings(TrainingSettings):
     def architecture(self, classes: int) -> Architecture:
         """The network that these settings ask for."""
         return Architecture(
-            classes, self.filters, self.pools, self.hidden, self.activation, self.dropout, self.batch_norm
+            classes, self.filters, self.depth, self.pools, self.hidden, self.activation, self.dropout, self.batch_norm
         )
 
     def augmentation(self) -> Compose | None:

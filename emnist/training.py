@@ -24,7 +24,7 @@ try:
     from core.data.normalize import Normalize
     from core.data.prepared import load_prepared
     from core.data.splits import split_indices
-    from core.layers import Layer, Parallel
+    from core.layers import Layer, Parallel, measure_statistics
     from core.losses import softmax_cross_entropy
     from core.predict import predict
     from core.random import Stream
@@ -38,6 +38,8 @@ try:
 except ModuleNotFoundError as error:
     print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
     sys.exit(2)
+
+PLAIN_IMAGES = 8000  # training images without distortions that set the statistics of BatchNorm before a validation
 
 
 def start(settings: Settings) -> None:
@@ -65,6 +67,8 @@ def train(settings: Settings, *, watch: Watch | None = None) -> Row:
     weights = weigh_classes(labels[rows], architecture.classes, settings.class_weights)
     weights = weights if weights is None else to_device(weights, device)
     about = {"architecture": architecture.to_dict(), "normalize": normalize.to_dict(), "classes": info["classes"]}
+    some = np.random.default_rng(settings.seed).permutation(rows)[:PLAIN_IMAGES]
+    x_plain = to_device(preprocess(images[some], normalize), device)
     x_held_out = to_device(preprocess(images[held_out], normalize), device)
     labels_held_out = to_device(labels[held_out], device)
     pictures, augment, smoothing = images[..., None], settings.augmentation(), settings.label_smoothing
@@ -80,6 +84,7 @@ def train(settings: Settings, *, watch: Watch | None = None) -> Row:
                 model.backward(dlogits)
                 run.step(loss, accuracy=accuracy)
             with run.averaged():
+                measure_statistics(network, x_plain)  # those of the augmented images are others
                 run.validate(**evaluate(model, x_held_out, labels_held_out))
     note_finished(folder, key, run.best)
     return run.best

@@ -10,6 +10,7 @@ import pytest
 from mistakes import complaint_of
 from tiny_emnist import NOTICE, make_archive, make_run
 
+from core.data.splits import split_indices
 from core.errors import UserError
 from core.layers import Linear
 from core.training.checkpoint import load_checkpoint
@@ -144,12 +145,40 @@ def test_the_convolutional_network_has_the_weights_that_it_announces():
     assert Architecture.from_dict(json.loads(json.dumps(architecture.to_dict()))) == architecture
 
 
+def test_a_deep_stage_is_pooled_at_its_end():
+    architecture = Architecture(51, filters=(4, 6), depth=2, pools=1, hidden=(10,))
+    layers = build(architecture).layers
+    convolutions = [layers[f"conv{place}"] for place in (1, 2, 3, 4)]
+    assert [layer.pool.kernel[0] for layer in convolutions] == [1, 2, 1, 1]
+    assert [layer.weight.data.shape for layer in convolutions] == [(9, 4), (36, 4), (36, 6), (54, 6)]
+    assert architecture.features == 14 * 14 * 6
+    assert str(architecture) == "convolutions 3x3 of 2 x 4-6 filters, fully connected 10-51"
+
+
+def test_weights_from_before_there_were_deep_stages_are_read():
+    stored = Architecture(51, filters=(4, 6)).to_dict()
+    del stored["depth"]
+    assert Architecture.from_dict(stored).depth == 1
+
+
+def test_the_statistics_of_the_norms_are_those_of_images_without_distortions(quick, tmp_path):
+    quick = replace(quick, filters=(4,), pools=1, batch_norm=True, shift=5, elastic=60, epochs=1)
+    training.train(quick)
+    reader = load_reader(str(tmp_path / "runs" / "classic"))
+    images, labels, _ = training.load(quick)
+    rows, _ = split_indices(labels, quick.validation, quick.seed)
+    before = reader.network.layers["conv1"].forward(prepare(reader, images[rows])).reshape(-1, 4)
+    np.testing.assert_allclose(reader.network.layers["norm1"].running_mean, before.mean(axis=0, dtype=np.float64), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"hidden": (0,)}, "--hidden must be at least 1"),
         ({"filters": (0,)}, "--filters must be at least 1"),
         ({"filters": (1, 1, 1, 1, 1), "pools": 5}, "--pools 5 leaves nothing"),
+        ({"depth": 0}, "--depth must be at least 1"),
+        ({"depth": 9}, "--depth must be at most 8"),
         ({"validation": 0.0}, "--validation must be above 0"),
         ({"validation": 1.0}, "--validation must be"),
         ({"dropout": 1.0}, "--dropout must be"),
@@ -163,7 +192,16 @@ def test_wrong_settings(change, message):
 
 
 @pytest.mark.parametrize(
-    "change", [{"hidden": [10**9]}, {"classes": 5}, {"activation": "none"}, {"filters": [4] * 6, "pools": 6}, {"x": 1}]
+    "change",
+    [
+        {"hidden": [10**9]},
+        {"classes": 5},
+        {"activation": "none"},
+        {"filters": [4] * 6, "pools": 6},
+        {"depth": 10**9},
+        {"depth": "2"},
+        {"x": 1},
+    ],
 )
 def test_weights_of_another_network_are_refused(tmp_path, change):
     architecture = Architecture(51, filters=(4,), hidden=(16,)).to_dict()

@@ -168,7 +168,9 @@ def test_the_statistics_of_the_norms_are_those_of_images_without_distortions(qui
     images, labels, _ = training.load(quick)
     rows, _ = split_indices(labels, quick.validation, quick.seed)
     before = reader.network.layers["conv1"].forward(prepare(reader, images[rows])).reshape(-1, 4)
-    np.testing.assert_allclose(reader.network.layers["norm1"].running_mean, before.mean(axis=0, dtype=np.float64), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        reader.network.layers["norm1"].running_mean, before.mean(axis=0, dtype=np.float64), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ from core.demo.examples import DIGITS
 from core.demo.raster import rasterise
 from core.demo.strokes import as_json
 from mlp_mnist import app, test_model
-from scripts.demos import settled, stroke, write
+from scripts import hostile, screenshots
+from scripts.demos import DemoError, settled, stroke, write
+from scripts.visitors import answer_times, send_hostile, visit_together
 
 pytest.importorskip("gradio")
 SEVEN = [(0.25, 0.2), (0.75, 0.2), (0.45, 0.85)]
@@ -63,6 +65,25 @@ def test_programs_cannot_disturb_it(address, tmp_path):
     assert answer_of(ask(address, as_json(DIGITS[3]))) == "3"
 
 
+def test_many_programs_at_once_are_answered(address):
+    drawings = [as_json(DIGITS[digit]) for digit in range(10)]
+    figures = visit_together(address, "mlp_mnist", drawings, clients=8, seconds=1)
+    assert figures["errors"] == 0, figures
+    assert figures["answers"] >= 8
+    assert 0 < figures["median_ms"] <= figures["p95_ms"] <= figures["slowest_ms"]
+    figures = visit_together(address, "mlp_mnist", ["[7]"], clients=2, seconds=1)
+    assert figures["errors"] == 2, "a line of complaint is no answer to a visitor who has drawn"
+
+
+def test_hostile_values_are_counted_and_a_drawing_is_answered_after(address):
+    counts = send_hostile(address, "mlp_mnist", hostile.values(60), as_json(DIGITS[3]))
+    assert sum(counts.values()) == 60
+    assert counts["drawn"] > 5
+    assert counts["a line of text"] > 20
+    with pytest.raises(DemoError, match="no longer answers"):
+        send_hostile(address, "mlp_mnist", [], "[]")
+
+
 def test_the_clothes_demo_answers_programs(tmp_path):
     from gradio_client import handle_file
 
@@ -95,9 +116,31 @@ def test_a_drawn_digit_is_read(page, tmp_path, digit):
     settled(page)
     assert page.locator("#answer .bn-top").inner_text() == str(digit)
     assert page.locator("#answer .bn-row").count() == 3
-    assert len(page.screenshot(path=tmp_path / "page.png")) > 10_000
+    assert 10_000 < screenshots.save(page.screenshot(), tmp_path / "demo.png") < 200_000
+    with Image.open(tmp_path / "demo.png") as picture:
+        assert (picture.size, picture.mode) == ((1200, 900), "P")
     difference = np.abs(seen(page).astype(int) - rasterise(DIGITS[digit]))
     assert difference.mean() < 3, "as the drawing's own points give it"
+
+
+def test_the_answers_to_strokes_are_timed(page):
+    times = answer_times(page, [SEVEN, [(0.3, 0.5), (0.6, 0.5)]], rounds=1)
+    assert len(times) == 2
+    assert all(0 <= time < 30_000 for time in times)
+    assert max(times) > 0
+
+
+def test_a_wrong_answer_gets_no_picture(browser, tmp_path, monkeypatch):
+    def expect_a_four(page, _):
+        write(page, DIGITS[3], 100, 100)
+        settled(page)
+        page.locator("#answer .bn-top", has_text="4").wait_for(timeout=100)
+
+    monkeypatch.setitem(screenshots.SCENES, "mlp_mnist", screenshots.Scene("", expect_a_four))
+    run = make_trained_run(tmp_path / "run")
+    with pytest.raises(DemoError, match="does not answer as it should, but: '3"):
+        screenshots.take(browser, "mlp_mnist", str(run), tmp_path / "demo.png", None)
+    assert not (tmp_path / "demo.png").exists()
 
 
 def test_undo_and_clear_take_back(page):

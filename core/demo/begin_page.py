@@ -55,6 +55,8 @@ def begin_page(title: str, subtitle: str, reason: str, beginning: Beginning) -> 
         def begin(synthetic: bool, request: Any) -> tuple[Any, ...]:
             if comes_from_here(request.headers):
                 beginning.start(synthetic=synthetic)
+            else:
+                gradio.Warning("Open this page as localhost, on the computer that serves it, to start a training.")
             return look()
 
         def end() -> tuple[Any, ...]:

@@ -82,6 +82,25 @@ def test_the_end_of_the_demo_is_the_end_of_the_training(project, browser, number
         os.kill(int(note.read_text()), 0)
 
 
+def press(address: str, button: str, **headers: str) -> str:
+    """What the server does when a program says that this button was pressed."""
+    config = requests.get(f"{address}config", timeout=10).json()
+    pressed = next(part["id"] for part in config["components"] if part["props"].get("elem_id") == button)
+    number = next(each["id"] for each in config["dependencies"] if [pressed, "click"] in each["targets"])
+    event = {"data": [], "fn_index": number, "trigger_id": pressed, "session_hash": "stranger"}
+    requests.post(f"{address}gradio_api/queue/join", json=event, headers=headers, timeout=10).raise_for_status()
+    answers = requests.get(f"{address}gradio_api/queue/data?session_hash=stranger", stream=True, timeout=10)
+    return next(line.decode() for line in answers.iter_lines() if b"process_completed" in line)
+
+
+def test_the_page_of_somebody_else_cannot_press_the_button(project):
+    (project / "setup_data.py").write_text("import time; time.sleep(600)")
+    with demos.served(project / "app.py") as address:
+        for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"}):
+            assert "No trained model yet" in press(address, "begin-synthetic", **headers), headers
+        assert "On the way to a model" in press(address, "begin-synthetic", Origin=address.rstrip("/"))
+
+
 def test_for_strangers_there_is_no_button(project):
     with subprocess.Popen(
         [sys.executable, "-u", str(project / "app.py"), "--host", "0.0.0.0"], stdout=subprocess.PIPE, text=True

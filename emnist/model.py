@@ -46,12 +46,12 @@ class Architecture:
 
     classes: int
     filters: tuple[int, ...] = ()
-    depth: int = 1
     pools: int = 2
     hidden: tuple[int, ...] = (256, 128)
     activation: ActivationName = "relu"
     dropout: float = 0.0
     batch_norm: bool = False
+    depth: int = 1
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS or self.features < 1 or not 1 <= self.depth <= DEEPEST:

@@ -78,7 +78,7 @@ class Settings(TrainingSettings):
     def architecture(self, classes: int) -> Architecture:
         """The network that these settings ask for."""
         return Architecture(
-            classes, self.filters, self.depth, self.pools, self.hidden, self.activation, self.dropout, self.batch_norm
+            classes, self.filters, self.pools, self.hidden, self.activation, self.dropout, self.batch_norm, self.depth
         )
 
     def augmentation(self) -> Compose | None:

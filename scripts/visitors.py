@@ -44,9 +44,10 @@ class Program:
         if reply.status_code != 200:
             raise RefusedError(f"{reply.status_code}: {reply.text[:200]}")
         text = self.session.get(f"{call}/{reply.json()['event_id']}", timeout=120).text
-        kind, _, rest = text.partition("\ndata: ")
+        last = text.strip().rpartition("\n\n")[2]  # heartbeats come before it where the answer takes long
+        kind, _, rest = last.partition("\ndata: ")
         if kind != "event: complete":
-            raise RefusedError(text[:500])
+            raise RefusedError(last[:500])
         return list(json.loads(rest))
 
     def upload(self, name: str, content: bytes) -> dict[str, Any]:

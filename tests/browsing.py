@@ -59,9 +59,9 @@ def ask(address: str, *values: object, api_name: str = "predict") -> Any:
     """
     call = f"{address}gradio_api/call/{api_name}"
     event = requests.post(call, json={"data": list(values)}, timeout=20).json()["event_id"]
-    text = requests.get(f"{call}/{event}", timeout=20).text
-    content = text.split("data: ", 1)[1]
-    if not text.startswith("event: complete"):
+    text = requests.get(f"{call}/{event}", timeout=60).text
+    kind, _, content = text.strip().rpartition("\n\n")[2].partition("\ndata: ")  # heartbeats come before it
+    if kind != "event: complete":
         assert str(demos.ROOT) not in content
         assert "Traceback" not in content
         return None

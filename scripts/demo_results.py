@@ -28,7 +28,7 @@ def record(figures: Mapping[str, Any], path: Path = RESULTS) -> None:
         "commit": machine.commit(RESULTS.parents[2]),
         "processor": machine.processor(),
         "cores": machine.usable_cores(),
-        "load before": machine.load(),
+        "load": machine.load(),
         "python": platform.python_version(),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
         "figures": figures,

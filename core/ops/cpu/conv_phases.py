@@ -20,7 +20,7 @@ from core.ops.cpu.conv_mirror import has_mirror, mirror
 from core.ops.cpu.frames import ProductSum, Workspace, strided
 from core.ops.windows import Pair, Windows
 
-WINDOWS_SIZE = 1 << 16  # elements of all windows of a chunk, or of one row of their outputs; see winograd.PLANE
+WINDOWS_SIZE = 1 << 17  # elements of all windows of a chunk, or of one row of their outputs; see winograd.PLANE
 MOST_CHANNELS = 7  # with more, runs of channels are long enough to be copied fast
 PHASES = [(0, 0), (0, 1), (1, 0), (1, 1)]  # the row and column of an output among the four
 

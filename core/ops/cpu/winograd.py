@@ -32,9 +32,10 @@ PLACES = REACH * REACH
 # Where polynomials are evaluated, besides infinity. With the usual 0, 1, -1, 2, -2 errors would be twice as large.
 POINTS = np.array([0, 5 / 8, -5 / 8, 3 / 2, -3 / 2])
 
-# Elements of a plane, one place of all tiles of a chunk: 36 planes of V, as many of M, and what lies between fit into a
-# second-level cache of 2 MB. But many channels have a large U, which every chunk reads anew: so it has some tiles.
-PLANE = 4608
+# Elements of a plane, one place of all tiles of a chunk. Smaller chunks stay closer to the processor but make more
+# calls, at which threads wait for the interpreter's lock: with two threads and 2 MB of second-level cache this is best
+# of 4608, 6144 and 9216. But many channels have a large U, which every chunk reads anew: so it has some tiles at least.
+PLANE = 9216
 TILES_AT_ONCE = 64
 
 FEWEST_CHANNELS = 8  # with fewer, the transforms cost more than the products they save

@@ -32,11 +32,11 @@ def main() -> int:
         parser.error("this reads /proc/self/status, which only Linux has")
     try:
         from core.errors import UserError
-        from scripts import bench_models
+        from scripts.bench.models import CASES
     except ImportError as error:
         print(f'error: {error.name} is missing: pip install -e ".[torch]" -c constraints.txt', file=sys.stderr)
         return 2
-    cases = {case.name: case for case in bench_models.CASES}
+    cases = {case.name: case for case in CASES}
     unknown = sorted(set(arguments.names) - set(cases))
     if unknown:
         parser.error(f"no network is called {', '.join(unknown)}; there are {', '.join(cases)}")
@@ -62,7 +62,7 @@ def measure(case: Any, contender: str) -> dict[str, float]:
     """Make a few steps of one contender; returns megabytes."""
     from core.random import Stream
     from core.workers import workers
-    from scripts import bench_case
+    from scripts.bench.case import OURS
 
     workers()  # the threads are no part of a step
     batch = case.batch(case.training_batch)
@@ -78,7 +78,7 @@ def measure(case: Any, contender: str) -> dict[str, float]:
     for _ in range(STEPS):
         step()
     growth = (memory(PEAK) - before) / 1e6
-    if contender != bench_case.OURS:
+    if contender != OURS:
         return {"growth": growth}
     return {"growth": growth, "beyond": growth - (weights + activations) / 1e6}
 

@@ -39,7 +39,8 @@ def main() -> int:
         import torch
 
         from core.backend import why_no_gpu
-        from scripts import bench_timing, benchmark
+        from scripts import benchmark
+        from scripts.bench.timing import compare
     except ImportError as error:
         print(f'error: {error.name} is missing: pip install -e ".[torch]" -c constraints.txt', file=sys.stderr)
         return 2
@@ -50,7 +51,7 @@ def main() -> int:
     make = gpu_contenders if arguments.gpu else cpu_contenders
     losses = {name: epoch() for name, epoch in make(LEARNING_RATE).items()}
     np.testing.assert_allclose(list(losses.values()), next(iter(losses.values())), rtol=AGREEMENT, err_msg=str(losses))
-    result = bench_timing.compare(make(TIMED_LEARNING_RATE), arguments.rounds, arguments.seconds)
+    result = compare(make(TIMED_LEARNING_RATE), arguments.rounds, arguments.seconds)
     rows = list(_rows(result))
     if not arguments.no_save:
         setting = {

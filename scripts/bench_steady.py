@@ -35,11 +35,11 @@ def main() -> int:
     if arguments.steps < 2 * PART:
         parser.error(f"--steps takes at least {2 * PART}, got {arguments.steps}")
     try:
-        from scripts import bench_models
+        from scripts.bench.models import CASES
     except ImportError as error:
         print(f'error: {error.name} is missing: pip install -e ".[torch]" -c constraints.txt', file=sys.stderr)
         return 2
-    cases = {case.name: case for case in bench_models.CASES}
+    cases = {case.name: case for case in CASES}
     unknown = sorted(set(arguments.names) - set(cases))
     if unknown:
         parser.error(f"no network is called {', '.join(unknown)}; there are {', '.join(cases)}")
@@ -55,7 +55,7 @@ def run(case: Any, steps: int, threads: int) -> dict[str, Any]:
     """Train for so many steps on one batch; returns times in milliseconds, megabytes, and a digest of the weights."""
     from core.losses import softmax_cross_entropy
     from core.workers import set_threads
-    from scripts.bench_case import TIMED_LEARNING_RATE
+    from scripts.bench.case import TIMED_LEARNING_RATE
     from scripts.bench_memory import NOW, memory
 
     set_threads(threads)

@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scripts import bench_table, environment, machine
-from scripts.bench_table import RESULTS
+from scripts import environment, machine
+from scripts.bench.table import RESULTS, table
 from scripts.environment import ROOT
 
 AGREEMENT = 1e-3  # relative, over the first steps in float32
@@ -42,18 +42,18 @@ SONG_BY_SONG = "music_cuda_epoch"  # measured by bench_music.py, in a process of
 def main() -> int:
     arguments = _arguments()
     if arguments.table:
-        print(bench_table.table())
+        print(table())
         return 0
     _pin(arguments.threads)
     try:
         import torch
 
         from core.workers import set_threads
-        from scripts import bench_models, bench_profile, bench_scaling
+        from scripts.bench import models, profile, scaling
     except ImportError as error:
         print(f'error: {error.name} is missing: pip install -e ".[torch]" -c constraints.txt', file=sys.stderr)
         return 2
-    cases = {case.name: case for case in bench_models.CASES}
+    cases = {case.name: case for case in models.CASES}
     unknown = sorted(set(arguments.names) - {*cases, SONG_BY_SONG})
     if unknown:
         print(f"error: no network is called {', '.join(unknown)}; there are {', '.join(cases)}", file=sys.stderr)
@@ -64,19 +64,19 @@ def main() -> int:
     print("  ".join(f"{name} {version}" for name, version in setting["versions"].items()), end="  ")
     print(f"{setting['processor']}, {arguments.threads} threads each")
     if arguments.scaling:
-        bench_scaling.print_scaling()
+        scaling.print_scaling()
         return 0
     if arguments.profile:
-        ceilings = bench_profile.measure_ceilings()
+        ceilings = profile.measure_ceilings()
         for name in arguments.names or cases:
-            bench_profile.print_profile(cases[name], ceilings)
+            profile.print_profile(cases[name], ceilings)
         return 0
     for name in arguments.names or [*cases, SONG_BY_SONG]:
         if name == SONG_BY_SONG:
             _song_by_song(arguments)
         else:
             _measure(cases[name], arguments, setting)
-    print(f"\n{bench_table.table()}")
+    print(f"\n{table()}")
     return 0
 
 
@@ -113,13 +113,15 @@ def _measure(case: Any, arguments: argparse.Namespace, setting: Mapping[str, Any
 
 def _rows(case: Any, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Time each kind of pass of one network; print its table and yield it for the result file."""
-    from scripts import bench_case, bench_data, bench_timing
+    from scripts.bench import data
+    from scripts.bench.case import LEARNING_RATE, OURS
+    from scripts.bench.timing import compare
 
-    for kind, batch, actions in _passes(case, arguments.passes, bench_data, bench_case.LEARNING_RATE):
-        result = bench_timing.compare(actions, arguments.rounds, arguments.seconds)
-        ours = result.timings[bench_case.OURS].median
+    for kind, batch, actions in _passes(case, arguments.passes, data, LEARNING_RATE):
+        result = compare(actions, arguments.rounds, arguments.seconds)
+        ours = result.timings[OURS].median
         speedups = {name: timing.median / ours for name, timing in result.timings.items()}
-        del speedups[bench_case.OURS]
+        del speedups[OURS]
         noise = f"{result.quiet} of {result.rounds} rounds quiet" + ("" if result.only_quiet else ": medians over all")
         print(f"  {kind}, batch {batch}  ({noise})")
         for name, timing in result.timings.items():
@@ -137,9 +139,7 @@ def _rows(case: Any, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         }
 
 
-def _passes(
-    case: Any, wanted: Any, bench_data: Any, learning_rate: float
-) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+def _passes(case: Any, wanted: Any, data: Any, learning_rate: float) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
     """(kind, batch, contenders) of each wanted pass, once they have been seen to agree."""
     if "training" in wanted:
         batch = case.training_batch
@@ -150,10 +150,10 @@ def _passes(
         actions = case.inference(batch)
         _check_agreement(case.agreeing(actions), calls=1)
         yield "inference", batch, actions
-    if "loading" in wanted and case.name in bench_data.LOADINGS:
-        loading = bench_data.LOADINGS[case.name]
-        with bench_data.contenders(loading) as actions:
-            yield f"making {bench_data.BATCHES} batches ({loading.what})", loading.batch, actions
+    if "loading" in wanted and case.name in data.LOADINGS:
+        loading = data.LOADINGS[case.name]
+        with data.contenders(loading) as actions:
+            yield f"making {data.BATCHES} batches ({loading.what})", loading.batch, actions
 
 
 def _song_by_song(arguments: argparse.Namespace) -> None:

@@ -234,7 +234,7 @@ def torch_step(build: Callable[[Stream], Layer], x: np.ndarray, labels: np.ndarr
         return None
     if not torch.cuda.is_available():
         return None
-    from scripts.bench_torch import Rival
+    from scripts.bench.torch_rivals import Rival
 
     rival = Rival("eager", fused=True, channels_last=x.ndim == 4)
     model = rival.rebuild(build(Stream(0))).cuda()

@@ -15,22 +15,24 @@ from core.data.augment import Affine, Compose, Cutout, Elastic, RandomCrop
 from core.data.normalize import Normalize
 from core.layers import GRU, Conv2d, Linear, Sequences
 from core.random import Stream
-from scripts import bench_table, bench_timing, benchmark
-from scripts.bench_timing import Round, Turn
+from scripts import benchmark
+from scripts.bench import timing
+from scripts.bench.table import table
+from scripts.bench.timing import Round, Turn
 from scripts.environment import ROOT
 
 
 def test_contenders_take_turns(monkeypatch):
-    monkeypatch.setattr(bench_timing, "_warm_up", lambda action: 1)
+    monkeypatch.setattr(timing, "_warm_up", lambda action: 1)
     calls: list[str] = []
-    result = bench_timing.compare({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 4, seconds=60)
+    result = timing.compare({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 4, seconds=60)
     assert calls == ["a", "a", "b", "b"] * 4  # one call to warm the caches, one that is timed
     assert result.rounds == 4
     assert set(result.timings) == {"a", "b"}
 
 
 def test_a_time_limit_still_leaves_three_rounds():
-    assert bench_timing.compare({"a": lambda: None}, rounds=1000, seconds=0).rounds == 3
+    assert timing.compare({"a": lambda: None}, rounds=1000, seconds=0).rounds == 3
 
 
 def rounds(others: list[float | None]) -> list[Round]:
@@ -48,8 +50,8 @@ def rounds(others: list[float | None]) -> list[Round]:
 )
 def test_the_median_is_over_the_quiet_rounds_where_they_suffice(others, median, quiet, monkeypatch):
     prepared = iter(rounds(others))
-    monkeypatch.setattr(bench_timing, "_round", lambda contenders, repeats: next(prepared))
-    result = bench_timing.compare({"a": lambda: None}, rounds=len(others), seconds=60)
+    monkeypatch.setattr(timing, "_round", lambda contenders, repeats: next(prepared))
+    result = timing.compare({"a": lambda: None}, rounds=len(others), seconds=60)
     assert result.timings["a"].median == median
     assert result.quiet == quiet
 
@@ -72,18 +74,19 @@ def test_a_disturbed_measurement_is_not_written(tmp_path, monkeypatch, capsys):
 
 def test_the_same_networks_are_compared():
     pytest.importorskip("torch")
-    from scripts import bench_case, bench_models
+    from scripts.bench.case import LEARNING_RATE, OURS
+    from scripts.bench.models import CASES, drawings
 
-    for case in bench_models.CASES:
-        if case.batch is bench_models.drawings:
+    for case in CASES:
+        if case.batch is drawings:
             case = replace(case, batch=ragged)
-        training = case.training(4, bench_case.LEARNING_RATE)
+        training = case.training(4, LEARNING_RATE)
         assert len(training) >= 3  # ours, and PyTorch's default and fused optimizers
         assert len(case.agreeing(training)) >= 2
         if not case.random:
             benchmark._check_agreement(case.agreeing(training), calls=2)
         benchmark._check_agreement(case.agreeing(case.inference(4)), calls=1)
-        first, *_, last = (float(training[bench_case.OURS]()) for _ in range(6))
+        first, *_, last = (float(training[OURS]()) for _ in range(6))
         assert np.isfinite(last)
         assert last < first  # it trains
 
@@ -97,29 +100,32 @@ def ragged(rows):
 
 def test_what_reads_padding_need_not_agree():
     pytest.importorskip("torch")
-    from scripts import bench_case, bench_models
+    from scripts.bench.case import OURS
+    from scripts.bench.models import CASES
 
-    case = replace({case.name: case for case in bench_models.CASES}["rnn_doodles_ragged"], batch=ragged)
-    assert list(case.agreeing(case.training(4))) == [bench_case.OURS, "PyTorch, packed"]
+    case = replace({case.name: case for case in CASES}["rnn_doodles_ragged"], batch=ragged)
+    assert list(case.agreeing(case.training(4))) == [OURS, "PyTorch, packed"]
     assert len(case.training(4)) == 3
 
 
 def test_many_rows_are_answered_in_parts():
     pytest.importorskip("torch")
-    from scripts import bench_models, bench_torch
+    from scripts.bench.models import MLP_MNIST
+    from scripts.bench.torch_rivals import AT_ONCE
 
-    actions = bench_models.MLP_MNIST.inference(bench_torch.AT_ONCE + 5)
+    actions = MLP_MNIST.inference(AT_ONCE + 5)
     benchmark._check_agreement(actions, calls=1)
-    assert len(actions["PyTorch"]()) == bench_torch.AT_ONCE + 5
+    assert len(actions["PyTorch"]()) == AT_ONCE + 5
 
 
 def test_memory_of_a_step():
     pytest.importorskip("torch")
     if not Path("/proc/self/status").exists():
         pytest.skip("reads /proc/self/status, which only Linux has")
-    from scripts import bench_memory, bench_models
+    from scripts import bench_memory
+    from scripts.bench.models import MLP_MNIST
 
-    network = bench_models.MLP_MNIST.build(Stream(0))
+    network = MLP_MNIST.build(Stream(0))
     x = np.zeros((2, 28, 28), np.float32)
     assert bench_memory.sum_of_outputs(network, x) == 4 * 2 * (784 + 2 * 256 + 2 * 128 + 10)  # flat, and with each ReLU
 
@@ -145,7 +151,7 @@ def test_the_table_tells_eager_from_compiled(tmp_path):
     }
     about = {"date": "2026-11-21", "commit": "abc", "measurements": [row]}
     (tmp_path / "mlp_mnist.json").write_text(json.dumps(about))
-    line = bench_table.table(tmp_path).splitlines()[-1]
+    line = table(tmp_path).splitlines()[-1]
     assert line == (
         "| mlp_mnist | training step | 128 | 2 | 1.25 (fused) | 1.10 (compiled) | 1, 1.3 | 2026-11-21 abc |"
     )
@@ -153,10 +159,11 @@ def test_the_table_tells_eager_from_compiled(tmp_path):
 
 def test_a_profile_accounts_for_the_whole_step(capsys):
     pytest.importorskip("torch")
-    from scripts import bench_models, bench_profile
+    from scripts.bench import profile
+    from scripts.bench.models import MLP_MNIST
 
-    case = replace(bench_models.MLP_MNIST, training_batch=256)
-    bench_profile.print_profile(case, bench_profile.Ceilings(flops=1e12, bytes=1e10))
+    case = replace(MLP_MNIST, training_batch=256)
+    profile.print_profile(case, profile.Ceilings(flops=1e12, bytes=1e10))
     lines = capsys.readouterr().out.splitlines()
     shares = [float(cell[:-1]) for line in lines[3:] for cell in line.split() if cell.endswith("%")]
     assert any(" forward " in line and " 0.10 " in line for line in lines)  # 2 * 256 * 784 * 256 operations
@@ -165,32 +172,32 @@ def test_a_profile_accounts_for_the_whole_step(capsys):
 
 def test_operations_of_a_layer():
     pytest.importorskip("torch")
-    from scripts import bench_profile
+    from scripts.bench import profile
 
     rng = np.random.default_rng(0)
-    assert bench_profile.flops_of(Linear(3, 5, rng=rng), np.zeros((7, 3))) == 2 * 7 * 3 * 5
+    assert profile.flops_of(Linear(3, 5, rng=rng), np.zeros((7, 3))) == 2 * 7 * 3 * 5
     conv = Conv2d(4, 8, 3, rng=rng, padding=1, groups=2)
-    assert bench_profile.flops_of(conv, np.zeros((2, 6, 6, 4))) == 2 * 2 * 36 * 9 * 2 * 8
+    assert profile.flops_of(conv, np.zeros((2, 6, 6, 4))) == 2 * 2 * 36 * 9 * 2 * 8
     gru = GRU(3, 5, rng=rng, bidirectional=True)
-    assert bench_profile.flops_of(gru, np.zeros((2, 4, 3))) == 2 * 8 * 2 * 3 * (3 * 5 + 5 * 5)
+    assert profile.flops_of(gru, np.zeros((2, 4, 3))) == 2 * 8 * 2 * 3 * (3 * 5 + 5 * 5)
 
 
 def test_exponents_of_growth(capsys, monkeypatch):
     pytest.importorskip("torch")
-    from scripts import bench_scaling
+    from scripts.bench import scaling
 
-    assert bench_scaling.exponent([1, 2, 4], [3, 12, 48]) == pytest.approx(2)
-    monkeypatch.setattr(bench_scaling, "SHORTEST", 0)
-    families = bench_scaling.FAMILIES
+    assert scaling.exponent([1, 2, 4], [3, 12, 48]) == pytest.approx(2)
+    monkeypatch.setattr(scaling, "SHORTEST", 0)
+    families = scaling.FAMILIES
     small = [replace(one, batches=(1, 2, 3), widths=(8, 16), lengths=one.lengths[:1]) for one in families]
-    bench_scaling.print_scaling(small)
+    scaling.print_scaling(small)
     assert capsys.readouterr().out.count("exponent") == 2 * len(small)
 
 
 def test_everybody_makes_the_same_batches():
     """Draws differ, but the distortions have the same strength: batches agree in their statistics."""
     torch = pytest.importorskip("torch")
-    from scripts import bench_torch_data
+    from scripts.bench.torch_data import TorchBatches
 
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
@@ -198,7 +205,7 @@ def test_everybody_makes_the_same_batches():
     images[:, 8:20, 10:18] = rng.integers(100, 255, (400, 12, 8, 1))
     transforms = [Affine(rotate=20, scale=0.2, shear=10, shift=2), Elastic(alpha=30, sigma=4), Cutout(6), RandomCrop(2)]
     normalize = Normalize([0.1], [0.3])
-    theirs, _ = bench_torch_data.TorchBatches(images, np.zeros(400), transforms, normalize)[np.arange(400)]
+    theirs, _ = TorchBatches(images, np.zeros(400), transforms, normalize)[np.arange(400)]
     ours = normalize(Compose(transforms)((images / np.float32(255)).astype(np.float32), rng))
     assert theirs.shape == (400, 1, 28, 28)
     mean, spread = ours[..., 0].mean(axis=0), ours[..., 0].std(axis=0)
@@ -210,10 +217,11 @@ def test_a_thousand_steps_end_in_the_same_bits(monkeypatch):
     pytest.importorskip("torch")
     if not Path("/proc/self/status").exists():
         pytest.skip("reads /proc/self/status, which only Linux has")
-    from scripts import bench_case, bench_models, bench_steady
+    from scripts import bench_steady
+    from scripts.bench.models import CASES
 
-    monkeypatch.setattr(bench_case, "TIMED_LEARNING_RATE", 1e-2)
-    cases = {case.name: case for case in bench_models.CASES}
+    monkeypatch.setattr("scripts.bench.case.TIMED_LEARNING_RATE", 1e-2)
+    cases = {case.name: case for case in CASES}
     for name in ("music_cuda", "mlp_mnist_default"):  # the second one draws, and shares its work
         case = replace(cases[name], training_batch=160)
         first, again, longer = (bench_steady.run(case, steps, threads=2)["weights"] for steps in (6, 6, 7))

@@ -29,7 +29,7 @@ from core.random import Stream
 from core.training.feed import Feed
 from rnn_doodles.augment import Augment
 from rnn_doodles.ink import UNIT, Ink, encode
-from scripts.bench_torch_data import TorchBatches
+from scripts.bench.torch_data import TorchBatches
 from scripts.environment import ROOT
 
 Action = Callable[[], Any]

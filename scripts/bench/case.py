@@ -15,7 +15,7 @@ from core.layers import Layer, Parallel, Sequences
 from core.losses import softmax_cross_entropy
 from core.predict import predict
 from core.random import Stream
-from scripts.bench_torch import AT_ONCE, Rival, can_compile
+from scripts.bench.torch_rivals import AT_ONCE, Rival, can_compile
 
 Action = Callable[[], Any]
 Batch: TypeAlias = tuple[Array | Sequences, Array]

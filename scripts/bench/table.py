@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).resolve().parent / "results"
+from scripts.environment import ROOT
+
+RESULTS = ROOT / "scripts" / "results"
 NOT_EAGER = ("compiled", "frozen")
 
 BARS = {  # network -> (bar, aim) of a training step; they were set against eager PyTorch

@@ -23,8 +23,8 @@ from core.data.prepared import load_prepared
 from core.layers import ConvReLUPool, Flatten, Linear, ReLU, Sequences, Sequential
 from core.random import Stream
 from mlp_mnist.settings import PRESETS
-from scripts.bench_case import IMAGES, Batch, Case
-from scripts.bench_torch import Rival
+from scripts.bench.case import IMAGES, Batch, Case
+from scripts.bench.torch_rivals import Rival
 
 # -- batches ----------------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from core.layers import Conv2d, Layer, Linear, Sequences
 from core.layers.recurrent import Recurrent
 from core.losses import softmax_cross_entropy
 from core.workers import workers
-from scripts.bench_case import TIMED_LEARNING_RATE, Case
+from scripts.bench.case import TIMED_LEARNING_RATE, Case
 
 SIDE = 1024  # of the matrices of the fastest product
 COPIED = 1 << 24  # floats: far more than the caches hold

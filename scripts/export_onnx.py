@@ -55,12 +55,13 @@ def export(checkpoint: Path, out: Path | None = None, check: int = 0, data: Path
     from core.errors import UserError
     from core.training.files import write_checked
     from core.training.find import BEST
-    from scripts import onnx_model, onnx_projects
+    from scripts.onnx_export.model import compare, make_model, session_of
+    from scripts.onnx_export.projects import load
 
     weights = checkpoint / BEST if checkpoint.is_dir() else checkpoint
-    project, trained = onnx_projects.load(weights)
-    model = onnx_model.make_model(project, trained).SerializeToString(deterministic=True)
-    session = onnx_model.session_of(model)
+    project, trained = load(weights)
+    model = make_model(project, trained).SerializeToString(deterministic=True)
+    session = session_of(model)
     if trained.notice:
         say(f"*** {trained.notice} ***")
     trials = {"random": project.input.random(trained, RANDOM_SAMPLES, np.random.default_rng(0))}
@@ -68,7 +69,7 @@ def export(checkpoint: Path, out: Path | None = None, check: int = 0, data: Path
         folder = data or ROOT / project.name / "archive" / trained.dataset
         trials["test"] = project.input.tested(trained, folder, check)
     for kind, samples in trials.items():
-        difference = onnx_model.compare(session, project, trained, samples)
+        difference = compare(session, project, trained, samples)
         say(f"{difference.samples:,} {kind} samples: {difference}")
         if not difference.is_rounding:
             raise UserError(f"the exported network answers otherwise than {weights}; nothing was written")

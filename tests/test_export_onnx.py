@@ -21,9 +21,10 @@ from core.data.prepared import save_prepared  # noqa: E402
 from core.errors import UserError  # noqa: E402
 from core.layers import Linear, ReLU  # noqa: E402
 from core.losses import softmax  # noqa: E402
-from scripts import export_onnx, onnx_model  # noqa: E402
-from scripts.onnx_graph import Value  # noqa: E402
-from scripts.onnx_projects import ALL_RULES, load  # noqa: E402
+from scripts import export_onnx  # noqa: E402
+from scripts.onnx_export.graph import Value  # noqa: E402
+from scripts.onnx_export.model import Difference, session_of  # noqa: E402
+from scripts.onnx_export.projects import ALL_RULES, load  # noqa: E402
 
 SCRIPT = Path(export_onnx.__file__)
 
@@ -33,7 +34,7 @@ def test_a_network_gives_the_same_answers(name, tmp_path):
     project = name.split(",")[0]
     path = export_onnx.export(make_run(tmp_path, name))
     assert path == tmp_path / "best.onnx"
-    session = onnx_model.session_of(path.read_bytes())
+    session = session_of(path.read_bytes())
     assert load(tmp_path / "best.safetensors")[0].name == project
     _, trained = load(tmp_path / "best.safetensors")
     for n in (1, 20):
@@ -101,7 +102,7 @@ def test_a_network_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
 )
 def test_what_counts_as_rounding(difference, is_rounding):
     values = {"samples": 9, "probabilities": 1e-6, "outputs": 1e-5, "largest": 40.0, "same": 9} | difference
-    assert onnx_model.Difference(**values).is_rounding is is_rounding
+    assert Difference(**values).is_rounding is is_rounding
 
 
 @pytest.mark.parametrize("project", ["mlp_mnist", "music_cuda", "rnn_doodles"])

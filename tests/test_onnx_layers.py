@@ -13,9 +13,9 @@ from core import layers  # noqa: E402
 from core.gradcheck import layer_cases  # noqa: E402
 from core.layers import Layer, Linear, MeanState, Parallel, ReLU, Sequences, Sequential  # noqa: E402
 from core.workers import Workers  # noqa: E402
-from scripts import onnx_model  # noqa: E402
-from scripts.onnx_graph import Graph, Steps, Value  # noqa: E402
-from scripts.onnx_projects import ALL_RULES, PROJECTS, load  # noqa: E402
+from scripts.onnx_export.graph import Graph, Steps, Value  # noqa: E402
+from scripts.onnx_export.model import as_model, session_of  # noqa: E402
+from scripts.onnx_export.projects import ALL_RULES, PROJECTS, load  # noqa: E402
 
 RNG = np.random.default_rng(0)
 
@@ -46,8 +46,8 @@ def run_layer(layer: Layer, feeds: dict[str, np.ndarray], rank: int, start=lambd
     tensor, kind = onnx.helper.make_tensor_value_info, onnx.helper.np_dtype_to_tensor_dtype
     inputs = [tensor(name, kind(array.dtype), ["N", *array.shape[1:]]) for name, array in feeds.items()]
     outputs = [tensor(y.name, onnx.TensorProto.FLOAT, [None] * rank)]
-    model = onnx_model.as_model(graph, inputs, outputs, "layer", {})
-    return onnx_model.session_of(model.SerializeToString()).run(None, feeds)[0]
+    model = as_model(graph, inputs, outputs, "layer", {})
+    return session_of(model.SerializeToString()).run(None, feeds)[0]
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -16,8 +16,8 @@ from core.backend import Array
 from core.data.sources import DATA_SETS
 from core.demo.page import read_report
 from core.training.trained import Trained
-from scripts.onnx_graph import Graph
-from scripts.onnx_projects import ALL_RULES, Project
+from scripts.onnx_export.graph import Graph
+from scripts.onnx_export.projects import ALL_RULES, Project
 
 OPSET = 20  # the first with Gelu
 IR_VERSION = 9  # the file format of that time, so that runtimes from ONNX Runtime 1.17 on read it

@@ -23,7 +23,7 @@ from core.layers import Sequences
 from core.training.trained import Trained
 from rnn_doodles.ink import FEATURES as PEN
 from rnn_doodles.ink import Ink, encode
-from scripts.onnx_graph import Form, Graph, Steps, Value
+from scripts.onnx_export.graph import Form, Graph, Steps, Value
 
 Feeds: TypeAlias = dict[str, Array]
 Tensor: TypeAlias = tuple[str, int, list[str | int]]  # name, type of ONNX, axes: "N" is the batch

@@ -66,7 +66,9 @@ class Graph:
         """
         rule = self.rules.get(type(layer))
         if rule is None:
-            raise UserError(f"{type(layer).__name__} cannot be exported: scripts/onnx_layers.py has no rule for it")
+            raise UserError(
+                f"{type(layer).__name__} cannot be exported: scripts/onnx_export/layers.py has no rule for it"
+            )
         self.path += name
         y = rule(self, layer, x)
         del self.path[len(self.path) - len(name) :]

@@ -33,9 +33,9 @@ from core.training.find import BEST
 from core.training.trained import Trained, load_trained
 from music_cuda.model import NormalScores, preprocess
 from music_cuda.table import FEATURES
-from scripts.onnx_graph import Graph, Rule, Value
-from scripts.onnx_inputs import Features, Images, Input, Movements
-from scripts.onnx_layers import RULES, convolution
+from scripts.onnx_export.graph import Graph, Rule, Value
+from scripts.onnx_export.inputs import Features, Images, Input, Movements
+from scripts.onnx_export.layers import RULES, convolution
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from core.layers import Layer
 from core.layers.recurrent import Recurrent
 from core.ops.cpu.activation import SELU_ALPHA, SELU_SCALE
 from core.ops.windows import Windows
-from scripts.onnx_graph import Form, Graph, Rule, States, Steps, Value
+from scripts.onnx_export.graph import Form, Graph, Rule, States, Steps, Value
 
 HALVING = Windows((2, 2), stride=(2, 2))
 # ONNX's order of the gates, as numbers of ours: z r h from r z n, and i o f c from i f g o.

@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts import environment
 from scripts.environment import CONSTRAINTS, ROOT, SetupError, say, shown
 from scripts.projects import BY_NAME, VARIANTS, Demo, Model, find_model
-from scripts.space_folder import MADE_BY, replaced_by
-from scripts.space_readme import GIT_ATTRIBUTES, front_matter, readme
+from scripts.space.folder import MADE_BY, replaced_by
+from scripts.space.readme import GIT_ATTRIBUTES, front_matter, readme
 
 SOURCES = (".py", ".typed", ".html", ".css", ".js", ".cu", ".cuh", ".h", ".md")
 NEVER = ("archive", "runs", "__pycache__")  # data, weights, and what Python compiled
@@ -66,7 +66,7 @@ def export(project: str, dest: Path, run: str = "", force: bool = False) -> Path
         copy_run(model, new / project / "runs" / model.weights.parent.name)
         write_pages(new, demo, model, pins)
         shutil.copyfile(ROOT / "LICENSE", new / "LICENSE")
-        shutil.copyfile(Path(__file__).with_name("space_app.py"), new / "app.py")
+        shutil.copyfile(ROOT / "scripts" / "space" / "app.py", new / "app.py")
     if model.notice:
         say(f"note: the Space will show this everywhere: {model.notice}")
     if model.report is None:

@@ -21,10 +21,12 @@ import requests
 from PIL import Image
 
 from core.errors import UserError
-from scripts import export_space, space_app, space_folder
+from scripts import export_space
 from scripts.environment import ROOT, SetupError
 from scripts.export_space import export
 from scripts.projects import DEMOS, VARIANTS
+from scripts.space.app import where
+from scripts.space.folder import check_place
 
 NOTICE = "SYNTHETIC data: made by a test"
 RUNS = {
@@ -237,10 +239,10 @@ def test_other_weights_are_refused_in_one_line(space, change, said):
 def test_the_surroundings_say_where_to_listen(monkeypatch):
     monkeypatch.delenv("GRADIO_SERVER_PORT", raising=False)
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
-    assert space_app.where() == ["--host", "0.0.0.0"]
+    assert where() == ["--host", "0.0.0.0"]
     monkeypatch.setenv("GRADIO_SERVER_PORT", "7860")
     monkeypatch.setenv("GRADIO_SERVER_NAME", "")
-    assert space_app.where() == ["--port", "7860"]
+    assert where() == ["--port", "7860"]
 
 
 def test_without_a_report_the_page_says_so(tmp_path, capsys):
@@ -300,7 +302,7 @@ def test_a_folder_of_something_else_is_replaced_by_force_only(tmp_path, run):
 def test_places_that_are_refused_even_by_force(dest, said):
     context = pytest.raises(SetupError, match=said) if said else contextlib.nullcontext()
     with context:
-        space_folder.check_place(dest.expanduser().resolve())
+        check_place(dest.expanduser().resolve())
 
 
 def test_a_file_is_not_replaced(tmp_path, run):
@@ -333,7 +335,7 @@ def test_a_rename_that_fails_leaves_what_was_there(space, run, monkeypatch):
             raise OSError(errno.EIO, "Input/output error")
         rename(source, target)
 
-    monkeypatch.setattr(space_folder.os, "rename", not_the_new_one)
+    monkeypatch.setattr(os, "rename", not_the_new_one)
     with pytest.raises(SetupError, match="Input/output error"):
         export("mlp_mnist", space, run)
     assert content(space) == before

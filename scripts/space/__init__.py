@@ -1,0 +1,1 @@
+"""The parts of export_space.py, and the app.py that it puts into every Space."""

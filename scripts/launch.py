@@ -21,10 +21,10 @@ from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts import environment
-from scripts.children import Children, free_port
 from scripts.environment import SetupError, say
 from scripts.projects import BY_NAME, DEMOS
-from scripts.start_server import StartServer, bracketed
+from scripts.start.children import Children, free_port
+from scripts.start.server import StartServer, bracketed
 
 FIRST_PORT = 7860
 

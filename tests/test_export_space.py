@@ -188,7 +188,7 @@ def test_each_demo_is_made_from_the_folder_alone(demo, tmp_path):
 
 @pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="needs Gradio")
 def test_the_demo_answers_from_the_folder_alone(pristine):
-    from scripts.children import free_port
+    from scripts.start.children import free_port
 
     port = free_port("127.0.0.1", 7900)
     command = [sys.executable, "-I", "-u", "app.py"]

@@ -19,12 +19,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from scripts import projects, start_server
-from scripts.children import Children, free_port
+from scripts import projects
 from scripts.environment import ROOT, SetupError
 from scripts.projects import BY_NAME, DEMOS, VARIANTS, Model
-from scripts.start_page import error_page, start_page
-from scripts.start_server import StartServer
+from scripts.start import server as start_server
+from scripts.start.children import Children, free_port
+from scripts.start.page import error_page, start_page
+from scripts.start.server import StartServer
 
 needs_gradio = pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="needs Gradio")
 LAUNCH = ROOT / "scripts" / "launch.py"
@@ -226,12 +227,12 @@ def test_a_port_that_is_taken_is_passed_over():
 @pytest.mark.parametrize("fault", ["", STUBBORN], ids=["usual", "stubborn"])
 def test_no_demo_outlives_a_launcher_that_was_killed(fault, tmp_path):
     tied = tmp_path / "tied.py"  # with less patience, for the sake of the test's
-    tied.write_text((ROOT / "scripts" / "tied.py").read_text().replace("PATIENCE = 12.0", "PATIENCE = 0.5"))
+    tied.write_text((ROOT / "scripts" / "start" / "tied.py").read_text().replace("PATIENCE = 12.0", "PATIENCE = 0.5"))
     code = f"""
     import sys, time
     sys.path.insert(0, {str(ROOT)!r})
     from pathlib import Path
-    from scripts import children
+    from scripts.start import children
     children.TIED = Path({str(tied)!r})
     print(children.Children({{"demo": Path({str(fake(tmp_path, "demo", fault))!r})}}, "127.0.0.1", 18860).open("demo"))
     sys.stdout.flush()

@@ -7,10 +7,10 @@ import socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-from scripts.children import Children
 from scripts.environment import SetupError
 from scripts.projects import BY_NAME, DEMOS, Model, find_model
-from scripts.start_page import error_page, start_page
+from scripts.start.children import Children
+from scripts.start.page import error_page, start_page
 
 HOST = re.compile(r"([\w.-]+|\[[\da-fA-F:.]+\])(:\d+)?")  # what a browser sends as the name of this computer
 

@@ -1,6 +1,6 @@
 """Run a Python script as Python itself would, but end it when standard input closes.
 
-    python scripts/tied.py SCRIPT [FLAG ...]
+    python scripts/start/tied.py SCRIPT [FLAG ...]
 
 Standard input is a pipe from whoever started this. The operating system closes it when they end, in whatever way: so
 the script never outlives them, even where they were killed and could do nothing any more.

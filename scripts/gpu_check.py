@@ -65,9 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def check(parts: Sequence[str], sizes: Any = None) -> dict[str, Any]:
     """Run the parts; returns what they found, with the `failures` in words. `sizes` is what to measure with."""
-    from scripts import gpu_measure
+    from scripts.gpu import measure
 
-    sizes = sizes or gpu_measure.Sizes()
+    sizes = sizes or measure.Sizes()
     report: dict[str, Any] = {**setting(), "failures": []}
     run: dict[str, Callable[[], Any]] = {
         "proofs": lambda: proofs(report["failures"]),
@@ -75,8 +75,8 @@ def check(parts: Sequence[str], sizes: Any = None) -> dict[str, Any]:
         "mixed": lambda: mixed(sizes, report["failures"]),
         "sanitizer": lambda: sanitizer(report["failures"]),
         "bandwidth": lambda: bandwidth(sizes),
-        "products": lambda: [_said(row) for row in gpu_measure.products(sizes)],
-        "steps": lambda: [_said(row) for row in gpu_measure.training_steps(sizes)],
+        "products": lambda: [_said(row) for row in measure.products(sizes)],
+        "steps": lambda: [_said(row) for row in measure.training_steps(sizes)],
     }
     for part in parts:
         print(f"\n== {part}")
@@ -131,7 +131,7 @@ def gradients(failures: list[str]) -> dict[str, float]:
     import numpy as np
 
     from core.gradcheck import layer_cases
-    from scripts.gpu_layers import gradient_error
+    from scripts.gpu.gradients import gradient_error
 
     errors = {}
     for name, layer, x in layer_cases(np.random.default_rng(0)):
@@ -145,10 +145,10 @@ def gradients(failures: list[str]) -> dict[str, float]:
 
 def mixed(sizes: Any, failures: list[str]) -> dict[str, float]:
     """How far each network's gradient in mixed precision is from that in float32."""
-    from scripts import gpu_measure
+    from scripts.gpu import measure
 
     errors = {}
-    for name, error in gpu_measure.mixed_errors(sizes):
+    for name, error in measure.mixed_errors(sizes):
         errors[name] = error
         wrong = not error < MIXED_TOLERANCE
         print(f"{name:<42}{error:.1e}{'  WRONG' if wrong else ''}")
@@ -183,12 +183,12 @@ def sanitizer(failures: list[str]) -> dict[str, Any]:
 
 def bandwidth(sizes: Any) -> dict[str, Any]:
     """GB/s of each memory-bound operation, and its share of what a copy reaches."""
-    from scripts import gpu_measure
+    from scripts.gpu import measure
 
-    copied = gpu_measure.copy_bandwidth(sizes)
+    copied = measure.copy_bandwidth(sizes)
     print(f"{'copy':<42}{copied:8.0f} GB/s")
     rows = {}
-    for name, speed in gpu_measure.bandwidths(sizes):
+    for name, speed in measure.bandwidths(sizes):
         rows[name] = {"gb_per_s": speed, "share": speed / copied}
         print(f"{name:<42}{speed:8.0f} GB/s{speed / copied:8.0%}{'' if speed / copied >= GOOD_SHARE else '  slow'}")
     return {"copy_gb_per_s": copied, "operations": rows}

@@ -15,10 +15,11 @@ from core.kernels import shim
 from core.kernels.emulated import emulated_gpu
 from core.layers import ReLU
 from core.ops import gpu, proofs
-from scripts import gpu_check, gpu_measure
+from scripts import gpu_check
+from scripts.gpu import measure
 
 SCRIPT = Path(gpu_check.__file__)
-SMALL = gpu_measure.Sizes(elements=2048, columns=32, matrices=(70,), batch=4)
+SMALL = measure.Sizes(elements=2048, columns=32, matrices=(70,), batch=4)
 
 needs_compiler = pytest.mark.skipif(shim.compiler() is None, reason="kernels run on the CPU only with g++ or clang++")
 
@@ -41,9 +42,9 @@ def few_cases(monkeypatch):
 
 @needs_compiler
 def test_the_whole_report_on_the_emulated_gpu(few_cases, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(gpu_measure, "Sizes", lambda: SMALL)
-    monkeypatch.setattr(gpu_measure, "NETWORKS", {"mlp_mnist": gpu_measure.NETWORKS["mlp_mnist"]})
-    monkeypatch.setattr(gpu_measure, "torch_step", lambda *_: None)
+    monkeypatch.setattr(measure, "Sizes", lambda: SMALL)
+    monkeypatch.setattr(measure, "NETWORKS", {"mlp_mnist": measure.NETWORKS["mlp_mnist"]})
+    monkeypatch.setattr(measure, "torch_step", lambda *_: None)
     with emulated_gpu():
         assert gpu_check.main(["--out", str(tmp_path / "report.json")]) == 0
     report = json.loads((tmp_path / "report.json").read_text())
@@ -65,17 +66,17 @@ def test_the_whole_report_on_the_emulated_gpu(few_cases, tmp_path, monkeypatch, 
 
 def small_operations():
     with emulated_gpu():
-        return list(gpu_measure.memory_bound(SMALL))
+        return list(measure.memory_bound(SMALL))
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", gpu_measure.NETWORKS)
+@pytest.mark.parametrize("name", measure.NETWORKS)
 def test_every_network_can_be_timed(name):
-    build, shape, classes = gpu_measure.NETWORKS[name]
+    build, shape, classes = measure.NETWORKS[name]
     shape = (6, *shape[1:]) if len(shape) == 2 else shape  # short sequences
     rng = np.random.default_rng(0)
     with emulated_gpu() as device:
-        step = gpu_measure.our_step(build, rng.random((1, *shape), np.float32), rng.integers(0, classes, 1))
+        step = measure.our_step(build, rng.random((1, *shape), np.float32), rng.integers(0, classes, 1))
         with device.forbid_waiting():
             step()
         assert np.isfinite(float(step()))
@@ -83,9 +84,9 @@ def test_every_network_can_be_timed(name):
 
 @needs_compiler
 def test_a_step_in_mixed_precision_can_be_timed():
-    build, x, labels = gpu_measure.example("cifar cnn", 1)
+    build, x, labels = measure.example("cifar cnn", 1)
     with emulated_gpu() as device:
-        step = gpu_measure.our_step(build, x, labels, amp=True)
+        step = measure.our_step(build, x, labels, amp=True)
         before = device.waits
         loss = step()
         assert device.waits == before + 1, "the look at the overflow"
@@ -94,7 +95,7 @@ def test_a_step_in_mixed_precision_can_be_timed():
 
 @needs_compiler
 def test_a_wrong_gradient_in_mixed_precision_is_a_failure(monkeypatch, capsys):
-    monkeypatch.setattr(gpu_measure, "NETWORKS", {"mlp_mnist": gpu_measure.NETWORKS["mlp_mnist"]})
+    monkeypatch.setattr(measure, "NETWORKS", {"mlp_mnist": measure.NETWORKS["mlp_mnist"]})
     monkeypatch.setattr("core.ops.gpu.unscale", lambda grad, factor, overflow: None)
     failures: list[str] = []
     with emulated_gpu():

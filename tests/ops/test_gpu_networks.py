@@ -17,8 +17,8 @@ from core.losses import focal_loss, softmax_cross_entropy
 from core.optim import SGD, AdamW, AMSGrad, clip_by_norm
 from core.random import Stream
 from core.training.history import Tally
+from scripts.gpu.gradients import gradient_error
 from scripts.gpu_check import TOLERANCE
-from scripts.gpu_layers import gradient_error
 
 pytestmark = pytest.mark.skipif(shim.compiler() is None, reason="kernels run on the CPU only with g++ or clang++")
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts  # noqa: F401 - which tells an old Python so
+from scripts.environment import ROOT
 
 ROUNDS, WARM_UP = 40, 5
 VISITS = 6  # drawings in the browser, after one to warm up
@@ -85,9 +85,9 @@ def main() -> int:
         parser.error(f"there is no such demo, or none with a pad: {', '.join(unknown)}; choose from {', '.join(known)}")
     try:
         from core.errors import UserError
-        from scripts.demo_results import record
-        from scripts.demos import DemoError
         from scripts.projects import BY_NAME, find_model
+        from scripts.visit.demos import DemoError
+        from scripts.visit.results import record
     except ImportError as error:
         print(f"error: {error}; install the project first: pip install -e .", file=sys.stderr)
         return 2
@@ -117,9 +117,9 @@ def measure(name: str, run: str, arguments: argparse.Namespace) -> dict[str, Any
     if not (arguments.browser or arguments.clients or arguments.hostile):
         return summary(time_answers(answer, [json.dumps(drawing) for drawing in drawings]))
 
-    from scripts import demos, hostile, visitors
+    from scripts.visit import demos, hostile, visitors
 
-    with demos.served(demos.ROOT / name / "app.py", "--run", run) as address:
+    with demos.served(ROOT / name / "app.py", "--run", run) as address:
         texts = [json.dumps(drawing) for drawing in drawings] if name in DEMOS else []
         if arguments.clients:
             return visitors.visit_together(address, name, texts, arguments.clients, arguments.seconds)

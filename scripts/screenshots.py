@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts  # noqa: F401 - which tells an old Python so
+from scripts.environment import ROOT
 
 WIDTH, MARGIN = 1200, 24  # pixels
 COLOURS = 160
@@ -36,7 +36,7 @@ class Scene(NamedTuple):
 
 def draw_a_digit(page: Any, _: Path) -> None:
     from core.demo.examples import DIGITS
-    from scripts.demos import write
+    from scripts.visit.demos import write
 
     write(page, DIGITS[3], 100, 100)
     shown(page, "#answer .bn-top", "3")
@@ -45,14 +45,14 @@ def draw_a_digit(page: Any, _: Path) -> None:
 def write_a_number(page: Any, _: Path) -> None:
     from cnn_mnist100.app import PAD_HEIGHT, PAD_WIDTH
     from cnn_mnist100.drawing import example
-    from scripts.demos import write
+    from scripts.visit.demos import write
 
     write(page, [stroke * 2.2 + (110.0, 30.0) for stroke in example(42)], PAD_WIDTH, PAD_HEIGHT)
     shown(page, "#answer .bn-top", "42")
 
 
 def play_a_round(page: Any, _: Path) -> None:
-    from scripts.demos import write
+    from scripts.visit.demos import write
 
     for _ in range(500):  # until the game asks for what this can draw
         board = page.locator("#board h1").inner_text()
@@ -68,7 +68,7 @@ def play_a_round(page: Any, _: Path) -> None:
 def write_an_expression(page: Any, _: Path) -> None:
     from emnist.app import PAD_HEIGHT, PAD_WIDTH
     from emnist.drawing import example
-    from scripts.demos import write
+    from scripts.visit.demos import write
 
     write(page, [stroke * 1.6 + (130.0, 40.0) for stroke in example("12+7-3")], PAD_WIDTH, PAD_HEIGHT)
     page.get_by_text("= 16").wait_for()
@@ -112,7 +112,7 @@ def main() -> int:
     if unknown := sorted(set(arguments.names) - set(SCENES)):
         parser.error(f"no demo is called {', '.join(unknown)}; there are {', '.join(SCENES)}")
     try:
-        from scripts.demos import ROOT, DemoError, chromium
+        from scripts.visit.demos import DemoError, chromium
     except ImportError as error:
         print(f"error: {error}; install the project first: pip install -e .", file=sys.stderr)
         return 2
@@ -133,8 +133,8 @@ def take(browser: Any, name: str, run: str, path: Path, song: Path | None) -> in
     """Play a demo's scene with the weights of a run, save the picture, and return its size in bytes."""
     import tempfile
 
-    from scripts.demos import ROOT, DemoError, served, settled, visit
-    from scripts.visitors import some_sound
+    from scripts.visit.demos import DemoError, served, settled, visit
+    from scripts.visit.visitors import some_sound
 
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -162,7 +162,7 @@ def take(browser: Any, name: str, run: str, path: Path, song: Path | None) -> in
 
 def shown(page: Any, where: str, text: str) -> None:
     """Wait until the text stands there, and then until nothing changes any more, to see that it stays."""
-    from scripts.demos import settled
+    from scripts.visit.demos import settled
 
     page.locator(where, has_text=text).wait_for(timeout=15_000)
     settled(page)

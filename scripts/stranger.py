@@ -43,7 +43,7 @@ def main() -> int:
         from core.errors import UserError
         from mlp_mnist import app
         from mlp_mnist.trained import load_classifier
-        from scripts.demo_results import record
+        from scripts.visit.results import record
     except ImportError as error:
         print(f"error: {error}; install the project first: pip install -e .", file=sys.stderr)
         return 2
@@ -83,7 +83,7 @@ def choose(count: int, held_out: bool) -> tuple[Any, Any]:
 
 def examine(recogniser: Any, images: Any, labels: Any, pictures: str | None) -> dict[str, Any]:
     """Draw each digit in each way; print how many are read, and why some are not, and return the same as figures."""
-    from scripts.tracing import trace
+    from scripts.visit.tracing import trace
 
     traced = [trace(image) for image in images]
     originals = [answer_to(recogniser, image) for image in images]

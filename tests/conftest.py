@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from browsing import chromium
 
-from scripts.demos import visit
+from scripts.visit.demos import visit
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from cnn_mnist100 import app
 from cnn_mnist100.drawing import example
 from core.demo.raster import draw
 from core.demo.strokes import as_json
-from scripts.demos import settled, write
+from scripts.visit.demos import settled, write
 
 pytest.importorskip("gradio")
 

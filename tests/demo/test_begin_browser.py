@@ -13,10 +13,10 @@ import time
 import pytest
 import requests
 
-from scripts import demos
+from scripts.environment import ROOT
+from scripts.visit import demos
 
 pytest.importorskip("gradio")
-ROOT = demos.ROOT
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 
 from core.demo.strokes import parse_strokes
 from core.errors import UserError
-from scripts import bench_apps, hostile
+from scripts import bench_apps
+from scripts.visit import hostile
 
 TESTS = Path(__file__).resolve().parent.parent
 TINY = {"mlp_mnist": "tiny_run", "cnn_mnist100": "tiny_pairs", "rnn_doodles": "tiny_doodles", "emnist": "tiny_emnist"}

@@ -9,7 +9,7 @@ import pytest
 
 from core.demo.examples import DIGITS
 from core.demo.raster import BOX, CENTRE, PEN, SIDE, draw, mnist_style, rasterise
-from scripts.tracing import trace
+from scripts.visit.tracing import trace
 
 MNIST = Path(__file__).parents[2] / "mlp_mnist" / "archive" / "mnist" / "train_images.npy"
 

@@ -12,7 +12,8 @@ import pytest
 from learning import some_digits
 from PIL import Image
 
-from scripts import demo_results, stranger
+from scripts import stranger
+from scripts.visit.results import record
 
 TESTS = Path(__file__).resolve().parent.parent
 
@@ -72,7 +73,7 @@ def test_figures_stand_beside_the_command_that_measured_them(tmp_path, monkeypat
     path = tmp_path / "results" / "demos.json"
     for arguments, figure in ((["--run", "a"], 1), (["--run", "b"], 2), (["--run", "a"], 3)):
         monkeypatch.setattr(sys, "argv", ["/somewhere/stranger.py", *arguments])
-        demo_results.record({"right": figure}, path)
+        record({"right": figure}, path)
     entries = json.loads(path.read_text())
     assert [(entry["command"], entry["figures"]["right"]) for entry in entries] == [
         ("python scripts/stranger.py --run a", 3),

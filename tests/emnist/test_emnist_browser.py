@@ -10,7 +10,7 @@ from browsing import ask, calling, check_hostile_drawings, check_telephone, endp
 from tiny_emnist import NOTICE, make_trained_run, written
 
 from emnist import app
-from scripts.demos import write
+from scripts.visit.demos import write
 
 pytest.importorskip("gradio")
 

@@ -24,9 +24,10 @@ from core.demo.examples import DIGITS
 from core.demo.raster import rasterise
 from core.demo.strokes import as_json
 from mlp_mnist import app, test_model
-from scripts import hostile, screenshots
-from scripts.demos import DemoError, settled, stroke, write
-from scripts.visitors import answer_times, send_hostile, visit_together
+from scripts import screenshots
+from scripts.visit import hostile
+from scripts.visit.demos import DemoError, settled, stroke, write
+from scripts.visit.visitors import answer_times, send_hostile, visit_together
 
 pytest.importorskip("gradio")
 SEVEN = [(0.25, 0.2), (0.75, 0.2), (0.45, 0.85)]

@@ -9,7 +9,7 @@ from tiny_doodles import CLASSES, make_archive, make_trained_run, some_drawings
 
 from core.demo.strokes import as_json
 from rnn_doodles import app
-from scripts.demos import settled, stroke, write
+from scripts.visit.demos import settled, stroke, write
 
 pytest.importorskip("gradio")
 GREETING = "the network guesses after every stroke"

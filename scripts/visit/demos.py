@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from scripts.environment import ROOT
+
 DRAWING = ("mlp_mnist", "cnn_mnist100", "rnn_doodles", "emnist")  # the demos with a drawing pad
 PROJECTS = (*DRAWING, "music_cuda", "cifar")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

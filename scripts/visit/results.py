@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from scripts import machine
+from scripts.environment import ROOT
 
-RESULTS = Path(__file__).resolve().parent / "results" / "demos.json"
+RESULTS = ROOT / "scripts" / "results" / "demos.json"
 PACKAGES = ("numpy", "pillow", "gradio", "gradio_client", "playwright")
 
 
@@ -25,7 +26,7 @@ def record(figures: Mapping[str, Any], path: Path = RESULTS) -> None:
     entry = {
         "command": command,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "commit": machine.commit(RESULTS.parents[2]),
+        "commit": machine.commit(ROOT),
         "processor": machine.processor(),
         "cores": machine.usable_cores(),
         "load": machine.load(),

@@ -11,7 +11,7 @@ import wave
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from scripts.demos import DRAWING, DemoError, settled, stroke
+from scripts.visit.demos import DRAWING, DemoError, settled, stroke
 
 API = {project: "guess" if project == "rnn_doodles" else "predict" for project in DRAWING}  # where drawings are sent
 POINTS, PAUSE = 40, 8  # of a stroke, and milliseconds between two of them

@@ -11,7 +11,8 @@ pytest.importorskip("onnxruntime")
 
 from core import layers  # noqa: E402
 from core.gradcheck import layer_cases  # noqa: E402
-from core.layers import Layer, Linear, MeanState, Parallel, ReLU, Sequences, Sequential  # noqa: E402
+from core.kernels.emulated import emulated_gpu  # noqa: E402
+from core.layers import Layer, Linear, MeanState, MixedPrecision, Parallel, ReLU, Sequences, Sequential  # noqa: E402
 from core.workers import Workers  # noqa: E402
 from scripts.onnx_export.graph import Graph, Steps, Value  # noqa: E402
 from scripts.onnx_export.model import as_model, session_of  # noqa: E402
@@ -20,10 +21,17 @@ from scripts.onnx_export.projects import ALL_RULES, PROJECTS, load  # noqa: E402
 RNG = np.random.default_rng(0)
 
 
+def small_network() -> Layer:
+    return Sequential(Linear(4, 3, rng=RNG), ReLU())
+
+
 def some_layers():
     yield from layer_cases(RNG)
     images = RNG.standard_normal((3, 6, 5, 4))
-    yield "Parallel", Parallel(Sequential(Linear(4, 3, rng=RNG), ReLU()), Workers(1)), images
+    yield "Parallel", Parallel(small_network(), Workers(1)), images
+    with emulated_gpu():
+        mixed = MixedPrecision(small_network().to("gpu")).to("cpu")  # it can be built on a GPU only
+    yield "MixedPrecision", mixed, images
     yield "LeakyReLU, another slope", layers.LeakyReLU(0.3), images
     yield "LayerNorm, another eps", layers.LayerNorm(4, eps=0.3), images
     yield "BatchNorm, another eps", layers.BatchNorm(4, eps=0.3), images
@@ -53,7 +61,7 @@ def run_layer(layer: Layer, feeds: dict[str, np.ndarray], rank: int, start=lambd
 @pytest.mark.parametrize("name", CASES)
 def test_a_layer_gives_the_same_output(name):
     layer, x = CASES[name]
-    single = shaken(layer.network if isinstance(layer, Parallel) else layer.replica().to(dtype=np.float32))
+    single = shaken(layer if isinstance(layer, Parallel | MixedPrecision) else layer.replica().to(dtype=np.float32))
     for batch in (x, x[:1]):
         expected = single.forward(batch)
         np.testing.assert_allclose(run_layer(single, {"x": batch}, expected.ndim), expected, rtol=1e-5, atol=2e-6)
@@ -78,9 +86,6 @@ def test_nothing_is_read_behind_the_end_of_a_sequence(name):
     np.testing.assert_allclose(y, network.forward(sequences), rtol=1e-5, atol=2e-6)
 
 
-TRAINING_ONLY = {"MixedPrecision"}  # surrounds a network on a GPU while it learns, and is never saved
-
-
 def classes_below(layer: type[Layer]) -> set[type[Layer]]:
     return {layer}.union(*(classes_below(kind) for kind in layer.__subclasses__()))
 
@@ -88,7 +93,6 @@ def classes_below(layer: type[Layer]) -> set[type[Layer]]:
 def test_no_layer_is_forgotten():
     """What only others build upon is in no list of layers, and no network is made of it."""
     offered = {kind for kind in vars(layers).values() if isinstance(kind, type) and issubclass(kind, Layer)} - {Layer}
-    offered = {kind for kind in offered if kind.__name__ not in TRAINING_ONLY}
     names = {project.name for project in PROJECTS}
     of_projects = {kind for kind in classes_below(Layer) if kind.__module__.split(".")[0] in names}
     assert len(of_projects) >= 4

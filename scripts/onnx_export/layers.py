@@ -46,7 +46,7 @@ def committee(graph: Graph, layer: layers.Committee, x: Form) -> Value:
     return Value(graph.add("Mean", *(answer.name for answer in answers)))
 
 
-def network_inside(graph: Graph, layer: layers.Parallel, x: Form) -> Form:
+def network_inside(graph: Graph, layer: layers.Parallel | layers.MixedPrecision, x: Form) -> Form:
     """What surrounds a network in training does nothing to its answers."""
     y: Form = graph.layer(layer.network, x)
     return y
@@ -231,6 +231,7 @@ RULES: dict[type[Layer], Rule] = {
     layers.Residual: residual,
     layers.Committee: committee,
     layers.Parallel: network_inside,
+    layers.MixedPrecision: network_inside,
     layers.Flatten: flatten,
     layers.Dropout: identity,
     layers.Linear: linear,

@@ -1,4 +1,8 @@
-"""The commands of this project: quickstart, run_tests, doctor and benchmark. Importing them needs Python 3.10."""
+"""The commands of this project, one a file; importing them needs Python 3.10.
+
+Their parts are in the packages beside them: `bench`, `gpu`, `onnx_export`, `space`, `start` and `visit`. What several
+of them use is `environment`, `machine` and `projects`.
+"""
 
 import sys
 

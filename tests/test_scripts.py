@@ -20,9 +20,10 @@ from scripts.environment import Environment, SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
 MEASURING = (  # which need what is to be measured
-    "benchmark", "bench_apps", "bench_memory", "bench_music", "gpu_check", "screenshots", "stranger",
+    "benchmark", "bench_apps", "bench_memory", "bench_music", "bench_steady", "gpu_check", "screenshots", "stranger",
 )  # fmt: skip
-SCRIPTS = ("quickstart", "run_tests", "doctor", "launch", "export_space", *MEASURING)
+SHARED = {"__init__", "environment", "machine", "projects"}  # what is in scripts/ besides the commands
+SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if path.stem not in SHARED)
 PROJECT_SCRIPTS = [
     f"{path.parent.name}.{path.stem}"
     for path in sorted(ROOT.glob("*/*.py"))

@@ -34,7 +34,7 @@ def table(folder: Path = RESULTS) -> str:
     lines = [HEADER]
     for path in sorted(folder.glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
-        for row in result.get("measurements", ()):
+        for row in result.get("measurements", ()) if isinstance(result, dict) else ():  # those of the demos are a list
             if "speedups" in row:
                 lines.append(_line(path.stem, row, result))
     return "\n".join(lines)

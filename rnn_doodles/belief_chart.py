@@ -29,7 +29,8 @@ def belief_chart(belief: Belief, classes: Sequence[str], target: int) -> str:
         )
     return (
         f'<figure class="bn-card bn-chart"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="Belief over time" style="width: 100%; font: 13px sans-serif; fill: currentColor">{_axes()}{"".join(curves)}</svg>'
+        'aria-label="Belief over time" style="width: 100%; font: 13px sans-serif; fill: currentColor">'
+        f"{_axes()}{''.join(curves)}</svg>"
         "<figcaption>What the network believed while the drawing grew, from its first points to now"
         "</figcaption></figure>"
     )

@@ -166,7 +166,8 @@ PRESETS: dict[str, Settings] = {
     "fast": _FAST,
     "fast-long": replace(_FAST, preset="fast-long", epochs=14, widths=(32, 64, 256, 256)),
     "mnist": Settings(
-        preset="mnist", model="cnn", dataset="mnist", epochs=5, batch_size=128, optimizer="adam", lr=1e-4,
-        widths=(32, 64, 128), hidden=(512,), activation="leaky_relu", batch_norm=True, validation=2000,
+        preset="mnist", model="cnn", dataset="mnist", epochs=5, batch_size=64, optimizer="adam", lr=1e-4,
+        ema_decay=0.998, ema_every=4, widths=(32, 64, 128), hidden=(512,), activation="leaky_relu", batch_norm=True,
+        dropout=0.5, crop=1, validation=2000,
     ),
 }  # fmt: skip

@@ -2,6 +2,7 @@
 """How soon the demos answer, how many visitors they bear, and that no value disturbs them.
 
     python scripts/bench_apps.py                           # the server's part of an answer, for each drawing demo
+    python scripts/bench_apps.py --start                   # from the command to the first page
     python scripts/bench_apps.py --browser                 # from the pen's lifting to the answer on the screen
     python scripts/bench_apps.py --clients 20 --seconds 60 # programs that ask each demo at the same time
     python scripts/bench_apps.py --hostile 1000            # values that nobody draws; it must answer a drawing after
@@ -74,13 +75,14 @@ def main() -> int:
         "names", nargs="*", metavar="NAME", help=f"demos (all that fit): {', '.join((*DEMOS, *OTHERS))}"
     )
     parser.add_argument("--run", default="", help="the run whose weights answer (the newest)")
+    parser.add_argument("--start", action="store_true", help="time the way from the command to the first page")
     parser.add_argument("--browser", action="store_true", help="time the answers in a browser")
     parser.add_argument("--clients", type=int, default=0, metavar="N", help="let N programs ask at the same time")
     parser.add_argument("--seconds", type=float, default=60, metavar="S", help="for how long (60)")
     parser.add_argument("--hostile", type=int, default=0, metavar="N", help="send N values that nobody draws")
     parser.add_argument("--save", action="store_true", help="keep the figures in scripts/results/demos.json")
     arguments = parser.parse_args()
-    known = (*DEMOS, *OTHERS) if arguments.clients else tuple(DEMOS)
+    known = (*DEMOS, *OTHERS) if arguments.clients or arguments.start else tuple(DEMOS)
     if unknown := sorted(set(arguments.names) - set(known)):
         parser.error(f"there is no such demo, or none with a pad: {', '.join(unknown)}; choose from {', '.join(known)}")
     try:
@@ -109,8 +111,22 @@ def main() -> int:
     return 0
 
 
+def start_time(name: str, run: str) -> float:
+    """Seconds from the command to the first page of a demo. DemoError when it does not start."""
+    import requests
+
+    from scripts.visit import demos
+
+    begun = time.perf_counter()
+    with demos.served(ROOT / name / "app.py", "--run", run) as address:
+        requests.get(address, timeout=30).raise_for_status()
+        return round(time.perf_counter() - begun, 2)
+
+
 def measure(name: str, run: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """What the flags ask for, of one demo with the weights of a run. DemoError when it fails."""
+    if arguments.start:
+        return {"seconds_to_first_page": start_time(name, run)}
     if name in DEMOS:
         answer, width, height = DEMOS[name](run)
         drawings = growing_drawing(width, height)

@@ -154,9 +154,10 @@ PRESETS: dict[str, Settings] = {
         crop=4, flip="random", validation=2000,
     ),
     "cnn": Settings(
-        preset="cnn", model="cnn", epochs=100, batch_size=256, optimizer="sgd", lr=0.01, momentum=0.9,
-        weight_decay=5e-4, schedule="step", decay_at=(50, 75), label_smoothing=0.1, patience=10, monitor="loss",
-        widths=(32, 64, 128), hidden=(512,), crop=4, flip="random", rotate=15, jitter=0.2, cutout=16, validation=2000,
+        preset="cnn", model="cnn", epochs=100, batch_size=256, optimizer="sgd", lr=0.05, momentum=0.9,
+        weight_decay=5e-4, schedule="cosine", warm_up=2, label_smoothing=0.1, ema_decay=0.999, ema_every=4,
+        patience=10, monitor="loss", widths=(32, 64, 128), hidden=(512,), crop=4, flip="random", rotate=15, jitter=0.2,
+        cutout=16, validation=2000,
     ),
     "resnet": Settings(
         preset="resnet", model="resnet", epochs=42, batch_size=256, optimizer="sgd", lr=0.2, momentum=0.9,

@@ -1,160 +1,415 @@
-// One step of the recurrent cells, between two products of matrices. The formulas stand in core/ops/cpu/recurrent.py.
+// Recurrent cells over all steps of packed sequences. The formulas stand in core/ops/cpu/recurrent.py.
 //
-// A step works on R sequences, the rows `start ...` of the M packed ones. Sigmoid gates arrive halved, because
-// sigmoid(a) = (1 + tanh(a / 2)) / 2. A forward leaves in `gates` the slopes by which the backward multiplies; the
-// backward leaves there the gradient of each gate, and in `drows` what the product with the weights goes on with.
+// Sequences do not depend on each other. So a block takes ROWS of them and walks through all their steps alone, without
+// waiting for other blocks: what a step multiplies with the weights stays in shared memory, and the weights, which are
+// too large for it, come from the L2 cache in every step, once for all sequences of the block.
+//
+// `spans` (L, 2) holds (first row, number of rows) of each step, in the order of the walk forward; a step touches the
+// first sequences only. Sigmoid gates arrive halved, because sigmoid(a) = (1 + tanh(a / 2)) / 2. A forward leaves in
+// `gates` the slopes by which the backward multiplies; the backward leaves there the gradient of each gate.
+//
+// Shared memory is (elements, ROWS), so that a thread reads one element of all its sequences at once. What does not
+// fit in there is handed from step to step through `scratch`; where that is null, everything fits.
 #include "kernel.cuh"
 
+constexpr int ROWS = 8;           // sequences of a block
+constexpr int COLUMNS = 4;        // that a thread makes, side by side in memory
+constexpr int WARP_COLUMNS = 16;  // of the four threads side by side; the other eight ways share the sum out
+constexpr int MOST_THREADS = 512;
+
+// Four elements, which one or two instructions load where they lie well.
+template <typename T>
+struct __align__(16) Four {
+    T v[COLUMNS];
+};
+
+// The first `there` of the four elements at `place`, zeros behind them. Wide: there are all four or none, and aligned.
+template <typename T>
+__device__ Four<T> load(const T* place, int there, bool wide) {
+    Four<T> four = {};
+    if (wide) {
+        if (there > 0) four = *reinterpret_cast<const Four<T>*>(place);
+    } else {
+        for (int c = 0; c < COLUMNS; c++)
+            if (c < there) four.v[c] = place[c];
+    }
+    return four;
+}
+
+template <typename T>
+__device__ void store(T* place, const Four<T>& four, int there, bool wide) {
+    if (wide) {
+        if (there > 0) *reinterpret_cast<Four<T>*>(place) = four;
+    } else {
+        for (int c = 0; c < COLUMNS; c++)
+            if (c < there) place[c] = four.v[c];
+    }
+}
+
+template <typename T>
+__device__ bool aligned(const T* place) {
+    return reinterpret_cast<unsigned long long>(place) % 16 == 0;
+}
+
+// -- the product of a step -------------------------------------------------------------------------------------------
+// A warp makes ROWS x WARP_COLUMNS sums over `inner` elements: thread l takes every eighth element, beginning with
+// l / 4, for all rows and the columns 4 (l % 4) ... + 3. In the end it holds the whole sums of row l / 4.
+__device__ inline int own_row() { return lane() / (WARP_COLUMNS / COLUMNS); }
+__device__ inline int own_column() { return lane() % (WARP_COLUMNS / COLUMNS) * COLUMNS; }
+
+// parts[i] belongs to row i of the lower half of a warp, and to row i ^ 4 of the upper half. Each half gives the other
+// its rows, then each quarter, then each eighth.
+template <typename T>
+__device__ Four<T> sums_of_own_row(Four<T> (&parts)[ROWS]) {
+#pragma unroll
+    for (int half = ROWS / 2; half > 0; half /= 2) {
+        bool upper = half < ROWS / 2 && (own_row() & half);
+#pragma unroll
+        for (int r = 0; r < half; r++)
+#pragma unroll
+            for (int c = 0; c < COLUMNS; c++) {
+                T low = parts[r].v[c], high = parts[r + half].v[c];
+                T got = __shfl_xor_sync(ALL_LANES, upper ? low : high, half * (WARP_COLUMNS / COLUMNS));
+                parts[r].v[c] = (upper ? high : low) + got;
+            }
+    }
+    return parts[0];
+}
+
+// sums[c] = sum over j < inner of left[j, own row] right[j, column + c]: left (inner, ROWS) in shared memory, right
+// (inner, H). Many loads are on their way at once, because the L2 cache is far. The upper half of a warp reads the rows
+// 4 to 7 first, so that what the warp reads at once lies in different banks.
+template <bool WIDE, typename T>
+__device__ Four<T> product_of(const T* left, const T* right, int inner, int H, int column) {
+    constexpr int AHEAD = !WIDE ? 1 : sizeof(T) == 4 ? 8 : 2;  // as many as registers allow
+    Four<T> parts[ROWS] = {};
+    int there = H - column, mine = own_row() / COLUMNS * COLUMNS;
+    if (there <= 0) column = 0;  // a thread beyond the last column repeats the first ones, and nobody takes its sums
+    for (int first = own_row(); first < inner; first += ROWS * AHEAD) {
+        Four<T> factors[AHEAD];
+#pragma unroll
+        for (int a = 0; a < AHEAD; a++) {
+            int j = first + ROWS * a;
+            factors[a] = load(right + j * H + column, j < inner ? WIDE ? COLUMNS : there : 0, WIDE);
+        }
+#pragma unroll
+        for (int a = 0; a < AHEAD; a++) {
+            const T* state = left + min(first + ROWS * a, inner - 1) * ROWS;
+            Four<T> near = load(state + mine, COLUMNS, true), far = load(state + (mine ^ COLUMNS), COLUMNS, true);
+#pragma unroll
+            for (int r = 0; r < ROWS; r++)
+#pragma unroll
+                for (int c = 0; c < COLUMNS; c++)
+                    parts[r].v[c] += (r < COLUMNS ? near.v[r % COLUMNS] : far.v[r % COLUMNS]) * factors[a].v[c];
+        }
+    }
+    return sums_of_own_row(parts);
+}
+
+template <typename T>
+__device__ Four<T> product(const T* left, const T* right, int inner, int H, int column, bool wide) {
+    return wide ? product_of<true>(left, right, inner, H, column) : product_of<false>(left, right, inner, H, column);
+}
+
+// -- the walks -------------------------------------------------------------------------------------------------------
+template <typename T>
+struct Walk {
+    const int* spans;  // (L, 2)
+    T* scratch;
+    int B, H, L, M, S;
+    bool wide;  // whether all arrays can be read by fours
+};
+
+template <typename T>
+__device__ void copy(const T* from, T* to, int elements) {
+    for (int i = threadIdx.x; i < elements; i += blockDim.x) to[i] = from[i];
+}
+
+// for (int warp = first_columns(); warp < H; warp += all_columns()): the columns of a warp.
+__device__ inline int first_columns() { return threadIdx.x / 32 * WARP_COLUMNS; }
+__device__ inline int all_columns() { return blockDim.x / 32 * WARP_COLUMNS; }
+
+// `memory` is null for cells without one, `cache` in inference.
+template <typename Cell, typename T>
+__device__ void walk_forward(const Cell& cell, const Walk<T>& walk, const T* weight, T* gates, T* state, T* memory,
+                             T* y, T* cache) {
+    constexpr int K = Cell::GATES, C = Cell::CACHED;
+    int H = walk.H, MH = walk.M * H, block_row = blockIdx.x * ROWS, sequence = block_row + own_row();
+    bool wide = walk.wide;
+    T* now = dynamic_shared<T>();                                                              // (H, ROWS)
+    T* next = walk.scratch ? walk.scratch + blockIdx.x * H * ROWS : now + H * ROWS;            // (H, ROWS)
+    for (int i = threadIdx.x; i < H * ROWS; i += blockDim.x)
+        now[i % H * ROWS + i / H] = block_row + i / H < walk.B ? state[block_row * H + i] : T(0);
+    __syncthreads();
+    for (int t = 0; t < walk.L; t++) {
+        int start = walk.spans[2 * t], count = walk.spans[2 * t + 1];
+        if (count <= block_row) continue;  // none of these sequences runs
+        for (int warp = first_columns(); warp < H; warp += all_columns()) {
+            int column = warp + own_column(), there = sequence < count ? H - column : 0;
+            int place = (start + sequence) * H + column;
+            Four<T> gate[K], sums[K], kept[C], after, held = {};
+            for (int k = 0; k < K; k++) gate[k] = load(gates + k * MH + place, there, wide);
+            if (memory) held = load(memory + sequence * H + column, there, wide);
+#pragma unroll
+            for (int k = 0; k < K; k++) sums[k] = product(now, weight + k * H * H, H, H, column, wide);
+            for (int c = 0; c < COLUMNS; c++) {
+                if (column + c >= H) break;
+                int e = column + c;
+                T a[K], p[K], x[C];
+                for (int k = 0; k < K; k++) a[k] = gate[k].v[c], p[k] = sums[k].v[c];
+                x[0] = now[e * ROWS + own_row()];
+                after.v[c] = cell.forward(a, p, x, held.v[c], e);
+                next[e * ROWS + own_row()] = c < there ? after.v[c] : x[0];
+                for (int k = 0; k < K; k++) gate[k].v[c] = a[k];
+                for (int k = 0; k < C; k++) kept[k].v[c] = x[k];
+            }
+            store(y + (start + sequence) * walk.S + column, after, there, wide);
+            if (memory) store(memory + sequence * H + column, held, there, wide);
+            if (cache) {
+                for (int k = 0; k < K; k++) store(gates + k * MH + place, gate[k], there, wide);
+                for (int k = 0; k < C; k++) store(cache + k * MH + place, kept[k], there, wide);
+            }
+        }
+        __syncthreads();
+        copy(next, now, H * ROWS);
+        __syncthreads();
+    }
+    for (int i = threadIdx.x; i < H * ROWS; i += blockDim.x)
+        if (block_row + i / H < walk.B) state[block_row * H + i] = now[i % H * ROWS + i / H];
+}
+
+// A thread alone reads and writes its elements of `dstate` and `dmemory`; only the gradients of the gates are shared.
+// Of them `scratch`, where it is there, lets one gate at a time into shared memory.
+template <typename Cell, typename T>
+__device__ void walk_backward(const Cell& cell, const Walk<T>& walk, const T* weight_t, T* gates, T* cache, T* dstate,
+                              T* dmemory, const T* dy) {
+    constexpr int K = Cell::GATES, C = Cell::CACHED;
+    int H = walk.H, MH = walk.M * H, block_row = blockIdx.x * ROWS, sequence = block_row + own_row();
+    bool wide = walk.wide;
+    T* left = dynamic_shared<T>();                                               // (K * H, ROWS), or (H, ROWS)
+    T* all = walk.scratch ? walk.scratch + blockIdx.x * K * H * ROWS : left;     // (K * H, ROWS)
+    int at_once = walk.scratch ? H : K * H;
+    if (dmemory)
+        for (int warp = first_columns(); warp < H; warp += all_columns()) {
+            int column = warp + own_column(), there = sequence < walk.B ? H - column : 0;
+            store(dmemory + sequence * H + column, Four<T>{}, there, wide);
+        }
+    for (int t = walk.L - 1; t >= 0; t--) {
+        int start = walk.spans[2 * t], count = walk.spans[2 * t + 1];
+        if (count <= block_row) continue;
+        for (int warp = first_columns(); warp < H; warp += all_columns()) {
+            int column = warp + own_column(), there = sequence < count ? H - column : 0;
+            int place = (start + sequence) * H + column, own = sequence * H + column;
+            Four<T> gate[K], kept[C], held = {}, came = {}, dh = load(dstate + own, there, wide);
+            if (dy) came = load(dy + (start + sequence) * walk.S + column, there, wide);
+            if (dmemory) held = load(dmemory + own, there, wide);
+            for (int k = 0; k < K; k++) gate[k] = load(gates + k * MH + place, there, wide);
+            for (int k = 1; k < C; k++) kept[k] = load(cache + k * MH + place, there, wide);
+            for (int c = 0; c < COLUMNS; c++) {
+                if (column + c >= H) break;
+                T a[K], x[C], d[K];
+                for (int k = 0; k < K; k++) a[k] = gate[k].v[c];
+                for (int k = 1; k < C; k++) x[k] = kept[k].v[c];
+                dh.v[c] = cell.backward(dh.v[c] + came.v[c], a, x, d, held.v[c]);
+                for (int k = 0; k < K; k++) all[(k * H + column + c) * ROWS + own_row()] = c < there ? d[k] : T(0);
+                for (int k = 0; k < K; k++) gate[k].v[c] = a[k];
+                for (int k = 1; k < C; k++) kept[k].v[c] = x[k];
+            }
+            store(dstate + own, dh, there, wide);
+            if (dmemory) store(dmemory + own, held, there, wide);
+            for (int k = 0; k < K; k++) store(gates + k * MH + place, gate[k], there, wide);
+            if (Cell::CHANGED) store(cache + Cell::CHANGED * MH + place, kept[Cell::CHANGED], there, wide);
+        }
+        __syncthreads();
+        for (int done = 0; done < K * H; done += at_once) {
+            if (walk.scratch) {
+                copy(all + done * ROWS, left, at_once * ROWS);
+                __syncthreads();
+            }
+            for (int warp = first_columns(); warp < H; warp += all_columns()) {
+                int column = warp + own_column(), there = sequence < count ? H - column : 0;
+                Four<T> dh = load(dstate + sequence * H + column, there, wide);
+                Four<T> sums = product(left, weight_t + done * H, at_once, H, column, wide);
+                for (int c = 0; c < COLUMNS; c++) dh.v[c] += sums.v[c];
+                store(dstate + sequence * H + column, dh, there, wide);
+            }
+            __syncthreads();
+        }
+    }
+}
+
+// -- the cells -------------------------------------------------------------------------------------------------------
+// For one element of one sequence: `forward` gets what the inputs and the state contribute to each gate and returns the
+// new state; it leaves the slopes in `gate`, and in `cache`, whose first is the state before, what backward needs.
+// `backward` gets dh' and returns what reaches the state past the weights; it leaves the gradients of the gates in
+// `gate`, and in `d` those of the products. CHANGED: which of the cache's arrays it changes, 0 for none.
 template <typename T>
 __device__ T sigmoid_of_double(T a) {
     return T(0.5) + T(0.5) * tanh(a);
 }
 
-// What comes back to the state of row r, element e: what was there, the last product, and the gradient of the output.
 template <typename T>
-__device__ T state_gradient(const T* dstate, const T* product, const T* dy, int r, int e, int H, int P, int S) {
-    T dh = dstate[r * H + e];
-    if (r < P) dh += product[r * H + e];
-    return dy ? dh + dy[r * S + e] : dh;
+struct RNN {
+    static constexpr int GATES = 1, CACHED = 1, CHANGED = 0;
+
+    __device__ T forward(T (&gate)[1], const T (&product)[1], T (&)[1], T&, int) const {
+        T h = tanh(gate[0] + product[0]);
+        gate[0] = 1 - h * h;
+        return h;
+    }
+
+    __device__ T backward(T dh, T (&gate)[1], T (&)[1], T (&d)[1], T&) const {
+        d[0] = gate[0] *= dh;
+        return 0;
+    }
+};
+
+template <typename T>
+struct GRU {
+    static constexpr int GATES = 3, CACHED = 3, CHANGED = 2;
+    const T* bias;  // (H)
+
+    __device__ T forward(T (&gate)[3], const T (&product)[3], T (&cache)[3], T&, int e) const {
+        T f = sigmoid_of_double(gate[0] + product[0]);
+        T z = sigmoid_of_double(gate[1] + product[1]);
+        T m = f * (product[2] + bias[e]);
+        T n = tanh(gate[2] + m);
+        T carried = z * (cache[0] - n);
+        cache[1] = m * (1 - f);
+        cache[2] = carried * (1 - z);
+        gate[0] = f;
+        gate[1] = z;
+        gate[2] = (1 - z) * (1 - n * n);
+        return n + carried;
+    }
+
+    __device__ T backward(T dh, T (&gate)[3], T (&cache)[3], T (&d)[3], T&) const {
+        T f = gate[0], z = gate[1];
+        gate[2] *= dh;
+        d[0] = gate[0] = gate[2] * cache[1];
+        d[1] = gate[1] = dh * cache[2];
+        d[2] = cache[2] = gate[2] * f;
+        return dh * z;
+    }
+};
+
+template <typename T>
+struct LSTM {
+    static constexpr int GATES = 4, CACHED = 3, CHANGED = 0;
+
+    __device__ T forward(T (&gate)[4], const T (&product)[4], T (&cache)[3], T& memory, int) const {
+        T i = sigmoid_of_double(gate[0] + product[0]);
+        T f = sigmoid_of_double(gate[1] + product[1]);
+        T g = tanh(gate[2] + product[2]);
+        T o = sigmoid_of_double(gate[3] + product[3]);
+        T written = i * g, kept = f * memory;
+        memory = kept + written;
+        T t = tanh(memory), h = o * t;
+        cache[1] = f;
+        cache[2] = o - t * h;  // dh'/dc'
+        gate[0] = written * (1 - i);
+        gate[1] = kept * (1 - f);
+        gate[2] = i * (1 - g * g);
+        gate[3] = h * (1 - o);
+        return h;
+    }
+
+    __device__ T backward(T dh, T (&gate)[4], T (&cache)[3], T (&d)[4], T& dmemory) const {
+        T dc = dmemory + dh * cache[2];
+        d[0] = gate[0] *= dc;
+        d[1] = gate[1] *= dc;
+        d[2] = gate[2] *= dc;
+        d[3] = gate[3] *= dh;
+        dmemory = dc * cache[1];
+        return 0;
+    }
+};
+
+// -- the kernels -----------------------------------------------------------------------------------------------------
+template <typename T>
+__device__ bool by_fours(int H, int S, const T* a, const T* b, const T* c, const T* d, const T* e, const T* f) {
+    return (H | S) % COLUMNS == 0 && aligned(a) && aligned(b) && aligned(c) && aligned(d) && aligned(e) && aligned(f);
 }
 
 template <typename T>
-__global__ void rnn_forward(const T* products,  // (R, H)
-                            T* gates,           // (M, H)
-                            T* state,           // (R, H)
-                            T* y,               // (R, H; S)
-                            T* cache,           // (M, H) or null
-                            int R, int H, int M, int S, int start) {
-    for (int i = first_element(); i < R * H; i += all_threads()) {
-        int r = i / H, e = i % H, place = start * H + i;
-        T before = state[i], h = tanh(gates[place] + products[i]);
-        state[i] = y[r * S + e] = h;
-        if (cache) {
-            cache[place] = before;
-            gates[place] = 1 - h * h;
-        }
-    }
+__global__ void __launch_bounds__(MOST_THREADS) rnn_forward(const T* weight,   // (1, H, H)
+                                                            T* gates,          // (1, M, H)
+                                                            T* state,          // (B, H)
+                                                            T* y,              // (M, H; S)
+                                                            T* cache,          // (1, M, H) or null
+                                                            const int* spans,  // (L, 2)
+                                                            T* scratch,        // (N) or null
+                                                            int B, int H, int L, int M, int N, int S) {
+    bool wide = by_fours<T>(H, S, weight, gates, state, nullptr, y, cache);
+    walk_forward(RNN<T>{}, Walk<T>{spans, scratch, B, H, L, M, S, wide}, weight, gates, state, (T*)nullptr, y, cache);
 }
 
 template <typename T>
-__global__ void rnn_backward(T* gates,          // (M, H)
-                             T* dstate,         // (R, H)
-                             const T* product,  // (P, H)
-                             const T* dy,       // (R, H; S) or null
-                             T* drows,          // (R, H)
-                             int R, int H, int M, int P, int S, int start) {
-    for (int i = first_element(); i < R * H; i += all_threads()) {
-        T dh = state_gradient(dstate, product, dy, i / H, i % H, H, P, S);
-        drows[i] = gates[start * H + i] *= dh;
-        dstate[i] = 0;
-    }
+__global__ void __launch_bounds__(MOST_THREADS) rnn_backward(const T* weight_t,  // (1, H, H)
+                                                             T* gates,           // (1, M, H)
+                                                             T* dstate,          // (B, H)
+                                                             const T* dy,        // (M, H; S) or null
+                                                             const int* spans,   // (L, 2)
+                                                             T* scratch,         // (N) or null
+                                                             int B, int H, int L, int M, int N, int S) {
+    bool wide = by_fours<T>(H, dy ? S : 0, weight_t, gates, nullptr, dstate, nullptr, dy);
+    T* none = nullptr;
+    walk_backward(RNN<T>{}, Walk<T>{spans, scratch, B, H, L, M, S, wide}, weight_t, gates, none, dstate, none, dy);
 }
 
 template <typename T>
-__global__ void gru_forward(const T* products,  // (R, 3 * H)
-                            T* gates,           // (3, M, H)
-                            const T* bias,      // (H)
-                            T* state,           // (R, H)
-                            T* y,               // (R, H; S)
-                            T* cache,           // (3, M, H) or null
-                            int R, int H, int M, int S, int start) {
-    for (int i = first_element(); i < R * H; i += all_threads()) {
-        int r = i / H, e = i % H, place = start * H + i, row = r * 3 * H + e;
-        T* reset = gates + place;
-        T* update = reset + M * H;
-        T* next = update + M * H;
-        T before = state[i];
-        T f = sigmoid_of_double(*reset + products[row]);
-        T z = sigmoid_of_double(*update + products[row + H]);
-        T m = f * (products[row + 2 * H] + bias[e]);
-        T n = tanh(*next + m);
-        T carried = z * (before - n);
-        state[i] = y[r * S + e] = n + carried;
-        if (cache) {
-            cache[place] = before;
-            cache[place + M * H] = m * (1 - f);
-            cache[place + 2 * M * H] = carried * (1 - z);
-            *reset = f;
-            *update = z;
-            *next = (1 - z) * (1 - n * n);
-        }
-    }
+__global__ void __launch_bounds__(MOST_THREADS) gru_forward(const T* weight,   // (3, H, H)
+                                                            T* gates,          // (3, M, H)
+                                                            const T* bias,     // (H)
+                                                            T* state,          // (B, H)
+                                                            T* y,              // (M, H; S)
+                                                            T* cache,          // (3, M, H) or null
+                                                            const int* spans,  // (L, 2)
+                                                            T* scratch,        // (N) or null
+                                                            int B, int H, int L, int M, int N, int S) {
+    bool wide = by_fours<T>(H, S, weight, gates, state, nullptr, y, cache);
+    walk_forward(GRU<T>{bias}, Walk<T>{spans, scratch, B, H, L, M, S, wide}, weight, gates, state, (T*)nullptr, y,
+                 cache);
 }
 
 template <typename T>
-__global__ void gru_backward(T* gates,          // (3, M, H)
-                             T* cache,          // (3, M, H)
-                             T* dstate,         // (R, H)
-                             const T* product,  // (P, H)
-                             const T* dy,       // (R, H; S) or null
-                             T* drows,          // (R, 3 * H)
-                             int R, int H, int M, int P, int S, int start) {
-    for (int i = first_element(); i < R * H; i += all_threads()) {
-        int r = i / H, e = i % H, place = start * H + i, row = r * 3 * H + e;
-        T* reset = gates + place;
-        T* update = reset + M * H;
-        T* next = update + M * H;
-        T *slope_f = cache + place + M * H, *slope_z = slope_f + M * H;
-        T dh = state_gradient(dstate, product, dy, r, e, H, P, S), f = *reset, z = *update;
-        T da_z = dh * *slope_z, da_n = dh * *next, da_r = da_n * *slope_f, dm = da_n * f;
-        dstate[i] = dh * z;
-        drows[row] = *reset = da_r;
-        drows[row + H] = *update = da_z;
-        drows[row + 2 * H] = *slope_z = dm;
-        *next = da_n;
-    }
+__global__ void __launch_bounds__(MOST_THREADS) gru_backward(const T* weight_t,  // (3, H, H)
+                                                             T* gates,           // (3, M, H)
+                                                             T* cache,           // (3, M, H)
+                                                             T* dstate,          // (B, H)
+                                                             const T* dy,        // (M, H; S) or null
+                                                             const int* spans,   // (L, 2)
+                                                             T* scratch,         // (N) or null
+                                                             int B, int H, int L, int M, int N, int S) {
+    bool wide = by_fours<T>(H, dy ? S : 0, weight_t, gates, cache, dstate, nullptr, dy);
+    walk_backward(GRU<T>{}, Walk<T>{spans, scratch, B, H, L, M, S, wide}, weight_t, gates, cache, dstate, (T*)nullptr,
+                  dy);
 }
 
 template <typename T>
-__global__ void lstm_forward(const T* products,  // (R, 4 * H)
-                             T* gates,           // (4, M, H)
-                             T* state,           // (R, H)
-                             T* memory,          // (R, H)
-                             T* y,               // (R, H; S)
-                             T* cache,           // (3, M, H) or null
-                             int R, int H, int M, int S, int start) {
-    for (int k = first_element(); k < R * H; k += all_threads()) {
-        int r = k / H, e = k % H, place = start * H + k, row = r * 4 * H + e;
-        T* gate = gates + place;
-        T before = state[k];
-        T i = sigmoid_of_double(gate[0] + products[row]);
-        T f = sigmoid_of_double(gate[M * H] + products[row + H]);
-        T g = tanh(gate[2 * M * H] + products[row + 2 * H]);
-        T o = sigmoid_of_double(gate[3 * M * H] + products[row + 3 * H]);
-        T written = i * g, kept = f * memory[k], c = kept + written, t = tanh(c), h = o * t;
-        memory[k] = c;
-        state[k] = y[r * S + e] = h;
-        if (cache) {
-            cache[place] = before;
-            cache[place + M * H] = f;
-            cache[place + 2 * M * H] = o - t * h;  // dh'/dc'
-            gate[0] = written * (1 - i);
-            gate[M * H] = kept * (1 - f);
-            gate[2 * M * H] = i * (1 - g * g);
-            gate[3 * M * H] = h * (1 - o);
-        }
-    }
+__global__ void __launch_bounds__(MOST_THREADS) lstm_forward(const T* weight,   // (4, H, H)
+                                                             T* gates,          // (4, M, H)
+                                                             T* state,          // (B, H)
+                                                             T* memory,         // (B, H)
+                                                             T* y,              // (M, H; S)
+                                                             T* cache,          // (3, M, H) or null
+                                                             const int* spans,  // (L, 2)
+                                                             T* scratch,        // (N) or null
+                                                             int B, int H, int L, int M, int N, int S) {
+    bool wide = by_fours<T>(H, S, weight, gates, state, memory, y, cache);
+    walk_forward(LSTM<T>{}, Walk<T>{spans, scratch, B, H, L, M, S, wide}, weight, gates, state, memory, y, cache);
 }
 
 template <typename T>
-__global__ void lstm_backward(T* gates,          // (4, M, H)
-                              const T* cache,    // (3, M, H)
-                              T* dstate,         // (R, H)
-                              T* dmemory,        // (R, H)
-                              const T* product,  // (P, H)
-                              const T* dy,       // (R, H; S) or null
-                              T* drows,          // (R, 4 * H)
-                              int R, int H, int M, int P, int S, int start) {
-    for (int k = first_element(); k < R * H; k += all_threads()) {
-        int r = k / H, e = k % H, place = start * H + k, row = r * 4 * H + e;
-        T* gate = gates + place;
-        T dh = state_gradient(dstate, product, dy, r, e, H, P, S);
-        T dc = dmemory[k] + dh * cache[place + 2 * M * H];
-        drows[row] = gate[0] *= dc;
-        drows[row + H] = gate[M * H] *= dc;
-        drows[row + 2 * H] = gate[2 * M * H] *= dc;
-        drows[row + 3 * H] = gate[3 * M * H] *= dh;
-        dmemory[k] = dc * cache[place + M * H];
-        dstate[k] = 0;
-    }
+__global__ void __launch_bounds__(MOST_THREADS) lstm_backward(const T* weight_t,  // (4, H, H)
+                                                              T* gates,           // (4, M, H)
+                                                              T* cache,           // (3, M, H)
+                                                              T* dstate,          // (B, H)
+                                                              T* dmemory,         // (B, H)
+                                                              const T* dy,        // (M, H; S) or null
+                                                              const int* spans,   // (L, 2)
+                                                              T* scratch,         // (N) or null
+                                                              int B, int H, int L, int M, int N, int S) {
+    bool wide = by_fours<T>(H, dy ? S : 0, weight_t, gates, cache, dstate, dmemory, dy);
+    walk_backward(LSTM<T>{}, Walk<T>{spans, scratch, B, H, L, M, S, wide}, weight_t, gates, cache, dstate, dmemory, dy);
 }

@@ -140,9 +140,12 @@ class Recurrent(Layer):
             return None
         weights_t = [array_module(like).ascontiguousarray(d.weight_ih.data.swapaxes(1, 2)) for d in layer]
         dx = self.workspace(f"dx{level}", (layout.rows, like.shape[1]), like=like)
+        shares = self.directions if device_of(like) == "cpu" else 1  # a GPU makes one large product sooner than two
 
         def gather(place: int) -> None:
-            part = slice(place * len(dx) // self.directions, (place + 1) * len(dx) // self.directions)
+            if place >= shares:
+                return
+            part = slice(place * len(dx) // shares, (place + 1) * len(dx) // shares)
             scratch = self.workspace(f"scratch{place}", (ROWS, like.shape[1]), like=like)
             ops.of(like).project_backward([gate[:, part] for gate in gates], weights_t, dx[part], scratch)
 

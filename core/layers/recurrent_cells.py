@@ -7,6 +7,7 @@ gate k.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
 
 import numpy as np
@@ -46,10 +47,10 @@ class Direction(Layer):
     def forward_steps(self, rows: Array, layout: Layout, y: Array, train: bool) -> Array:
         """Fill y (M, H) with the state after every step of rows (M, I); returns the last ones, (B, H) longest first."""
         K, M, B, H = len(self.sigmoid_gates), layout.rows, len(layout.lengths), self.hidden
-        halves = array_module(rows).array([0.5 if sigmoid else 1 for sigmoid in self.sigmoid_gates], rows.dtype)  # (K,)
+        halves = _halves(array_module(rows), self.sigmoid_gates, rows.dtype)  # (K,)
         cell = Unrolled(
             gates=self.workspace("gates", (K, M, H), like=rows),
-            spans=layout.spans[::-1] if self.reverse else layout.spans,
+            spans=layout.spans_from_end if self.reverse else layout.spans,
             work=self.workspace("work", (K + 1, B, H), like=rows),
             cache=self.workspace("cache", (self.cached, M, H), like=rows) if train else None,
         )
@@ -149,7 +150,13 @@ class LSTMDirection(Direction):
         op.lstm_backward(cell, weight_t, dstate, dy)
 
 
-def _products(left: Array, *gates: Array, out: Array | None = None) -> Array:
-    """left @ gate for each gate, one below the other."""
-    xp = array_module(left)
-    return xp.stack([xp.matmul(left, gate) for gate in gates], out=out)  # type: ignore[no-any-return]
+@functools.lru_cache(maxsize=16)
+def _halves(xp: Any, sigmoid_gates: tuple[bool, ...], dtype: np.dtype[Any]) -> Array:
+    """What each gate's contributions are multiplied by; sent to a GPU once."""
+    return xp.array([0.5 if sigmoid else 1 for sigmoid in sigmoid_gates], dtype)  # type: ignore[no-any-return]
+
+
+def _products(left: Array, *gates: Array, out: Array) -> None:
+    """out[k] = left @ gates[k]."""
+    for gate, product in zip(gates, out, strict=True):
+        array_module(left).matmul(left, gate, out=product)

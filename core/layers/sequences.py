@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from core.backend import Array, Device, array_module, to_device
+from core.ops.steps import Steps
 
 
 class Layout:
@@ -30,7 +31,8 @@ class Layout:
         self.order = np.argsort(-self.lengths, kind="stable")  # (N,) sequences of the batch, the longest first
         counts = len(lengths) - np.cumsum(np.bincount(self.lengths))[:-1]  # (T,) sequences that have a step t
         starts = np.cumsum(counts) - counts  # (T,)
-        self.spans = list(zip(starts.tolist(), counts.tolist(), strict=True))
+        self.spans = Steps(zip(starts.tolist(), counts.tolist(), strict=True))
+        self.spans_from_end = Steps(reversed(self.spans))
         self.rows = int(counts.sum())
 
     def sequence_and_step(self) -> tuple[Array, Array]:

@@ -1,6 +1,7 @@
-"""Recurrent cells on a GPU: for each step one product by cuBLAS and one kernel; see `core/kernels/recurrent.cu`.
+"""Recurrent cells on a GPU: one launch walks through all steps of a direction; see `core/kernels/recurrent.cu`.
 
-The contracts, and the formulas, are those of `core.ops.cpu.recurrent`.
+The contracts, and the formulas, are those of `core.ops.cpu.recurrent`. What is too large for a kernel goes step by step
+as it does there, with cuBLAS: products of that size are worth a launch.
 """
 
 from __future__ import annotations
@@ -8,105 +9,92 @@ from __future__ import annotations
 from typing import Any
 
 from core.backend import Array, array_module
-from core.kernels import THREADS, blocks_for, launch
+from core.kernels import launch
+from core.ops.cpu import recurrent as step_by_step
 from core.ops.cpu.recurrent import Unrolled
+from core.ops.steps import Steps
 
 __all__ = ["gru_backward", "gru_forward", "lstm_backward", "lstm_forward", "rnn_backward", "rnn_forward"]
+
+# As in recurrent.cu.
+ROWS = 8  # sequences of a block
+WARP_COLUMNS = 16
+MOST_WARPS = 16
+
+SHARED = 48 * 1024  # bytes of shared memory that every GPU grants
 
 
 def rnn_forward(cell: Unrolled, weight: Array, state: Array, y: Array) -> None:
     """h' = tanh(x + h W)."""
-    _walk("rnn_forward", cell, weight, state, y, cell.gates[0], None if cell.cache is None else cell.cache[0])
+    if _fits(state):
+        _walk("rnn_forward", cell, state, 2, cache=cell.cache, weight=weight, state=state, y=y)
+    else:
+        step_by_step.rnn_forward(cell, weight, state, y)
 
 
 def rnn_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | None) -> None:
     """da = dh' (1 - h'^2); dh = da W^T."""
-    _walk_back("rnn_backward", cell, weight_t, dstate, dy, gates=cell.gates[0])
+    if _fits(dstate):
+        _walk("rnn_backward", cell, dstate, 1, weight_t=weight_t, dstate=dstate, dy=dy)
+    else:
+        step_by_step.rnn_backward(cell, weight_t, dstate, dy)
 
 
 def gru_forward(cell: Unrolled, weight: Array, bias: Array, state: Array, y: Array) -> None:
     """Gated recurrent unit; bias (B, H), the same row for every sequence."""
-    if len(bias):
-        _walk("gru_forward", cell, weight, state, y, cell.gates, cell.cache, bias=bias[0])
+    if not _fits(state):
+        step_by_step.gru_forward(cell, weight, bias, state, y)
+    elif len(bias):
+        _walk("gru_forward", cell, state, 2, cache=cell.cache, weight=weight, bias=bias[0], state=state, y=y)
 
 
 def gru_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | None) -> None:
     """See `core.ops.cpu.recurrent`. On return cache[2] holds dm."""
-    _walk_back("gru_backward", cell, weight_t, dstate, dy, gates=cell.gates, cache=cell.cache)
+    if _fits(dstate):
+        _walk("gru_backward", cell, dstate, 3, cache=cell.cache, weight_t=weight_t, dstate=dstate, dy=dy)
+    else:
+        step_by_step.gru_backward(cell, weight_t, dstate, dy)
 
 
 def lstm_forward(cell: Unrolled, weight: Array, state: Array, memory: Array, y: Array) -> None:
     """Long short-term memory; memory (B, H), in and out like the state."""
-    _walk("lstm_forward", cell, weight, state, y, cell.gates, cell.cache, memory=memory)
+    if _fits(state):
+        _walk("lstm_forward", cell, state, 2, cache=cell.cache, weight=weight, state=state, memory=memory, y=y)
+    else:
+        step_by_step.lstm_forward(cell, weight, state, memory, y)
 
 
 def lstm_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | None) -> None:
     """See `core.ops.cpu.recurrent`."""
-    dmemory = array_module(dstate).zeros_like(dstate)
-    _walk_back("lstm_backward", cell, weight_t, dstate, dy, dmemory=dmemory, gates=cell.gates, cache=cell.cache)
+    if _fits(dstate):
+        more = {"cache": cell.cache, "dmemory": cell.work[4]}
+        _walk("lstm_backward", cell, dstate, 4, weight_t=weight_t, dstate=dstate, dy=dy, **more)
+    else:
+        step_by_step.lstm_backward(cell, weight_t, dstate, dy)
 
 
-def _walk(
-    kernel: str, cell: Unrolled, weight: Array, state: Array, y: Array, gates: Array, cache: Array | None, **more: Any
-) -> None:
-    """All steps forward; what `more` has one row for each sequence, other than a bias, is cut to those that run."""
-    K, H = weight.shape[:2]
-    xp = array_module(state)
-    side_by_side = xp.ascontiguousarray(weight.transpose(1, 0, 2)).reshape(H, K * H)  # all gates in one product
-    for start, count in cell.spans:
-        products = _scratch(cell, count, K * H)
-        xp.matmul(state[:count], side_by_side, out=products)
-        given = {name: array if name == "bias" else array[:count] for name, array in more.items()}
-        launch(
-            kernel,
-            blocks_for(count * H),
-            THREADS,
-            products=products,
-            gates=gates,
-            state=state[:count],
-            y=y[start : start + count],
-            cache=cache,
-            start=start,
-            **given,
-        )
+def _fits(state: Array) -> bool:
+    """Whether a block's rows of the state (B, H) fit into its shared memory."""
+    return bool(ROWS * state.shape[1] * state.itemsize <= SHARED)
 
 
-def _walk_back(
-    kernel: str,
-    cell: Unrolled,
-    weight_t: Array,
-    dstate: Array,
-    dy: Array | None,
-    dmemory: Array | None = None,
-    **arrays: Any,
-) -> None:
-    """All steps backward. A step's product reaches the state in the next step's kernel, and after the last one here."""
-    K, H = weight_t.shape[:2]
-    xp = array_module(dstate)
-    one_below_the_other = weight_t.reshape(K * H, H)
-    product = xp.empty_like(dstate)
-    done = 0  # sequences that ran in the step before this one
-    for start, count in reversed(cell.spans):
-        drows = _scratch(cell, count, K * H)
-        launch(
-            kernel,
-            blocks_for(count * H),
-            THREADS,
-            dstate=dstate[:count],
-            product=product[: min(done, count)],
-            dy=None if dy is None else dy[start : start + count],
-            drows=drows,
-            start=start,
-            **(arrays if dmemory is None else arrays | {"dmemory": dmemory[:count]}),
-        )
-        if done > count:  # sequences that do not run here get theirs now
-            dstate[count:done] += product[count:done]
-        xp.matmul(drows, one_below_the_other, out=product[:count])
-        done = count
-    dstate[:done] += product[:done]
-
-
-def _scratch(cell: Unrolled, rows: int, columns: int) -> Array:
-    """Contiguous scratch memory (rows, columns)."""
-    flat: Array = cell.work.reshape(-1)
-    return flat[: rows * columns].reshape(rows, columns)
+def _walk(kernel: str, cell: Unrolled, state: Array, matrices: int, /, **arrays: Any) -> None:
+    """All steps; `matrices`, of the size of a block's rows of the state, are handed from step to step."""
+    if not cell.spans:
+        return
+    B, H = state.shape
+    blocks, columns = -(-B // ROWS), -(-H // WARP_COLUMNS)
+    warps = -(-columns // -(-columns // MOST_WARPS))
+    elements, bytes_of_one = ROWS * H * matrices, ROWS * H * state.itemsize
+    fits = elements * state.itemsize <= SHARED
+    scratch = None if fits else array_module(state).empty(blocks * elements, state.dtype)
+    launch(
+        kernel,
+        blocks,
+        32 * warps,
+        shared_bytes=matrices * bytes_of_one if fits else bytes_of_one,
+        gates=cell.gates,
+        spans=Steps.of(cell.spans).array(state),
+        scratch=scratch,
+        **arrays,
+    )

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from core.ops.cpu.recurrent import Unrolled
+from core.ops.cpu.sequences import ROWS
 from core.ops.proofs.case import Case, Draw, Results
 
-SIZES = [(0, 3), (1, 1), (4, 5), (9, 40)]  # sequences, hidden units
+SIZES = [(0, 3), (1, 1), (4, 5), (9, 40), (19, 37)]  # sequences, hidden units
+LARGE = [*SIZES, (2, 776), (1, 1001)]  # more than shared memory holds of a step
+TOO_LARGE = (2, 1537)  # for a kernel
 KINDS = {"rnn": (1, 1), "gru": (3, 3), "lstm": (4, 3)}  # gates, arrays in the cache
 
 
@@ -54,6 +57,25 @@ def _cell(name: str, reverse: bool, dy_given: bool) -> Callable[..., Results]:
     return run
 
 
+def _project(op: Any, draw: Draw, B: int, H: int) -> Results:
+    K, M, rows = 3, 5 * B, draw.normal(5 * B, 7)
+    gates, drows = draw.output(K, M, H), draw.output(M, 7)
+    op.project(rows, draw.normal(K, 7, H), draw.normal(K, H), gates)
+    both, weights_t = [gates[:, :B], draw.normal(K, B, H)], [draw.normal(K, H, 7), draw.normal(K, H, 7)]
+    op.project_backward(both, weights_t, drows[:B], draw.output(ROWS, 7))
+    return {"gates": gates, "drows": drows[:B]}
+
+
+def _steps(op: Any, draw: Draw, B: int, C: int) -> Results:
+    spans = spans_of(B)
+    rows, drows = draw.normal(sum(count for _, count in spans), C), draw.output(sum(count for _, count in spans), C)
+    factors, total = draw.normal(B, C), draw.output(B, C)
+    op.multiply_steps(rows, factors, spans)
+    op.sum_steps(rows, total, spans)
+    op.sum_steps_backward(factors, drows, spans)
+    return {"rows": rows, "total": total, "drows": drows}
+
+
 def _rows(draw: Draw, row: Any, count: int) -> Any:
     """`count` copies of a row."""
     rows = draw.output(count, len(row))
@@ -62,10 +84,12 @@ def _rows(draw: Draw, row: Any, count: int) -> Any:
 
 
 CASES = [
-    Case("rnn", _cell("rnn", False, True), SIZES, tolerance=10),
+    Case("projection", _project, [(0, 3), (1, 1), (4, 5), (41, 40)], tolerance=10),
+    Case("steps", _steps, [(0, 3), (1, 1), (4, 5), (41, 40)]),
+    Case("rnn", _cell("rnn", False, True), [*SIZES, TOO_LARGE], tolerance=10),
     Case("rnn, last state only", _cell("rnn", True, False), SIZES, tolerance=10),
     Case("gru", _cell("gru", False, True), SIZES, tolerance=10),
-    Case("gru, from the end", _cell("gru", True, True), SIZES, tolerance=10),
+    Case("gru, from the end", _cell("gru", True, True), LARGE, tolerance=10),
     Case("gru, last state only", _cell("gru", False, False), SIZES, tolerance=10),
     Case("lstm", _cell("lstm", False, True), SIZES, tolerance=10),
     Case("lstm, from the end", _cell("lstm", True, False), SIZES, tolerance=10),

@@ -8,10 +8,10 @@ __global__ void uniform_draws(unsigned short* out,  // (N, D)
     Draws draws = {seed, salt, first_block, batch, epoch};
     int row_blocks = (D + PER_BLOCK - 1) / PER_BLOCK;
     for (int block = first_element(); block < N * row_blocks; block += all_threads()) {
-        unsigned short made[PER_BLOCK];
-        draw_block(draws, block, made);
+        Words made = draw_block(draws, block);
         int row = block / row_blocks, first = block % row_blocks * PER_BLOCK;
-        for (int i = first; i < min(D, first + PER_BLOCK); ++i) out[row * D + i] = made[i - first];
+        for (int i = 0; i < PER_BLOCK; ++i)
+            if (first + i < D) out[row * D + first + i] = draw(made.word[i / 4], i % 4);
     }
 }
 

@@ -55,6 +55,37 @@ __device__ inline int lane() { return threadIdx.x % 32; }
 __device__ inline int first_warp() { return first_element() / 32; }
 __device__ inline int all_warps() { return all_threads() / 32; }
 
+// K elements side by side. Where 16 bytes of them start at a multiple of 16 bytes, one instruction moves them all.
+template <typename T, int K>
+struct alignas(K * sizeof(T) < 16 ? K * sizeof(T) : 16) Pack { T at[K]; };
+
+template <int K, typename T>
+__device__ Pack<T, K>* packs(T* array) { return reinterpret_cast<Pack<T, K>*>(array); }
+template <int K, typename T>
+__device__ const Pack<T, K>* packs(const T* array) { return reinterpret_cast<const Pack<T, K>*>(array); }
+
+// Whether all arrays start at multiples of 16 bytes; a view into a longer array may start anywhere.
+template <typename... T>
+__device__ bool aligned(const T*... arrays) { return ((reinterpret_cast<unsigned long long>(arrays) % 16 == 0) && ...); }
+
+// The first `count` of K elements from x on, and zeros; `whole` says that whole packs lie where one instruction can move them.
+template <int K, typename T>
+__device__ Pack<T, K> fetch_some(const T* x, int count, bool whole) {
+    if (whole && count == K) return *packs<K>(x);
+    Pack<T, K> found = {};
+    for (int k = 0; k < K; ++k)
+        if (k < count) found.at[k] = x[k];
+    return found;
+}
+
+template <int K, typename T>
+__device__ void put_some(T* y, const Pack<T, K>& made, int count, bool whole) {
+    if (whole && count == K) *packs<K>(y) = made;
+    else
+        for (int k = 0; k < K; ++k)
+            if (k < count) y[k] = made.at[k];
+}
+
 // -- sums and maxima, the same in every run: no atomics, whose order would change the rounding -----------------------
 constexpr unsigned ALL_LANES = 0xffffffffu;
 
@@ -80,6 +111,33 @@ __device__ A block_sum(A x) {
     if (lane() == 0) sums[threadIdx.x / 32] = x;
     __syncthreads();
     return warp_sum(lane() < blockDim.x / 32 ? sums[lane()] : A(0));
+}
+
+// Whether this block is the last of `blocks` to get here, in all its threads; it sees what the others wrote before, and
+// can put it together without another launch. `arrived` starts at zero, and ends there.
+__device__ inline bool is_last_block(int* arrived, int blocks) {
+    __shared__ bool is_last;
+    __threadfence();  // what this thread wrote can be seen before its block arrives
+    __syncthreads();
+    if (threadIdx.x == 0 && threadIdx.y == 0) {
+        is_last = atomicAdd(arrived, 1) == blocks - 1;
+        if (is_last) *arrived = 0;
+    }
+    __syncthreads();
+    __threadfence();
+    return is_last;
+}
+
+// total[0] = the sum of x over all threads of a grid of (G, 1, 1) blocks; `parts` has room for G numbers.
+template <typename A>
+__device__ void grid_sum(A x, A* parts, int* arrived, A* total) {
+    x = block_sum(x);
+    if (threadIdx.x == 0) parts[blockIdx.x] = x;
+    if (!is_last_block(arrived, gridDim.x)) return;
+    A sum = 0;
+    for (int block = threadIdx.x; block < gridDim.x; block += blockDim.x) sum += parts[block];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) total[0] = sum;
 }
 
 // Shared memory whose size the launch decides.

@@ -1,5 +1,6 @@
 // Normalisation: per column for BatchNorm, whose sums come from columns.cu, and per row for LayerNorm.
-#include "kernel.cuh"
+#include "elements.cuh"
+#include "rows.cuh"
 
 // y = scale * x + bias, column by column. y may be x.
 template <typename T>
@@ -8,7 +9,8 @@ __global__ void affine_forward(const T* x,      // (M, C)
                                const T* bias,   // (C)
                                T* y,            // (M, C)
                                int M, int C) {
-    for (int i = first_element(); i < M * C; i += all_threads()) y[i] = scale[i % C] * x[i] + bias[i % C];
+    auto affine = [=](T x, T scale, T bias, T& y) { y = scale * x + bias; };
+    each_in_rows(M, C, affine, reads(x), per_column(scale), per_column(bias), writes(y));
 }
 
 // x_hat = (x - mean) * inverse_deviation and y = weight * x_hat + bias, column by column.
@@ -22,12 +24,12 @@ __global__ void normalize_forward(const T* x,                             // (M,
                                   T* y,                                   // (M, C)
                                   int M, int C) {
     using A = compute_t<T>;
-    for (int i = first_element(); i < M * C; i += all_threads()) {
-        int c = i % C;
-        A value = (A(x[i]) - mean[c]) * inverse_deviation[c];
-        x_hat[i] = T(value);
-        y[i] = T(weight[c] * value + bias[c]);
-    }
+    auto normalize = [=](A x, A mean, A inverse, A weight, A bias, A& x_hat, A& y) {
+        x_hat = (x - mean) * inverse;
+        y = weight * x_hat + bias;
+    };
+    each_in_rows(M, C, normalize, reads(x), per_column(mean), per_column(inverse_deviation), per_column(weight),
+                 per_column(bias), writes(x_hat), writes(y));
 }
 
 // dx = scale * (dy - mean_dy - x_hat * mean_dy_x_hat), column by column; Ioffe and Szegedy 2015, section 3, simplified.
@@ -40,14 +42,14 @@ __global__ void normalize_backward(const T* dy,                        // (M, C)
                                    T* dx,                              // (M, C)
                                    int M, int C) {
     using A = compute_t<T>;
-    for (int i = first_element(); i < M * C; i += all_threads()) {
-        int c = i % C;
-        dx[i] = T(scale[c] * (A(dy[i]) - mean_dy[c] - A(x_hat[i]) * mean_dy_x_hat[c]));
-    }
+    auto differentiate = [=](A dy, A x_hat, A scale, A mean_dy, A mean_dy_x_hat, A& dx) {
+        dx = scale * (dy - mean_dy - x_hat * mean_dy_x_hat);
+    };
+    each_in_rows(M, C, differentiate, reads(dy), reads(x_hat), per_column(scale), per_column(mean_dy),
+                 per_column(mean_dy_x_hat), writes(dx));
 }
 
-// One warp a row: the mean, then the variance around it, then x_hat and y. The second and third look at x find it in
-// the cache.
+// One warp a row: the mean, then the variance around it, then x_hat and y.
 template <typename T>
 __global__ void layer_norm_forward(const T* x,            // (M, C)
                                    const T* weight,       // (C)
@@ -56,18 +58,19 @@ __global__ void layer_norm_forward(const T* x,            // (M, C)
                                    T* y,                  // (M, C)
                                    T* inverse_deviation,  // (M)
                                    int M, int C, T eps) {
+    Row<T> weights(weight, C), biases(bias, C);
     for (int row = first_warp(); row < M; row += all_warps()) {
-        const T* own = x + row * C;
+        T *own_x_hat = x_hat + row * C, *own_y = y + row * C;
+        Row<T> own(x + row * C, C);
         T sum = 0, squares = 0;
-        for (int c = lane(); c < C; c += 32) sum += own[c];
+        look([&](int, T v) { sum += v; }, own);
         T mean = warp_sum(sum) / C;
-        for (int c = lane(); c < C; c += 32) squares += (own[c] - mean) * (own[c] - mean);
+        look([&](int, T v) { squares += (v - mean) * (v - mean); }, own);
         T inverse = 1 / sqrt(warp_sum(squares) / C + eps);
-        for (int c = lane(); c < C; c += 32) {
-            T value = (own[c] - mean) * inverse;
-            x_hat[row * C + c] = value;
-            y[row * C + c] = weight[c] * value + bias[c];
-        }
+        change(own_x_hat, [=](int, T& v) { v = (v - mean) * inverse; }, own);
+        own.store(own_x_hat);
+        change(own_y, [=](int, T& v, T w, T b) { v = w * v + b; }, own, weights, biases);
+        own.store(own_y);
         if (lane() == 0) inverse_deviation[row] = inverse;
     }
 }
@@ -80,17 +83,19 @@ __global__ void layer_norm_backward(const T* dy,                 // (M, C)
                                     const T* inverse_deviation,  // (M)
                                     T* dx,                       // (M, C)
                                     int M, int C) {
+    Row<T> weights(weight, C);
     for (int row = first_warp(); row < M; row += all_warps()) {
-        T sum = 0, products = 0;
-        for (int c = lane(); c < C; c += 32) {
-            T g = dy[row * C + c] * weight[c];
+        T* own_dx = dx + row * C;
+        Row<T> g(dy + row * C, C), x_hats(x_hat + row * C, C);
+        T inverse = inverse_deviation[row], sum = 0, products = 0;
+        auto weigh = [&](int, T& g, T x_hat, T w) {
+            g *= w;
             sum += g;
-            products += g * x_hat[row * C + c];
-        }
+            products += g * x_hat;
+        };
+        change(own_dx, weigh, g, x_hats, weights);
         T mean_g = warp_sum(sum) / C, mean_g_x_hat = warp_sum(products) / C;
-        for (int c = lane(); c < C; c += 32) {
-            int i = row * C + c;
-            dx[i] = inverse_deviation[row] * (dy[i] * weight[c] - mean_g - x_hat[i] * mean_g_x_hat);
-        }
+        change(own_dx, [=](int, T& g, T x_hat) { g = inverse * (g - mean_g - x_hat * mean_g_x_hat); }, g, x_hats);
+        g.store(own_dx);
     }
 }

@@ -2,7 +2,7 @@
 //
 // What changes from step to step is read from device memory, `factors`, so that a step never waits and a recorded
 // sequence of launches stays right.
-#include "kernel.cuh"
+#include "elements.cuh"
 
 template <typename T>
 __global__ void set_factors(T* factors,  // (3)
@@ -20,14 +20,12 @@ __global__ void sgd_update(T* data,           // (N)
                            const T* factors,  // (3)
                            int N, T momentum, T decay, bool nesterov) {
     T lr = factors[0];
-    for (int i = first_element(); i < N; i += all_threads()) {
-        T g = grad[i] + decay * data[i];
-        if (velocity) {
-            T v = velocity[i] = momentum * velocity[i] + g;
-            g = nesterov ? g + momentum * v : v;
-        }
-        data[i] -= lr * g;
-    }
+    auto update = [=](T& w, T g, T& v) {
+        g += decay * w;
+        v = momentum * v + g;
+        w -= lr * (!velocity ? g : nesterov ? g + momentum * v : v);
+    };
+    each(N, update, updates(data), reads(grad), updates(velocity));
 }
 
 // factors: lr and eps, with the corrections of this step in them, and what weight decay leaves of a weight where it
@@ -41,11 +39,13 @@ __global__ void adam_update(T* data,           // (N)
                             const T* factors,  // (3)
                             int N, T beta1, T beta2, T decay, bool shrink) {
     T lr = factors[0], eps = factors[1], keep = factors[2];
-    for (int i = first_element(); i < N; i += all_threads()) {
-        T w = shrink ? keep * data[i] : data[i], g = grad[i] + decay * w;
-        T m = first_moment[i] = beta1 * first_moment[i] + g;
-        T v = second_moment[i] = beta2 * second_moment[i] + g * g;
-        if (largest) v = largest[i] = max(largest[i], v);
-        data[i] = w - lr * m / (sqrt(v) + eps);
-    }
+    auto update = [=](T& w, T g, T& m, T& v, T& most) {
+        if (shrink) w *= keep;
+        g += decay * w;
+        m = beta1 * m + g;
+        v = beta2 * v + g * g;
+        most = max(most, v);
+        w -= lr * m / (sqrt(largest ? most : v) + eps);
+    };
+    each(N, update, updates(data), reads(grad), updates(first_moment), updates(second_moment), updates(largest));
 }

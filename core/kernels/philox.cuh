@@ -31,9 +31,10 @@ struct Draws {
     unsigned long long seed, salt, first_block, batch, epoch;
 };
 
-// The 16 draws of the block at `place`, into `out`.
-__device__ inline void draw_block(const Draws& draws, unsigned long long place, unsigned short* out) {
-    Words words = philox(draws.seed, draws.salt, draws.first_block + place + 1, 0, draws.batch, draws.epoch);
-    for (int w = 0; w < 4; ++w)
-        for (int part = 0; part < 4; ++part) out[4 * w + part] = static_cast<unsigned short>(words.word[w] >> 16 * part);
+// The block at `place`: 16 draws.
+__device__ inline Words draw_block(const Draws& draws, unsigned long long place) {
+    return philox(draws.seed, draws.salt, draws.first_block + place + 1, 0, draws.batch, draws.epoch);
 }
+
+// The k-th of the four draws in a word.
+__device__ inline int draw(unsigned long long word, int k) { return static_cast<unsigned short>(word >> 16 * k); }

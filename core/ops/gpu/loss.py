@@ -8,7 +8,7 @@ import numpy as np
 
 from core.backend import Array, array_module
 from core.kernels import THREADS, blocks_for, launch
-from core.ops.gpu.norm import WARPS, column_sums
+from core.ops.gpu.norm import WARPS, room_for_sums
 
 __all__ = ["softmax_cross_entropy"]
 
@@ -19,19 +19,20 @@ def softmax_cross_entropy(
     """See `core.losses.softmax_cross_entropy`; a label that is no class makes the loss not a number."""
     xp = array_module(logits)
     logits = xp.ascontiguousarray(logits)
-    dlogits, losses = xp.empty_like(logits), xp.empty((len(logits), 1), logits.dtype)
+    dlogits, loss = xp.empty_like(logits), xp.empty((), logits.dtype)
     labels = labels.astype(np.int64, copy=False)
     launch(
         "softmax_cross_entropy_forward",
-        blocks_for(len(logits), WARPS),
+        max(1, blocks_for(len(logits), WARPS)),
         THREADS,
         logits=logits,
         labels=labels,
         weights=class_weights,
         weight_total=None if class_weights is None else class_weights[labels].sum(keepdims=True),
-        losses=losses,
+        loss=loss,
         dlogits=dlogits,
         smoothing=label_smoothing,
         temperature=temperature,
+        **room_for_sums(loss),
     )
-    return column_sums(losses)[0], dlogits
+    return loss, dlogits

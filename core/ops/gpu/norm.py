@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
-from core.backend import Array, array_module
+from core.backend import Array, array_module, gpu_module
 from core.kernels import THREADS, blocks_for, launch
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
 ]
 
 ROWS_OF_A_THREAD = 8  # the fewest worth a block of their own
-MOST_STRETCHES = 512
+MOST_PACKS = 16  # of columns that a block of `column_sums` has side by side: 256 bytes of a row
+MOST_PARTS = 1 << 16  # numbers that those blocks leave: 512 times 16 packs of 8 columns
+MOST_SUMMING = 512  # blocks that share one sum; each thread of them waits for many numbers at once
 WARPS = THREADS // 32  # of a block, where a warp takes a row
 
 
@@ -49,8 +52,10 @@ def column_square_sums(x: Array) -> Any:
 
 def square_sum(x: Array) -> Any:
     """The sum of the squares of all elements, of an array (N,), as a scalar on the GPU."""
-    column = x.reshape(-1, 1)
-    return _sums(column, y=column)[0]
+    total = array_module(x).empty((), dtype_of_sums(x))
+    blocks = max(1, min(blocks_for(x.size), 2 * MOST_SUMMING))
+    launch("square_sum_forward", blocks, THREADS, x=x, total=total, **room_for_sums(total))
+    return total
 
 
 def scale_shift(x_hat: Array, weight: Array, bias: Array, y: Array) -> None:
@@ -129,13 +134,30 @@ def layer_norm_backward(dy: Array, x_hat: Array, weight: Array, inverse_deviatio
 
 
 def _sums(x: Array, y: Array | None = None, center: Array | None = None) -> Any:
-    """Partial sums over stretches of rows, then the sum of those: the order never changes, so neither does rounding."""
-    xp, (M, C) = array_module(x), x.shape
-    width = 1  # threads side by side
-    while width < min(C, 32):
-        width *= 2
-    height = THREADS // width
-    stretches = max(1, min(MOST_STRETCHES, -(-M // (height * ROWS_OF_A_THREAD))))
-    total = xp.empty((stretches, C), dtype_of_sums(x))
-    launch("column_sums_forward", (-(-C // width), stretches), (width, height), x=x, y=y, center=center, total=total)
-    return total[0] if stretches == 1 else _sums(total)
+    """Sums over stretches of rows, then the sum of those: the order never changes, so neither does rounding."""
+    M, C = x.shape
+    total = array_module(x).empty(C, dtype_of_sums(x))
+    grid, block = _stretches(M, C, x.itemsize)
+    launch("column_sums_forward", grid, block, x=x, y=y, center=center, total=total, **room_for_sums(total))
+    return total
+
+
+@functools.lru_cache(maxsize=4096)
+def _stretches(M: int, C: int, itemsize: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Grid and blocks for sums over the rows of (M, C) arrays, as columns.cu wants them."""
+    packs = -(-C * itemsize // 16)
+    width = min(MOST_PACKS, 1 << max(0, packs - 1).bit_length())
+    groups, height = max(1, -(-packs // width)), THREADS // width
+    stretches = min(MOST_SUMMING // groups, -(-M // (height * ROWS_OF_A_THREAD)))
+    return (groups, max(1, stretches)), (width, height)
+
+
+def room_for_sums(total: Array) -> dict[str, Array]:
+    """Where blocks leave their parts of a sum, and count who has: one memory for all launches, which take turns."""
+    return _room(type(total), total.dtype.name)
+
+
+@functools.cache
+def _room(kind: type, dtype: str) -> dict[str, Array]:
+    xp = np if kind is np.ndarray else gpu_module()
+    return {"parts": xp.empty(MOST_PARTS, dtype), "arrived": xp.zeros(MOST_SUMMING, np.int32)}

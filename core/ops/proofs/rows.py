@@ -7,7 +7,7 @@ from typing import Any
 
 from core.ops.proofs.case import Case, Draw, Results
 
-SIZES = [(1, 1), (5, 3), (70, 33), (700, 5), (2, 1000), (600, 40)]
+SIZES = [(1, 1), (5, 3), (70, 33), (700, 5), (2, 1000), (3, 701), (600, 40), (300, 200)]
 SEVERAL = SIZES[1:]  # with more than one column: of a single one the results are zero but for rounding
 EMPTY = (0, 5)
 HALF_TOO = ("float32", "float64", "float16")

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.ops.proofs.case import Case, Draw, Results
 
-SIZES = [(0,), (1,), (333,), (4097,)]
+SIZES = [(0,), (1,), (333,), (7001,)]
 
 
 def _sgd(momentum: float, nesterov: bool, decay: float) -> Callable[..., Results]:

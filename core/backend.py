@@ -19,15 +19,17 @@ Array: TypeAlias = NDArray[Any]
 Device: TypeAlias = Literal["cpu", "gpu"]
 DeviceChoice: TypeAlias = Literal["auto", "cpu", "gpu"]
 
+OF_NUMPY = (np.ndarray, np.generic)
+
 
 def array_module(x: Any) -> Any:
     """The module that computes with `x`: numpy, or cupy for an array on a GPU."""
-    return np if _on_cpu(x) else gpu_module()
+    return np if on_cpu(x) else gpu_module()
 
 
 def device_of(x: Any) -> Device:
     """Where `x` lives."""
-    return "cpu" if _on_cpu(x) else "gpu"
+    return "cpu" if on_cpu(x) else "gpu"
 
 
 def why_no_gpu() -> str:
@@ -101,6 +103,6 @@ def stand_in_for_cupy(module: Any) -> Iterator[None]:
         _stand_in = before
 
 
-def _on_cpu(x: Any) -> bool:
-    is_numpy = isinstance(x, np.ndarray | np.generic)
-    return is_numpy and (_stand_in is None or not isinstance(x, _stand_in.ndarray))
+def on_cpu(x: Any) -> bool:
+    """Whether `x` is NumPy's. Every operation of every layer asks, so this is made to be quick."""
+    return isinstance(x, OF_NUMPY) and (_stand_in is None or not isinstance(x, _stand_in.ndarray))

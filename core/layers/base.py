@@ -57,11 +57,10 @@ class Layer:
 
     def workspace(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike | None = None) -> Array:
         """An uninitialised C-contiguous array that this layer reuses under `name`, on the device of `like`."""
-        wanted = like.dtype if dtype is None else np.dtype(dtype)
         latest = self._workspaces.get(name)
-        if latest is not None and latest.shape == shape and latest.dtype == wanted:
+        if latest is not None and latest.shape == shape and latest.dtype == (dtype or like.dtype):
             return latest
-        size = math.prod(shape)
+        size, wanted = math.prod(shape), np.dtype(dtype or like.dtype)
         memory = None if latest is None else latest.base
         if memory is None or memory.size < size or memory.dtype != wanted:
             memory = array_module(like).empty(size, wanted)

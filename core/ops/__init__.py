@@ -10,13 +10,13 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from core.backend import device_of
+from core.backend import on_cpu
 from core.ops import cpu
 
 
 def of(x: Any) -> ModuleType:
     """The operations for the device that `x` lives on."""
-    if device_of(x) == "cpu":
+    if on_cpu(x):
         return cpu
     from core.ops import gpu
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 from core.backend import Array, array_module
-from core.ops.cpu.blocks import blocks
+from core.ops.cpu.blocks import BLOCK, blocks, zeros
 
 __all__ = [
     "gelu_backward",
@@ -45,9 +45,12 @@ GELU_CUBIC = 0.044715  # Hendrycks and Gimpel 2016, arXiv:1606.08415
 
 
 def relu_forward(x: Array, y: Array) -> None:
-    """y = max(x, 0)."""
-    xp = array_module(x)
-    xp.maximum(x, x.dtype.type(0), out=y)
+    """y = max(x, 0); x may be y. With an array of zeros that is several times as fast as with a single zero."""
+    if x.size <= BLOCK:
+        np.maximum(x, zeros(x.size, x).reshape(x.shape), out=y)
+        return
+    for x_part, y_part in blocks(x, y):
+        np.maximum(x_part, zeros(x_part.size, x), out=y_part)
 
 
 def relu_backward(dy: Array, y: Array, dx: Array) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from core.backend import Array
 
 # Elements: four float32 operands of this length fit into a second-level cache of 1 MB. Shorter pieces would be as good
@@ -20,3 +22,13 @@ def blocks(*arrays: Array) -> Iterator[list[Array]]:
         return
     for start in range(0, size, BLOCK):
         yield [array[start : start + BLOCK] for array in flat]
+
+
+_zeros = {np.dtype(dtype): np.zeros(BLOCK, dtype) for dtype in (np.float32, np.float64, np.float16)}
+for _array in _zeros.values():
+    _array.setflags(write=False)
+
+
+def zeros(size: int, like: Array) -> Array:
+    """So many zeros, BLOCK at most, that nobody may write to."""
+    return _zeros[like.dtype][:size]

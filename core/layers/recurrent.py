@@ -91,7 +91,7 @@ class Recurrent(Layer):
             dropped = train and self.dropout > 0 and level < len(self.layers) - 1
             masks.append(self._drop(level, rows, layout) if dropped else None)
         last = self.workspace("last", (len(sequences), self.output_size), like=rows)
-        last[array_module(rows).asarray(layout.order)] = array_module(rows).concatenate(states, axis=1)
+        last[layout.order_like(rows)] = array_module(rows).concatenate(states, axis=1)
         self.remember(train, layout, masks, isinstance(x, Sequences))
         return Sequences(rows, layout, last)
 
@@ -99,7 +99,7 @@ class Recurrent(Layer):
         layout, masks, packed = self.recall()
         drows, dlast = dy.rows, None
         if dy.last is not None:
-            dlast = dy.last[array_module(dy.last).asarray(layout.order)]  # (N, C) longest first
+            dlast = dy.last[layout.order_like(dy.last)]  # (N, C) longest first
         for level in reversed(range(len(self.layers))):
             if drows is not None and masks[level] is not None:
                 ops.of(drows).multiply_steps(drows, masks[level], layout.spans)
@@ -158,7 +158,7 @@ class Recurrent(Layer):
         shape = (len(layout.lengths), rows.shape[1])
         ones, mask = xp.ones(shape, rows.dtype), xp.empty(shape, rows.dtype)
         op.dropout_forward(ones, self.stream.draws(self.salts[level], *shape), self.dropout, mask, ones)
-        mask = mask[xp.asarray(layout.order)]
+        mask = mask[layout.order_like(mask)]
         op.multiply_steps(rows, mask, layout.spans)
         return mask  # type: ignore[no-any-return]
 
@@ -210,7 +210,7 @@ class MeanState(Layer):
     def forward(self, x: Sequences, train: bool = False) -> Array:  # type: ignore[override]
         layout, rows = x.layout, x.present_rows()
         xp = array_module(rows)
-        order = xp.asarray(layout.order)
+        order = layout.order_like(rows)
         total = self.workspace("total", (len(x), rows.shape[1]), like=rows)
         y = self.workspace("y", total.shape, like=rows)
         ops.of(rows).sum_steps(rows, total, layout.spans)
@@ -224,5 +224,5 @@ class MeanState(Layer):
         xp = array_module(dy)
         share = dy / xp.asarray(layout.lengths, dy.dtype)[:, None]  # (N, C)
         drows = self.workspace("dx", (layout.rows, dy.shape[1]), like=dy)
-        ops.of(dy).sum_steps_backward(share[xp.asarray(layout.order)], drows, layout.spans)
+        ops.of(dy).sum_steps_backward(share[layout.order_like(dy)], drows, layout.spans)
         return Sequences(drows, layout)

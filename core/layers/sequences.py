@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from core.backend import Array, Device, array_module, to_device
+from core.backend import Array, Device, array_module, device_of, to_device
 from core.ops.steps import Steps
 
 
@@ -34,6 +34,13 @@ class Layout:
         self.spans = Steps(zip(starts.tolist(), counts.tolist(), strict=True))
         self.spans_from_end = Steps(reversed(self.spans))
         self.rows = int(counts.sum())
+        self._order_there: Array = self.order
+
+    def order_like(self, like: Array) -> Array:
+        """`order` where `like` lives; it is sent to a GPU once."""
+        if device_of(self._order_there) != device_of(like):
+            self._order_there = array_module(like).asarray(self.order)
+        return self._order_there
 
     def sequence_and_step(self) -> tuple[Array, Array]:
         """Which sequence of the batch, and which of its steps, each packed row holds: int64 (M,) and (M,)."""

@@ -29,5 +29,5 @@ class Steps(tuple[tuple[int, int], ...]):
         """The same as int32 (L, 2) where `like` lives."""
         xp = array_module(like)
         if not isinstance(self._sent, xp.ndarray):
-            self._sent = xp.array(self, np.int32).reshape(-1, 2)
+            self._sent = xp.asarray(np.array(self, np.int32).reshape(-1, 2))
         return self._sent  # type: ignore[no-any-return]

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.kernels.emulated import emulated_gpu
 from core.layers import Sequences
+from core.layers.sequences import Layout
 
 LENGTHS = np.array([3, 1, 6, 4, 1, 6])
 
@@ -86,3 +88,15 @@ def test_wrong_padded_arrays_are_refused(shape, lengths):
 def test_a_gradient_without_rows_has_no_shape():
     with pytest.raises(ValueError, match="without rows"):
         _ = Sequences(None, packed(LENGTHS).layout).shape
+
+
+def test_a_layout_is_sent_to_a_gpu_once():
+    layout = Layout([2, 3])
+    with emulated_gpu() as gpu:
+        there = gpu.zeros(1)
+        sent = [layout.spans.array(there), layout.spans_from_end.array(there), layout.order_like(there)]
+        uploads = gpu.uploads
+        assert layout.spans.array(there) is sent[0]
+        assert layout.order_like(there) is sent[2]
+        assert gpu.uploads == uploads
+        assert [array.get().tolist() for array in sent] == [[[0, 2], [2, 2], [4, 1]], [[4, 1], [2, 2], [0, 2]], [1, 0]]

@@ -23,6 +23,21 @@ MOST_BLOCKS = (2**31 - 1, 65535, 65535)
 MOST_SHARED = 48 * 1024  # bytes of shared memory that every GPU grants without being asked
 
 
+# What a check depends on, of an array: fetched by C code, because every launch asks all its arrays.
+KIND = operator.attrgetter("__class__", "dtype", "shape", "strides")
+NULL = np.uint64(0)  # an absent array, on a GPU
+
+
+@dataclass
+class Scalar:
+    """A number that may differ from launch to launch, with what it was the last time."""
+
+    place: int
+    name: str
+    typed: Callable[[Any], Any]  # makes it of the type wanted
+    latest: tuple[Any, Any] = (None, None)  # as given, and typed
+
+
 @dataclass
 class Plan:
     """What a full check found, for all launches with arrays of these types and shapes."""
@@ -31,15 +46,21 @@ class Plan:
     on_host: bool  # whether the arrays are NumPy's
     fixed: list[Any]  # all arguments in order, with sizes and absent arrays as they are
     arrays: list[tuple[int, str]]  # place and name
-    scalars: list[tuple[int, str, Callable[[Any], Any]]]  # place, name, and what makes it of the type wanted
+    scalars: list[Scalar]
+    function: Any = None  # compiled for the GPU, once it has been launched
 
     def values(self, given: Mapping[str, Any]) -> list[Any]:
-        """All arguments in order, scalars typed."""
+        """All arguments in order, scalars typed: anew only where they are not the last time's."""
         values = self.fixed.copy()
         for place, name in self.arrays:
             values[place] = given[name]
-        for place, name, typed in self.scalars:
-            values[place] = typed(given[name])
+        for scalar in self.scalars:
+            value = given[scalar.name]
+            latest, typed = scalar.latest
+            if value is not latest:
+                typed = scalar.typed(value)
+                scalar.latest = value, typed
+            values[scalar.place] = typed
         return values
 
 
@@ -59,8 +80,10 @@ class Binder:
 
     def __call__(self, given: Mapping[str, Any]) -> tuple[Plan, list[Any]]:
         """The plan, and all arguments in order, scalars typed; raises KernelError as `bind` does."""
+        get = given.get
         try:
-            key = (tuple(given), *[given.get(n) for n in self._sizes], *[_kind(given.get(n)) for n in self._arrays])
+            arrays = [None if array is None else KIND(array) for array in map(get, self._arrays)]
+            key = (*given, *map(get, self._sizes), *arrays)
             plan = self._plans.get(key)
             if plan is not None:
                 return plan, plan.values(given)
@@ -72,10 +95,11 @@ class Binder:
             self._plans.clear()
         if key is not None:
             self._plans[key] = plan
-        return plan, values
+        return plan, plan.values(given)
 
     def _plan(self, instance: str, values: list[Any]) -> Plan:
-        plan = Plan(instance, _on_host(self.signature, values), values.copy(), [], [])
+        on_host = _on_host(self.signature, values)
+        plan = Plan(instance, on_host, [NULL if v is None and not on_host else v for v in values], [], [])
         for place, (parameter, value) in enumerate(zip(self.signature.parameters, values, strict=True)):
             if parameter.is_array and value is not None:
                 plan.fixed[place] = None  # or the array would live as long as the plan
@@ -83,17 +107,14 @@ class Binder:
             elif not parameter.is_array and parameter.name not in self._sizes:
                 kind = type(value)
                 integer = value.dtype.kind in "iu"
-                plan.scalars.append((place, parameter.name, functools.partial(_integer, kind) if integer else kind))
+                typed = functools.partial(_integer, kind) if integer else kind
+                plan.scalars.append(Scalar(place, parameter.name, typed))
         return plan
 
 
 def _integer(kind: Callable[[int], Any], value: Any) -> Any:
     """A typed integer; TypeError for a fraction, which NumPy would cut off."""
     return kind(operator.index(value))
-
-
-def _kind(array: Any) -> Any:
-    return None if array is None else (type(array), array.dtype, array.shape, array.strides)
 
 
 def _on_host(signature: Signature, values: list[Any]) -> bool:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from core.kernels import shim
 from core.kernels.arguments import Binder, Size, check_launch
 from core.kernels.signature import KernelError, Signature, signatures
@@ -51,18 +49,22 @@ class Kernels:
         binder = self._binders.get(name) or self._binder(name)
         blocks, threads = check_launch(name, grid, block, shared_bytes)
         plan, values = binder(arguments)
-        signature, instance = binder.signature, plan.instance
         if 0 in blocks:
             return
         if plan.on_host:
-            library = shim.built(signature.path, self.instances(signature.path))
-            library.launch(instance, blocks, threads, shared_bytes, values)
-        else:
-            function = self._functions.get(instance)
-            if function is None:
-                function = _module(signature.path, self._beside(signature, instance)).get_function(instance)
-                self._functions[instance] = function
-            function(blocks, threads, tuple(np.uint64(0) if v is None else v for v in values), shared_mem=shared_bytes)
+            path = binder.signature.path
+            shim.built(path, self.instances(path)).launch(plan.instance, blocks, threads, shared_bytes, values)
+            return
+        if plan.function is None:
+            plan.function = self._compiled(binder.signature, plan.instance)
+        plan.function(blocks, threads, tuple(values), shared_mem=shared_bytes)
+
+    def _compiled(self, signature: Signature, instance: str) -> Any:
+        """The function of that name on the GPU, which has a thousand plans where shapes are ragged."""
+        if instance not in self._functions:
+            module = _module(signature.path, self._beside(signature, instance))
+            self._functions[instance] = module.get_function(instance)
+        return self._functions[instance]
 
     def _binder(self, name: str) -> Binder:
         if name not in self.signatures:

@@ -18,7 +18,7 @@ PROJECTS = ("mlp_mnist", "cnn_mnist100", "rnn_doodles", "music_cuda", "emnist", 
 LEVELS = (
     ("core.errors",),
     ("core.backend", "core.cli", "core.cores", "core.files"),
-    ("core.kernels", "core.random", "core.workers"),
+    ("core.kernels", "core.random", "core.workers", "core.workspaces"),
     ("core.ops", "core.params"),
     ("core.initializers", "core.layers", "core.losses", "core.muon", "core.optim", "core.schedules"),
     ("core.predict", "core.gradcheck"),

@@ -51,6 +51,8 @@ class ReLU(Activation):
 class LeakyReLU(Activation):
     """y = x where x > 0, else slope * x."""
 
+    keeps_output = True  # has the sign of x, which is all that backward asks for; then nobody need keep x
+
     def __init__(self, slope: float = 0.01) -> None:
         super().__init__()
         if not 0 <= slope <= 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -12,6 +11,7 @@ from numpy.typing import DTypeLike
 
 from core.backend import Array, Device, array_module, to_cpu, to_device
 from core.params import Parameter, SharedParameter
+from core.workspaces import Workspaces
 
 
 class Layer:
@@ -22,14 +22,15 @@ class Layer:
     returns the gradient with respect to `x`. It consumes what forward remembered: a second backward raises.
 
     The arrays that both return may live in workspaces that the next call overwrites: copy what you keep
-    (`core.predict` does). Arrays are channels last: (N, D), (N, T, D) or (N, H, W, C).
+    (`core.predict` does). `workspace(name, shape, like)` is memory to write into, see `core.workspaces`. Arrays are
+    channels last: (N, D), (N, T, D) or (N, H, W, C).
     """
 
     input_grad = True  # False: backward returns None and spends nothing on dx, as the first layer of a network may
     buffer_names: ClassVar[tuple[str, ...]] = ()  # arrays that belong to the state but are not trained
 
     def __init__(self) -> None:
-        self._workspaces: dict[str, Array] = {}
+        self.workspace = Workspaces()
         self._remembered: tuple[Any, ...] | None = None
 
     def forward(self, x: Array, train: bool = False) -> Array:
@@ -54,19 +55,6 @@ class Layer:
             )
         values, self._remembered = self._remembered, None
         return values[0] if len(values) == 1 else values
-
-    def workspace(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike | None = None) -> Array:
-        """An uninitialised C-contiguous array that this layer reuses under `name`, on the device of `like`."""
-        latest = self._workspaces.get(name)
-        if latest is not None and latest.shape == shape and latest.dtype == (dtype or like.dtype):
-            return latest
-        size, wanted = math.prod(shape), np.dtype(dtype or like.dtype)
-        memory = None if latest is None else latest.base
-        if memory is None or memory.size < size or memory.dtype != wanted:
-            memory = array_module(like).empty(size, wanted)
-        view: Array = memory[:size].reshape(shape)  # its base is the memory, which may be larger
-        self._workspaces[name] = view
-        return view
 
     # -- the tree of layers -------------------------------------------------------------------------------------
 
@@ -145,7 +133,7 @@ class Layer:
         """A worker's copy: the same weights and buffers, with workspaces and gradients of its own."""
         shared: dict[int, Any] = {}
         for _, layer in self.walk():
-            shared[id(layer._workspaces)] = {}
+            shared[id(layer.workspace)] = Workspaces()
             shared[id(layer._remembered)] = None
             for name, value in vars(layer).items():
                 if isinstance(value, Parameter):

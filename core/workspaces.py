@@ -1,0 +1,117 @@
+"""Memory to work in, that is used again and again: a fresh array of 30 MB costs thousands of page faults.
+
+Small arrays belong to whoever asked for them, by name. Large ones are lent by the thread: as soon as nobody looks at a
+block of memory any more, through whatever view, the next one who asks may have it. So a gradient that has been passed
+on, or an activation that no backward will need, makes room for the next one, in whatever layer.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from core.backend import Array, array_module, on_cpu
+
+LARGE = 1 << 18  # bytes
+LINE = 64  # bytes of a cache line
+MOST_WASTE = 1.5  # the size of a block by what is wanted
+MOST_SPARE = 1.25  # all blocks of a thread by those that were in use at once
+PLANS = 4  # that one owner keeps
+
+
+class Workspaces:
+    """The scratch memory of one owner, such as a layer; not for use in two threads at once."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, Array] = {}
+        self._plans: dict[Hashable, Any] = {}
+
+    def __call__(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike | None = None) -> Array:
+        """An uninitialised C-contiguous array on the device of `like`.
+
+        A small one keeps its memory until the next call with that name, a large one until nobody holds a view of it.
+        """
+        latest = self._arrays.get(name)
+        if latest is not None and latest.shape == shape and latest.dtype == (dtype or like.dtype):
+            return latest
+        size, wanted = math.prod(shape), np.dtype(dtype or like.dtype)
+        if size * wanted.itemsize >= LARGE and on_cpu(like):
+            return _blocks.take(size * wanted.itemsize).view(wanted).reshape(shape)
+        memory = None if latest is None else latest.base
+        if memory is None or memory.size < size or memory.dtype != wanted:
+            memory = array_module(like).empty(size, wanted)
+        view: Array = memory[:size].reshape(shape)  # its base is the memory, which may be larger
+        self._arrays[name] = view
+        return view
+
+    def plan(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` has prepared for this key: views, and the arrays that they show."""
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) == PLANS:
+                self._plans.clear()
+            plan = self._plans[key] = make()
+        return plan
+
+
+class Block:
+    """One large piece of memory, that begins where a cache line does."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._memory = np.empty(size + LINE, np.uint8)
+        self._start = -self._memory.__array_interface__["data"][0] % LINE
+
+    def view(self, size: int) -> Array:
+        """Its first bytes."""
+        return self._memory[self._start : self._start + size]
+
+    def references(self) -> int:
+        """How many know the memory, this object and the question itself among them: every view of it is one more."""
+        return sys.getrefcount(self._memory)
+
+
+REFERENCES_WHEN_FREE = Block(0).references()
+
+
+class Blocks(threading.local):
+    """The large blocks of memory of one thread, free ones and others."""
+
+    def __init__(self) -> None:
+        self._blocks: list[Block] = []  # the one that was lent last comes last
+        self._most_in_use = 0  # bytes
+
+    def take(self, size: int) -> Array:
+        """So many bytes of the smallest free block that has them, or of a new one: uint8 (size,)."""
+        fitting = [block for block in self._blocks if size <= block.size <= MOST_WASTE * size and _is_free(block)]
+        if fitting:
+            block = min(fitting, key=lambda block: block.size)
+            self._blocks.remove(block)
+        else:
+            self._make_room(size)
+            block = Block(size)
+        self._blocks.append(block)
+        return block.view(size)
+
+    def _make_room(self, size: int) -> None:
+        """Give up free blocks, first those that have not been used for longest, where there are too many."""
+        free = [block for block in self._blocks if _is_free(block)]
+        total = size + sum(block.size for block in self._blocks)
+        self._most_in_use = max(self._most_in_use, total - sum(block.size for block in free))
+        for block in free:
+            if total > MOST_SPARE * self._most_in_use:
+                self._blocks.remove(block)
+                total -= block.size
+
+
+def _is_free(block: Block) -> bool:
+    return block.references() <= REFERENCES_WHEN_FREE
+
+
+_blocks = Blocks()

@@ -7,8 +7,8 @@
 Runs every case of `core.ops.proofs` on the GPU, checks the gradients of all layers by central differences and those of
 mixed precision against float32, runs the cases again under compute-sanitizer where that is installed, and then
 measures: GB/s of memory-bound operations against the card's copy bandwidth, our products of matrices against cuBLAS,
-training steps against PyTorch, in float32 and in mixed precision. The results go to scripts/results/gpu_NAME.json, with
-device, versions and commit.
+our convolutions against cuDNN, training steps against PyTorch, in float32 and in mixed precision. The results go to
+scripts/results/gpu_NAME.json, with device, versions and commit.
 
 Exit code 0 if all agree, 1 if something does not, 2 without a GPU.
 """
@@ -31,7 +31,7 @@ from scripts import machine
 from scripts.environment import ROOT
 
 RESULTS = ROOT / "scripts" / "results"
-PARTS = ("proofs", "gradients", "mixed", "sanitizer", "bandwidth", "products", "steps")
+PARTS = ("proofs", "gradients", "mixed", "sanitizer", "bandwidth", "products", "convolutions", "steps")
 TOOLS = ("memcheck", "racecheck", "synccheck")
 TOLERANCE = 1e-5  # of gradients in float64
 MIXED_TOLERANCE = 0.1  # of a whole gradient with float16 in it: a rounding may choose another pixel of a max-pooling
@@ -65,9 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def check(parts: Sequence[str], sizes: Any = None) -> dict[str, Any]:
     """Run the parts; returns what they found, with the `failures` in words. `sizes` is what to measure with."""
-    from scripts.gpu import measure
+    from scripts.gpu import products, steps
+    from scripts.gpu.clock import Sizes
 
-    sizes = sizes or measure.Sizes()
+    sizes = sizes or Sizes()
     report: dict[str, Any] = {**setting(), "failures": []}
     run: dict[str, Callable[[], Any]] = {
         "proofs": lambda: proofs(report["failures"]),
@@ -75,8 +76,9 @@ def check(parts: Sequence[str], sizes: Any = None) -> dict[str, Any]:
         "mixed": lambda: mixed(sizes, report["failures"]),
         "sanitizer": lambda: sanitizer(report["failures"]),
         "bandwidth": lambda: bandwidth(sizes),
-        "products": lambda: [_said(row) for row in measure.products(sizes)],
-        "steps": lambda: [_said(row) for row in measure.training_steps(sizes)],
+        "products": lambda: [_said(row) for row in products.products(sizes)],
+        "convolutions": lambda: [_said(row) for row in products.convolutions(sizes)],
+        "steps": lambda: [_said(row) for row in steps.training_steps(sizes)],
     }
     for part in parts:
         print(f"\n== {part}")
@@ -145,10 +147,10 @@ def gradients(failures: list[str]) -> dict[str, float]:
 
 def mixed(sizes: Any, failures: list[str]) -> dict[str, float]:
     """How far each network's gradient in mixed precision is from that in float32."""
-    from scripts.gpu import measure
+    from scripts.gpu.steps import mixed_errors
 
     errors = {}
-    for name, error in measure.mixed_errors(sizes):
+    for name, error in mixed_errors(sizes):
         errors[name] = error
         wrong = not error < MIXED_TOLERANCE
         print(f"{name:<42}{error:.1e}{'  WRONG' if wrong else ''}")
@@ -183,12 +185,12 @@ def sanitizer(failures: list[str]) -> dict[str, Any]:
 
 def bandwidth(sizes: Any) -> dict[str, Any]:
     """GB/s of each memory-bound operation, and its share of what a copy reaches."""
-    from scripts.gpu import measure
+    from scripts.gpu.bandwidth import bandwidths, copy_bandwidth
 
-    copied = measure.copy_bandwidth(sizes)
+    copied = copy_bandwidth(sizes)
     print(f"{'copy':<42}{copied:8.0f} GB/s")
     rows = {}
-    for name, speed in measure.bandwidths(sizes):
+    for name, speed in bandwidths(sizes):
         rows[name] = {"gb_per_s": speed, "share": speed / copied}
         print(f"{name:<42}{speed:8.0f} GB/s{speed / copied:8.0%}{'' if speed / copied >= GOOD_SHARE else '  slow'}")
     return {"copy_gb_per_s": copied, "operations": rows}

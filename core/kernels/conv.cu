@@ -11,85 +11,147 @@ struct Windows {
     { N, H, W, C, OH, OW, K, KH, KW, SH, SW, PH, PW, DH, DW }
 
 struct Pixel {
-    int image, h, w;  // which image, -1 for none, and where
+    int image, h, w;  // behind the last one image is N
 };
 
-struct Point {
-    int h, w, channel;  // where in a window, in pixels; channel -1 for none
-};
-
-__device__ inline Pixel pixel_of(int index, int images, int height, int width) {
-    if (index >= images * height * width) return {-1, 0, 0};
+__device__ inline Pixel pixel_of(int index, int height, int width) {
     return {index / width / height, index / width % height, index % width};
 }
 
+__device__ inline Pixel onward(Pixel p, int pixels, int height, int width) {
+    for (p.w += pixels; p.w >= width; p.w -= width)
+        if (++p.h == height) p = {p.image + 1, 0, p.w};
+    return p;
+}
+
+// A place in a window, in pixels, and a channel; behind the last one h is KH * DH.
+struct Point {
+    int h, w, channel;
+};
+
 __device__ inline Point point_of(int index, const Windows& s, int channels) {
-    if (index >= s.KH * s.KW * channels) return {0, 0, -1};
     return {index / channels / s.KW * s.DH, index / channels % s.KW * s.DW, index % channels};
 }
 
-// Row: an output pixel; column: a point of the window and a channel. Element: what the window sees there.
+__device__ inline Point onward(Point p, int elements, const Windows& s, int channels) {
+    for (p.channel += elements; p.channel >= channels; p.channel -= channels)
+        if ((p.w += s.DW) >= s.KW * s.DW) p = {p.h + s.DH, 0, p.channel};
+    return p;
+}
+
+// The elements that a view shows at a pixel and a point: neighbours are channels, and then points. A view says where
+// that is in its memory, null for nowhere. Where packs are whole, none reaches beyond the channels of its point.
+template <typename T, typename View>
+__device__ Packed<T> look(const View& view, Pixel pixel, Point point) {
+    Packed<T> found = {};
+    if (view.channels % PACKED<T> == 0 && aligned(view.elements)) {
+        const T* first = view.place(pixel, point);
+        return first ? *packs<PACKED<T>>(first) : found;
+    }
+    for (int k = 0; k < PACKED<T>; ++k, point = onward(point, 1, view.s, view.channels)) {
+        const T* element = view.place(pixel, point);
+        if (element) found.at[k] = *element;
+    }
+    return found;
+}
+
+// What a window of x sees. Pixel: of the output, whose window it is.
+template <typename T>
+struct Image {
+    const T* elements;  // x
+    int channels;
+    Windows s;
+    __device__ const T* place(Pixel o, Point p) const {
+        int h = o.h * s.SH - s.PH + p.h, w = o.w * s.SW - s.PW + p.w;
+        if (o.image >= s.N || p.h >= s.KH * s.DH || h < 0 || h >= s.H || w < 0 || w >= s.W) return nullptr;
+        return elements + ((o.image * s.H + h) * s.W + w) * s.C + p.channel;
+    }
+};
+
+// dy of that window which sees a pixel of the input with that point of its own, if there is one.
+template <typename T>
+struct Gradient {
+    const T* elements;  // dy
+    int channels;
+    Windows s;
+    __device__ const T* place(Pixel i, Point p) const {
+        int h = i.h + s.PH - p.h, w = i.w + s.PW - p.w;
+        if (i.image >= s.N || p.h >= s.KH * s.DH || h < 0 || w < 0) return nullptr;
+        if (s.SH > 1 || s.SW > 1) {
+            if (h % s.SH || w % s.SW) return nullptr;
+            h /= s.SH;
+            w /= s.SW;
+        }
+        return h < s.OH && w < s.OW ? elements + ((i.image * s.OH + h) * s.OW + w) * s.K + p.channel : nullptr;
+    }
+};
+
+// A of the forward pass: what an output pixel's window sees.
 template <typename T>
 struct Seen {
-    static constexpr bool ROWS_FIRST = true;
-    using Row = Pixel;
-    using Column = Point;
-    const T* x;
-    Windows s;
-    __device__ Row row(int r) const { return pixel_of(r, s.N, s.OH, s.OW); }
-    __device__ Column column(int c) const { return point_of(c, s, s.C); }
-    __device__ T at(Row o, Column p) const {
-        int h = o.h * s.SH - s.PH + p.h, w = o.w * s.SW - s.PW + p.w;
-        if (o.image < 0 || p.channel < 0 || h < 0 || h >= s.H || w < 0 || w >= s.W) return T(0);
-        return x[((o.image * s.H + h) * s.W + w) * s.C + p.channel];
-    }
+    static constexpr bool ALONG_INNER = true;
+    using Outer = Pixel;
+    using Inner = Point;
+    Image<T> image;
+    __device__ Outer outer(int o) const { return pixel_of(o, image.s.OH, image.s.OW); }
+    __device__ Inner inner(int i) const { return point_of(i, image.s, image.channels); }
+    __device__ Inner further(Inner i) const { return onward(i, DEPTH<T>, image.s, image.channels); }
+    __device__ Packed<T> take(Outer o, Inner i) const { return look<T>(image, o, i); }
 };
 
-// The same matrix, transposed.
+// A of the weight's gradient: the same matrix, transposed.
 template <typename T>
 struct SeenTransposed {
-    static constexpr bool ROWS_FIRST = false;
-    using Row = Point;
-    using Column = Pixel;
-    Seen<T> seen;
-    __device__ Row row(int r) const { return seen.column(r); }
-    __device__ Column column(int c) const { return seen.row(c); }
-    __device__ T at(Row p, Column o) const { return seen.at(o, p); }
+    static constexpr bool ALONG_INNER = false;
+    using Outer = Point;
+    using Inner = Pixel;
+    Image<T> image;
+    __device__ Outer outer(int o) const { return point_of(o, image.s, image.channels); }
+    __device__ Inner inner(int i) const { return pixel_of(i, image.s.OH, image.s.OW); }
+    __device__ Inner further(Inner i) const { return onward(i, DEPTH<T>, image.s.OH, image.s.OW); }
+    __device__ Packed<T> take(Outer o, Inner i) const { return look<T>(image, i, o); }
 };
 
-// Row: an input pixel; column: a point of the window and an output channel. Element: dy of that window which sees the
-// pixel with that point of its own, if there is one.
+// A of the input's gradient: the gradients of the windows that see an input pixel.
 template <typename T>
 struct Seers {
-    static constexpr bool ROWS_FIRST = true;
-    using Row = Pixel;
-    using Column = Point;
-    const T* dy;
-    Windows s;
-    __device__ Row row(int r) const { return pixel_of(r, s.N, s.H, s.W); }
-    __device__ Column column(int c) const { return point_of(c, s, s.K); }
-    __device__ T at(Row i, Column p) const {
-        int h = i.h + s.PH - p.h, w = i.w + s.PW - p.w;
-        if (i.image < 0 || p.channel < 0 || h < 0 || w < 0 || h % s.SH || w % s.SW) return T(0);
-        h /= s.SH;
-        w /= s.SW;
-        return h < s.OH && w < s.OW ? dy[((i.image * s.OH + h) * s.OW + w) * s.K + p.channel] : T(0);
-    }
+    static constexpr bool ALONG_INNER = true;
+    using Outer = Pixel;
+    using Inner = Point;
+    Gradient<T> gradient;
+    __device__ Outer outer(int o) const { return pixel_of(o, gradient.s.H, gradient.s.W); }
+    __device__ Inner inner(int i) const { return point_of(i, gradient.s, gradient.channels); }
+    __device__ Inner further(Inner i) const { return onward(i, DEPTH<T>, gradient.s, gradient.channels); }
+    __device__ Packed<T> take(Outer o, Inner i) const { return look<T>(gradient, o, i); }
 };
 
-// Row: a point and an output channel; column: an input channel. Element: the weight between the two.
+// B of the input's gradient. Outer: an input channel; inner: a point and an output channel. Element: the weight between
+// the two.
 template <typename T>
 struct WeightBackward {
-    static constexpr bool ROWS_FIRST = false;
-    struct Row {
+    static constexpr bool ALONG_INNER = true;
+    struct Inner {
         int point, k;
     };
-    using Column = int;
+    using Outer = int;
     const T* weight;
     int points, C, K;
-    __device__ Row row(int r) const { return r < points * K ? Row{r / K, r % K} : Row{-1, 0}; }
-    __device__ Column column(int c) const { return c < C ? c : -1; }
-    __device__ T at(Row r, Column c) const { return r.point < 0 || c < 0 ? T(0) : weight[(r.point * C + c) * K + r.k]; }
+    __device__ Outer outer(int o) const { return o < C ? o : -1; }
+    __device__ Inner inner(int i) const { return {i / K, i % K}; }
+    __device__ Inner further(Inner i) const {
+        for (i.k += DEPTH<T>; i.k >= K; i.k -= K) ++i.point;
+        return i;
+    }
+    __device__ Packed<T> take(Outer c, Inner i) const {
+        Packed<T> found = {};
+        if (c < 0 || i.point >= points) return found;
+        if (K % PACKED<T> == 0 && aligned(weight)) return *packs<PACKED<T>>(weight + (i.point * C + c) * K + i.k);
+        for (int k = 0; k < PACKED<T> && i.point < points; ++k) {
+            found.at[k] = weight[(i.point * C + c) * K + i.k];
+            if (++i.k == K) i = {i.point + 1, 0};
+        }
+        return found;
+    }
 };
 
 // y = the windows of x, as rows, times the weight, plus the bias.
@@ -102,7 +164,7 @@ __global__ void conv2d_forward(const T* x,                // (N, H, W, C)
                                int PH, int PW, int DH, int DW) {
     Windows s = WINDOWS;
     int points = KH * KW * C;
-    tile_product<T>(Seen<T>{x, s}, Plain<T>{weight, points, K}, 0, points, StoreRows<T>{y, bias, N * OH * OW, K});
+    tile_product<T>(Seen<T>{{x, C, s}}, AlongOuter<T>{weight, points, K}, 0, points, StoreRows<T>{y, bias, N * OH * OW, K});
 }
 
 // dx: every input pixel collects from the windows that see it, so that no two threads write to one place.
@@ -113,7 +175,7 @@ __global__ void conv2d_backward_input(const T* dy,      // (N, OH, OW, K)
                                       int N, int H, int W, int C, int OH, int OW, int K, int KH, int KW, int SH,
                                       int SW, int PH, int PW, int DH, int DW) {
     Windows s = WINDOWS;
-    tile_product<T>(Seers<T>{dy, s}, WeightBackward<T>{weight, KH * KW, C, K}, 0, KH * KW * K,
+    tile_product<T>(Seers<T>{{dy, K, s}}, WeightBackward<T>{weight, KH * KW, C, K}, 0, KH * KW * K,
                     StoreRows<T>{dx, nullptr, N * H * W, C});
 }
 
@@ -127,8 +189,8 @@ __global__ void conv2d_backward_weight(const T* x,             // (N, H, W, C)
                                        int SW, int PH, int PW, int DH, int DW, int G) {
     Windows s = WINDOWS;
     int points = KH * KW * C, pixels = N * OH * OW;
-    int length = ((pixels + G - 1) / G + DEPTH - 1) / DEPTH * DEPTH;
+    int length = ((pixels + G - 1) / G + DEPTH<T> - 1) / DEPTH<T> * DEPTH<T>;
     int first = min(pixels, static_cast<int>(blockIdx.z) * length);
-    tile_product<T>(SeenTransposed<T>{{x, s}}, Plain<T>{dy, pixels, K}, first, min(pixels, first + length),
+    tile_product<T>(SeenTransposed<T>{{x, C, s}}, AlongOuter<T>{dy, pixels, K}, first, min(pixels, first + length),
                     StoreRows<compute_t<T>>{dweight + blockIdx.z * points * K, nullptr, points, K});
 }

@@ -38,13 +38,14 @@ __global__ void gemm_tiled(const T* a,  // (M, K)
     if (row < M && column < N) c[row * N + column] = sum;
 }
 
-// Step 3: each thread makes 4 x 4 elements in registers, so that 8 reads of shared memory serve 16 multiplications: see
-// tile.cuh. Step 4, for float16: tensor cores do the multiplications, see tensor.cuh. What lies between this and cuBLAS:
-// reads of four elements at a time, larger tiles, and the next tile's way from memory while this one is multiplied.
+// Step 3: each thread makes 32 elements in registers, so that 3 reads of 16 bytes of shared memory serve 32
+// multiplications, and the next pieces are on their way from memory meanwhile: see tile.cuh. Step 4, for float16: tensor
+// cores do the multiplications, see tensor.cuh. What lies between this and cuBLAS on a Hopper: larger tiles, more pieces
+// on their way at once, and there, for float16, the instructions by which four warps multiply together (wgmma).
 template <typename T>  // float, double, float16
 __global__ void gemm_blocked(const T* a,  // (M, K)
                              const T* b,  // (K, N)
                              T* c,        // (M, N)
                              int M, int N, int K) {
-    tile_product<T>(Plain<T>{a, M, K}, Plain<T>{b, K, N}, 0, K, StoreRows<T>{c, nullptr, M, N});
+    tile_product<T>(AlongInner<T>{a, M, K}, AlongOuter<T>{b, K, N}, 0, K, StoreRows<T>{c, nullptr, M, N});
 }

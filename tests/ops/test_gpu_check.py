@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import cifar.model
 from core import backend
 from core.kernels import shim
 from core.kernels.emulated import emulated_gpu
 from core.layers import ReLU
 from core.ops import gpu, proofs
 from scripts import gpu_check
-from scripts.gpu import measure
+from scripts.gpu import bandwidth, clock, steps
+from scripts.gpu.clock import Sizes
 
 SCRIPT = Path(gpu_check.__file__)
-SMALL = measure.Sizes(elements=2048, columns=32, matrices=(70,), batch=4)
+SMALL = Sizes(elements=2048, columns=32, matrices=(70,), convolutions=((4, 3, 8),), batch=4)
 
 needs_compiler = pytest.mark.skipif(shim.compiler() is None, reason="kernels run on the CPU only with g++ or clang++")
 
@@ -42,9 +45,9 @@ def few_cases(monkeypatch):
 
 @needs_compiler
 def test_the_whole_report_on_the_emulated_gpu(few_cases, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(measure, "Sizes", lambda: SMALL)
-    monkeypatch.setattr(measure, "NETWORKS", {"mlp_mnist": measure.NETWORKS["mlp_mnist"]})
-    monkeypatch.setattr(measure, "torch_step", lambda *_: None)
+    monkeypatch.setattr(clock, "Sizes", lambda: SMALL)
+    monkeypatch.setattr(steps, "NETWORKS", {"mlp_mnist": steps.NETWORKS["mlp_mnist"]})
+    monkeypatch.setattr(steps, "their_figures", lambda *_: {})
     with emulated_gpu():
         assert gpu_check.main(["--out", str(tmp_path / "report.json")]) == 0
     report = json.loads((tmp_path / "report.json").read_text())
@@ -58,25 +61,33 @@ def test_the_whole_report_on_the_emulated_gpu(few_cases, tmp_path, monkeypatch, 
         ("float16", "cuBLAS"),
         ("float16", "gemm_blocked"),
     }
+    assert {row["pass"] for row in report["convolutions"]} == {"forward", "input's gradient", "weight's gradient"}
     assert 0 < report["mixed"]["mlp_mnist"] < 0.01
     assert [row["precision"] for row in report["steps"]] == ["float32", "mixed"]
     assert min(row["ours_ms"] for row in report["steps"]) > 0
     assert capsys.readouterr().out.endswith("all agree\n")
 
 
+def small(network):
+    """The same network with fewer channels and units, or for shorter sequences."""
+    about = network.architecture
+    if network.project is cifar.model:
+        about = replace(about, widths=tuple(w // 8 for w in about.widths), hidden=tuple(h // 8 for h in about.hidden))
+    shape = (6, *network.shape[1:]) if len(network.shape) == 2 else network.shape
+    return replace(network, architecture=about, shape=shape)
+
+
 def small_operations():
     with emulated_gpu():
-        return list(measure.memory_bound(SMALL))
+        return list(bandwidth.memory_bound(SMALL))
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", measure.NETWORKS)
+@pytest.mark.parametrize("name", steps.NETWORKS)
 def test_every_network_can_be_timed(name):
-    build, shape, classes = measure.NETWORKS[name]
-    shape = (6, *shape[1:]) if len(shape) == 2 else shape  # short sequences
-    rng = np.random.default_rng(0)
+    network = small(steps.NETWORKS[name])
     with emulated_gpu() as device:
-        step = measure.our_step(build, rng.random((1, *shape), np.float32), rng.integers(0, classes, 1))
+        step = steps.our_step(network, 1)
         with device.forbid_waiting():
             step()
         assert np.isfinite(float(step()))
@@ -84,9 +95,9 @@ def test_every_network_can_be_timed(name):
 
 @needs_compiler
 def test_a_step_in_mixed_precision_can_be_timed():
-    build, x, labels = measure.example("cifar cnn", 1)
+    network = small(steps.NETWORKS["cifar cnn"])
     with emulated_gpu() as device:
-        step = measure.our_step(build, x, labels, amp=True)
+        step = steps.our_step(network, 1, amp=True)
         before = device.waits
         loss = step()
         assert device.waits == before + 1, "the look at the overflow"
@@ -95,7 +106,7 @@ def test_a_step_in_mixed_precision_can_be_timed():
 
 @needs_compiler
 def test_a_wrong_gradient_in_mixed_precision_is_a_failure(monkeypatch, capsys):
-    monkeypatch.setattr(measure, "NETWORKS", {"mlp_mnist": measure.NETWORKS["mlp_mnist"]})
+    monkeypatch.setattr(steps, "NETWORKS", {"mlp_mnist": steps.NETWORKS["mlp_mnist"]})
     monkeypatch.setattr("core.ops.gpu.unscale", lambda grad, factor, overflow: None)
     failures: list[str] = []
     with emulated_gpu():

@@ -178,6 +178,20 @@ void multiply_16_8_16(int line, float (&sums)[4], const unsigned (&a)[4], const 
     }
 }
 
+// ldmatrix.x4: of four matrices of 8 x 8, whose lines begin where the lanes say, the pair that is this lane's of each.
+template <typename H>
+void load_matrices(int line, bool transposed, unsigned (&found)[4], const H* own) {
+    auto values = meet(line, 0xffffffffu, &own, sizeof own);
+    for (int matrix = 0; matrix < 4; ++matrix)
+        for (int i = 0; i < 2; ++i) {
+            int row = lane() / 4, column = lane() % 4 * 2 + i;
+            if (transposed) std::swap(row, column);
+            const H* first;
+            memcpy(&first, values[8 * matrix + row], sizeof first);
+            memcpy(reinterpret_cast<H*>(&found[matrix]) + i, first + column, sizeof(H));
+        }
+}
+
 // -- running a grid -----------------------------------------------------------------------------------------------
 struct Entry {
     const char* name;

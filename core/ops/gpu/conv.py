@@ -33,8 +33,7 @@ def conv2d_forward(
         if bias is not None:
             activate(IDENTITY, y, bias, y)
     elif groups == 1:
-        grid = (tiles(rows), tiles(K))
-        launch("conv2d_forward", grid, TILE_THREADS, x=x, weight=weight, bias=bias, y=y, **_sizes(windows))
+        launch("conv2d_forward", tiles(rows, K), TILE_THREADS, x=x, weight=weight, bias=bias, y=y, **_sizes(windows))
     else:
         y[...] = simple_conv2d_forward(x, weight, bias, windows, groups)
 
@@ -55,9 +54,8 @@ def conv2d_backward(
             dx[...] = dinput
         return dweight, dbias
     if dx is not None:
-        grid = (tiles(x.size // C), tiles(C))
-        launch("conv2d_backward_input", grid, TILE_THREADS, dy=dy, weight=weight, dx=dx, **_sizes(windows))
-    return _weight_gradient(dy, x, weight, windows), column_sums(dy.reshape(-1, K))
+        input_gradient(dy, weight, windows, dx)
+    return weight_gradient(dy, x, weight, windows), column_sums(dy.reshape(-1, K))
 
 
 def conv_relu_pool_forward(
@@ -85,13 +83,20 @@ def conv_relu_pool_backward(
     return conv2d_backward(dproducts, x, weight, windows, 1, dx, workspace)
 
 
-def _weight_gradient(dy: Array, x: Array, weight: Array, windows: Windows) -> Array:
+def input_gradient(dy: Array, weight: Array, windows: Windows, dx: Array) -> None:
+    """Fill dx (N, H, W, C) from dy (N, OH, OW, K) and the weight (KH * KW * C, K)."""
+    C = dx.shape[3]
+    grid = tiles(dx.size // C, C)
+    launch("conv2d_backward_input", grid, TILE_THREADS, dy=dy, weight=weight, dx=dx, **_sizes(windows))
+
+
+def weight_gradient(dy: Array, x: Array, weight: Array, windows: Windows) -> Array:
     """In stretches of the sum over all pixels, as many as keep the GPU busy, which are added up in a fixed order."""
     points, K = weight.shape
     pixels = dy.size // K
-    stretches = max(1, min(WANTED_BLOCKS // (tiles(points) * tiles(K)), -(-pixels // SHORTEST_STRETCH)))
+    stretches = max(1, min(WANTED_BLOCKS // tiles(points, K), -(-pixels // SHORTEST_STRETCH)))
     parts = array_module(x).empty((stretches, points, K), dtype_of_sums(x))
-    grid = (tiles(points), tiles(K), stretches)
+    grid = (tiles(points, K), 1, stretches)
     launch("conv2d_backward_weight", grid, TILE_THREADS, x=x, dy=dy, dweight=parts, **_sizes(windows))
     total: Array = parts[0] if stretches == 1 else column_sums(parts.reshape(stretches, -1)).reshape(points, K)
     return total

@@ -106,7 +106,7 @@ def _two(draw: Draw, *size: int) -> tuple[Any, Any]:
 PICTURES = [(0, 7, 6, 3), (1, 5, 4, 1), (40, 7, 9, 3)]
 HALF_TOO = ("float32", "float64", "float16")
 SINGLE = ("float32",)
-PRODUCTS = [(0, 3, 5), (1, 1, 1), (5, 0, 7), (33, 65, 17), (130, 40, 70)]
+PRODUCTS = [(0, 3, 5), (1, 1, 1), (5, 0, 7), (33, 65, 17), (130, 40, 70), (136, 64, 72)]
 
 CASES = [
     Case("max pool", _max_pool(Windows((2, 2), stride=(2, 2))), SIZES, HALF_TOO),
@@ -119,6 +119,13 @@ CASES = [
         "conv, more channels than a tile",
         _conv(Windows((3, 3)), 70, bias=False),
         [(0, 4, 4, 2), (2, 6, 5, 67)],
+        HALF_TOO,
+    ),
+    Case("conv, whole packs", _conv(Windows((3, 3), padding=(1, 1)), 24), [(2, 9, 7, 16), (1, 16, 12, 40)], HALF_TOO),
+    Case(
+        "conv, whole packs, strides",
+        _conv(Windows((3, 2), (2, 1), (1, 1), (1, 2)), 8),
+        [(0, 8, 7, 8), (3, 8, 7, 8)],
         HALF_TOO,
     ),
     Case("conv, strides and holes", _conv(Windows((3, 2), (2, 3), (2, 1), (1, 2)), 4), SIZES, HALF_TOO),

@@ -87,12 +87,11 @@ class Optimizer:
 
     def _cut(self) -> list[list[Any]]:
         """All pieces, for each worker; a piece lies wholly inside or outside the part that takes weight decay."""
-        size, decayed = self.flat.data.size, self.flat.decayed
-        count = self._workers()
+        size, count = self.flat.data.size, self._workers()
         longest = size if device_of(self.flat.data) == "gpu" else min(LONGEST_PIECE, size)
         pieces: list[list[Piece]] = [[] for _ in range(count)]
         scratches = [array_module(self.flat.data).empty(longest, self.flat.data.dtype) for _ in range(count)]
-        for first, last, decays in ((0, decayed, True), (decayed, size, False)):
+        for first, last, decays in self._stretches():
             for rank, own in enumerate(pieces):
                 start, stop = (first + n * (last - first) // count for n in (rank, rank + 1))
                 number = -(-(stop - start) // longest)
@@ -100,6 +99,13 @@ class Optimizer:
                 scratch = scratches[rank]
                 own.extend(Piece(self, slice(a, b), decays, scratch) for a, b in pairwise(borders))
         return pieces
+
+    def _stretches(self) -> list[tuple[int, int, bool]]:
+        """(first, last, whether weight decay applies) of what has to be updated apart."""
+        size, decayed = self.flat.data.size, self.flat.decayed
+        if not self.weight_decay and device_of(self.flat.data) == "gpu":
+            return [(0, size, False)]  # one launch for all
+        return [(0, decayed, True), (decayed, size, False)]
 
 
 class Piece:

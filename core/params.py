@@ -75,6 +75,18 @@ class Parameter:
         self._grad = memory
 
 
+def accumulate(parameters: Sequence[Parameter], operation: Callable[..., Any], *operands: Array) -> list[Array]:
+    """Add to several gradients what `operation(*operands, *parts)` writes into parts of their shapes; returns these."""
+    parts = [p._grad if p._is_zero else array_module(p._grad).empty_like(p._grad) for p in parameters]
+    operation(*operands, *parts)
+    for parameter, part in zip(parameters, parts, strict=True):
+        if part is parameter._grad:
+            parameter._is_zero = False
+        else:
+            parameter._grad += part
+    return parts
+
+
 class SharedParameter(Parameter):
     """Another worker's view of a parameter: the same data, a gradient of its own."""
 

@@ -42,7 +42,8 @@ class EmulatedArray(np.ndarray):
         return out[0] if out is not None and len(out) == 1 else _on_gpu(result)
 
     def __array_function__(self, function: Any, types: Any, given: Any, keywords: Any) -> Any:
-        result = function(*_plain(given), **{name: _plain(value) for name, value in keywords.items()})
+        with np.errstate(all="ignore"):
+            result = function(*_plain(given), **{name: _plain(value) for name, value in keywords.items()})
         out = keywords.get("out")
         return out if out is not None else _on_gpu(result)
 

@@ -32,21 +32,24 @@ __global__ void normalize_forward(const T* x,                             // (M,
                  per_column(bias), writes(x_hat), writes(y));
 }
 
-// dx = scale * (dy - mean_dy - x_hat * mean_dy_x_hat), column by column; Ioffe and Szegedy 2015, section 3, simplified.
+// dx = weight * inverse_deviation * (dy - share * (dbias + x_hat * dweight)), column by column, where `share` makes means
+// of sums over all rows; Ioffe and Szegedy 2015, section 3, simplified.
 template <typename T>  // float, double, float16
-__global__ void normalize_backward(const T* dy,                        // (M, C)
-                                   const T* x_hat,                     // (M, C)
-                                   const compute_t<T>* scale,          // (C)
-                                   const compute_t<T>* mean_dy,        // (C)
-                                   const compute_t<T>* mean_dy_x_hat,  // (C)
-                                   T* dx,                              // (M, C)
-                                   int M, int C) {
+__global__ void normalize_backward(const T* dy,                            // (M, C)
+                                   const T* x_hat,                         // (M, C)
+                                   const compute_t<T>* weight,             // (C)
+                                   const compute_t<T>* inverse_deviation,  // (C) or null
+                                   const compute_t<T>* dbias,              // (C)
+                                   const compute_t<T>* dweight,            // (C)
+                                   T* dx,                                  // (M, C)
+                                   int M, int C, compute_t<T> share) {
     using A = compute_t<T>;
-    auto differentiate = [=](A dy, A x_hat, A scale, A mean_dy, A mean_dy_x_hat, A& dx) {
-        dx = scale * (dy - mean_dy - x_hat * mean_dy_x_hat);
+    bool is_scaled = !inverse_deviation;  // in `weight` already
+    auto differentiate = [=](A dy, A x_hat, A weight, A inverse, A dbias, A dweight, A& dx) {
+        dx = (is_scaled ? weight : weight * inverse) * (dy - share * (dbias + x_hat * dweight));
     };
-    each_in_rows(M, C, differentiate, reads(dy), reads(x_hat), per_column(scale), per_column(mean_dy),
-                 per_column(mean_dy_x_hat), writes(dx));
+    each_in_rows(M, C, differentiate, reads(dy), reads(x_hat), per_column(weight), per_column(inverse_deviation),
+                 per_column(dbias), per_column(dweight), writes(dx));
 }
 
 // One warp a row: the mean, then the variance around it, then x_hat and y.

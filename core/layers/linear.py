@@ -9,7 +9,8 @@ from core import ops
 from core.backend import Array
 from core.initializers import Initializer, he_normal
 from core.layers.base import Layer, expect_last_axis
-from core.params import Parameter
+from core.ops.gradients import bias_gradient
+from core.params import Parameter, accumulate
 
 
 class Linear(Layer):
@@ -51,7 +52,7 @@ class Linear(Layer):
         rows = x.reshape(-1, self.in_features)  # (M, D)
         drows = dy.reshape(-1, self.out_features)  # (M, K)
         if self.bias is not None:
-            self.bias.add_grad(ops.of(dy).column_sums(drows))
+            accumulate([self.bias], bias_gradient, drows)
         dx = self.workspace("dx", rows.shape, like=x) if self.input_grad else None
         self.weight.accumulate(ops.of(x).linear_backward, rows, drows, self.weight.like(x), dx)
         return None if dx is None else dx.reshape(x.shape)

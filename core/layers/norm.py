@@ -10,7 +10,9 @@ from numpy.typing import DTypeLike
 from core import ops
 from core.backend import Array, array_module
 from core.layers.base import Layer, expect_last_axis
-from core.params import Parameter
+from core.ops import batch_norm
+from core.ops.gradients import norm_gradients
+from core.params import Parameter, accumulate
 from core.workers import Member
 
 
@@ -51,28 +53,29 @@ class BatchNorm(Layer):
             self.remember(train)
             return y
         x_hat = self.workspace("x_hat", rows.shape, like=x)
-        count = self._over_batch(array_module(x).full(1, len(rows), self.weight.data.dtype))
-        mean = self._over_batch(op.column_sums(rows)) / count  # (C,)
-        var = self._over_batch(op.center_columns(rows, mean, x_hat)) / count  # (C,)
-        inverse_deviation = 1 / array_module(x).sqrt(var + self.eps)  # (C,)
-        op.normalize_forward(rows, mean, inverse_deviation, self.weight.data, self.bias.data, x_hat, flat)
-        if self.updates_running:
-            self._follow(mean, var * (count / array_module(x).maximum(count - 1, 1)), self.momentum)
+        running = (self.running_mean, self.running_var) if self.updates_running else None
+        inverse_deviation, count = batch_norm.batch_norm_forward(
+            rows, self.weight.data, self.bias.data, self.eps, running, self.momentum, self._over_batch, x_hat, flat
+        )
         self.remember(train, x_hat, inverse_deviation, count)
         return y
 
     def backward(self, dy: Array) -> Array:
         x_hat, inverse_deviation, count = self.recall()
-        op = ops.of(dy)
         rows = dy.reshape(-1, self.size)  # (M, C)
-        dbias = op.column_sums(rows)  # (C,)
-        dweight = op.column_products(rows, x_hat)  # (C,)
-        self.bias.add_grad(dbias)
-        self.weight.add_grad(dweight)
+        dbias, dweight = accumulate((self.bias, self.weight), norm_gradients, rows, x_hat)
         dx = self.workspace("dx", dy.shape, like=dy)
-        scale = self.weight.data * inverse_deviation
-        mean_dy, mean_dy_x_hat = self._over_batch(dbias) / count, self._over_batch(dweight) / count
-        op.normalize_backward(rows, x_hat, scale, mean_dy, mean_dy_x_hat, dx.reshape(rows.shape))
+        batch_norm.batch_norm_backward(
+            rows,
+            x_hat,
+            self.weight.data,
+            inverse_deviation,
+            count,
+            dbias,
+            dweight,
+            self._over_batch,
+            dx.reshape(rows.shape),
+        )
         return dx
 
     def _over_batch(self, part: Array) -> Array:
@@ -85,12 +88,8 @@ class BatchNorm(Layer):
         mean = op.column_sums(rows) / count  # (C,)
         squares = op.center_columns(rows, mean, self.workspace("x_hat", rows.shape, like=rows))  # (C,)
         self.rows_measured = (self.rows_measured or 0) + count
-        self._follow(mean, squares / max(count - 1, 1), count / self.rows_measured)
-
-    def _follow(self, mean: Array, var: Array, share: float) -> None:
-        for running, latest in ((self.running_mean, mean), (self.running_var, var)):
-            running *= 1 - share
-            running += share * latest
+        running, latest = (self.running_mean, self.running_var), (mean, squares / max(count - 1, 1))
+        batch_norm.follow(running, latest, count / self.rows_measured)
 
 
 def measure_statistics(model: Layer, x: Array, batch_size: int = 500) -> None:
@@ -141,8 +140,7 @@ class LayerNorm(Layer):
         x_hat, inverse_deviation = self.recall()
         op = ops.of(dy)
         rows = dy.reshape(-1, self.size)  # (M, C)
-        self.bias.add_grad(op.column_sums(rows))
-        self.weight.add_grad(op.column_products(rows, x_hat))
+        accumulate((self.bias, self.weight), norm_gradients, rows, x_hat)
         dx = self.workspace("dx", dy.shape, like=dy)
         op.layer_norm_backward(rows, x_hat, self.weight.data, inverse_deviation, dx.reshape(rows.shape))
         return dx

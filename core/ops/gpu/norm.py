@@ -25,7 +25,7 @@ __all__ = [
 
 ROWS_OF_A_THREAD = 8  # the fewest worth a block of their own
 MOST_PACKS = 16  # of columns that a block of `column_sums` has side by side: 256 bytes of a row
-MOST_PARTS = 1 << 16  # numbers that those blocks leave: 512 times 16 packs of 8 columns
+MOST_PARTS = 3 << 16  # numbers that those blocks leave: 512 times 16 packs of 8 columns, up to three for each
 MOST_SUMMING = 512  # blocks that share one sum; each thread of them waits for many numbers at once
 WARPS = THREADS // 32  # of a block, where a warp takes a row
 
@@ -35,9 +35,9 @@ def dtype_of_sums(x: Array) -> np.dtype[Any]:
     return np.dtype(np.float32) if x.dtype == np.float16 else x.dtype
 
 
-def column_sums(x: Array) -> Any:
-    """The sum of each column of x (M, C) -> (C,), the same in every run."""
-    return _sums(x)
+def column_sums(x: Array, out: Array | None = None) -> Any:
+    """The sum of each column of x (M, C) -> (C,), the same in every run; into `out` if it is given."""
+    return _sums(x, out=out)
 
 
 def column_products(x: Array, y: Array) -> Any:
@@ -88,16 +88,78 @@ def normalize_forward(
 
 def normalize_backward(dy: Array, x_hat: Array, scale: Array, mean_dy: Array, mean_dy_x_hat: Array, dx: Array) -> None:
     """See `core.ops.cpu.norm`."""
+    _normalize_backward(dy, x_hat, scale, None, mean_dy, mean_dy_x_hat, 1.0, dx)
+
+
+def batch_norm_forward(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    eps: float,
+    running: tuple[Array, Array] | None,
+    momentum: float,
+    x_hat: Array,
+    y: Array,
+) -> Any:
+    """See `core.ops.batch_norm`; returns 1 / deviation, (C,). Two launches."""
+    xp = array_module(x)
+    mean, inverse_deviation = xp.empty_like(weight), xp.empty_like(weight)
+    grid, block = _stretches(*x.shape, x.itemsize)
+    running_mean, running_var = running or (None, None)
+    launch(
+        "column_statistics_forward",
+        grid,
+        block,
+        x=x,
+        mean=mean,
+        inverse_deviation=inverse_deviation,
+        running_mean=running_mean,
+        running_var=running_var,
+        eps=eps,
+        momentum=momentum,
+        **room_for_sums(mean),
+    )
+    normalize_forward(x, mean, inverse_deviation, weight, bias, x_hat, y)
+    return inverse_deviation
+
+
+def norm_gradients(dy: Array, x_hat: Array, dbias: Array, dweight: Array) -> None:
+    """dbias = the sum over the rows of dy, and dweight that of dy * x_hat; (M, C) and (C,)."""
+    grid, block = _stretches(*dy.shape, dy.itemsize)
+    launch(
+        "norm_gradients_backward", grid, block, dy=dy, x_hat=x_hat, dbias=dbias, dweight=dweight, **room_for_sums(dbias)
+    )
+
+
+def batch_norm_backward(
+    dy: Array, x_hat: Array, weight: Array, inverse_deviation: Array, dbias: Array, dweight: Array, dx: Array
+) -> None:
+    """See `core.ops.batch_norm`."""
+    _normalize_backward(dy, x_hat, weight, inverse_deviation, dbias, dweight, 1 / max(1, len(dy)), dx)
+
+
+def _normalize_backward(
+    dy: Array,
+    x_hat: Array,
+    weight: Array,
+    inverse_deviation: Array | None,
+    dbias: Array,
+    dweight: Array,
+    share: float,
+    dx: Array,
+) -> None:
     launch(
         "normalize_backward",
         blocks_for(dy.size),
         THREADS,
         dy=dy,
         x_hat=x_hat,
-        scale=scale,
-        mean_dy=mean_dy,
-        mean_dy_x_hat=mean_dy_x_hat,
+        weight=weight,
+        inverse_deviation=inverse_deviation,
+        dbias=dbias,
+        dweight=dweight,
         dx=dx,
+        share=share,
     )
 
 
@@ -133,10 +195,10 @@ def layer_norm_backward(dy: Array, x_hat: Array, weight: Array, inverse_deviatio
     )
 
 
-def _sums(x: Array, y: Array | None = None, center: Array | None = None) -> Any:
+def _sums(x: Array, y: Array | None = None, center: Array | None = None, out: Array | None = None) -> Any:
     """Sums over stretches of rows, then the sum of those: the order never changes, so neither does rounding."""
     M, C = x.shape
-    total = array_module(x).empty(C, dtype_of_sums(x))
+    total = array_module(x).empty(C, dtype_of_sums(x)) if out is None else out
     grid, block = _stretches(M, C, x.itemsize)
     launch("column_sums_forward", grid, block, x=x, y=y, center=center, total=total, **room_for_sums(total))
     return total
@@ -152,12 +214,13 @@ def _stretches(M: int, C: int, itemsize: int) -> tuple[tuple[int, int], tuple[in
     return (groups, max(1, stretches)), (width, height)
 
 
-def room_for_sums(total: Array) -> dict[str, Array]:
+def room_for_sums(total: Array) -> dict[str, Any]:
     """Where blocks leave their parts of a sum, and count who has: one memory for all launches, which take turns."""
-    return _room(type(total), total.dtype.name)
+    kind: Any = type(total)
+    return _room(kind, total.dtype.name)
 
 
 @functools.cache
-def _room(kind: type, dtype: str) -> dict[str, Array]:
+def _room(kind: Any, dtype: str) -> dict[str, Any]:
     xp = np if kind is np.ndarray else gpu_module()
     return {"parts": xp.empty(MOST_PARTS, dtype), "arrived": xp.zeros(MOST_SUMMING, np.int32)}

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from core.ops import batch_norm, gpu
+from core.ops.gpu import norm as on_gpu
+from core.ops.gradients import norm_gradients
 from core.ops.proofs.case import Case, Draw, Results
 
 SIZES = [(1, 1), (5, 3), (70, 33), (700, 5), (2, 1000), (3, 701), (600, 40), (300, 200)]
@@ -34,6 +39,36 @@ def _batch_norm(op: Any, draw: Draw, M: int, C: int) -> Results:
     return {"x_hat": x_hat, "y": y, "dx": dx}
 
 
+def _batch_norm_in_training(op: Any, draw: Draw, M: int, C: int) -> Results:
+    x, dy, weight, bias = draw.normal(M, C), draw.normal(M, C), draw.normal(C, wide=True), draw.normal(C, wide=True)
+    running = draw.normal(C, wide=True), draw.positive(C, wide=True)
+    x_hat, y, dx, dbias, dweight = *_three(draw, M, C), *_two_wide(draw, C)
+    if draw.dtype != np.float16:
+        x += 30  # a variance that is the difference of two large sums would not survive
+    if op is gpu:
+        inverse = on_gpu.batch_norm_forward(x, weight, bias, 1e-2, running, 0.1, x_hat, y)
+        on_gpu.norm_gradients(dy, x_hat, dbias, dweight)
+        on_gpu.batch_norm_backward(dy, x_hat, weight, inverse, dbias, dweight, dx)
+    else:
+        inverse, count = batch_norm.batch_norm_forward(x, weight, bias, 1e-2, running, 0.1, _itself, x_hat, y)
+        norm_gradients(dy, x_hat, dbias, dweight)
+        batch_norm.batch_norm_backward(dy, x_hat, weight, inverse, count, dbias, dweight, _itself, dx)
+    results = {"inverse": inverse, "running mean": running[0], "running var": running[1], "x_hat": x_hat, "y": y}
+    return results | {"dbias": dbias, "dweight": dweight, "dx": dx}
+
+
+def _itself(part: Any) -> Any:
+    return part
+
+
+def _three(draw: Draw, M: int, C: int) -> list[Any]:
+    return [draw.output(M, C) for _ in range(3)]
+
+
+def _two_wide(draw: Draw, C: int) -> list[Any]:
+    return [draw.output(C, dtype=draw.wide) for _ in range(2)]
+
+
 def _scale_shift(op: Any, draw: Draw, M: int, C: int) -> Results:
     y = draw.output(M, C)
     op.scale_shift(draw.normal(M, C), draw.normal(C), draw.normal(C), y)
@@ -61,6 +96,7 @@ def _cross_entropy(smoothing: float, temperature: float, weighted: bool) -> Call
 CASES = [
     Case("column sums", _columns, [*SIZES, EMPTY], HALF_TOO),
     Case("batch norm", _batch_norm, [*SIZES, EMPTY], HALF_TOO),
+    Case("batch norm in training", _batch_norm_in_training, SEVERAL, HALF_TOO),
     Case("scale and shift", _scale_shift, [*SIZES, EMPTY]),
     Case("layer norm", _layer_norm, [*SEVERAL, EMPTY]),
     Case("cross-entropy", _cross_entropy(0.0, 1.0, False), SEVERAL),

@@ -8,6 +8,8 @@ import pytest
 from core.gradcheck import TOLERANCE, gradcheck
 from core.layers import Conv2d, ConvPool, ConvReLUPool, Flatten, MaxPool2d, ReLU, Sequential
 from core.ops.cpu import conv_phases, winograd
+from core.ops.cpu.frames import FEW
+from core.params import pack
 from core.workspaces import Workspaces
 
 KERNELS = [(1, 1), (3, 3), (2, 5)]
@@ -157,6 +159,21 @@ def test_used_workspaces_leave_no_trace(make, channels):
         unused.load_state_dict(layer.state_dict())
         np.testing.assert_array_equal(unused.forward(x, train=True), y)
         np.testing.assert_array_equal(unused.backward(dy), dx)
+
+
+@pytest.mark.parametrize("make", [Conv2d, ConvReLUPool], ids=["plain", "block"])
+@pytest.mark.parametrize("channels", [(2, 3), (8, 8)])
+def test_what_is_laid_out_for_a_few_images_keeps_no_weights(make, channels):
+    """Neither when they change nor when an optimizer packs them."""
+    rng = np.random.default_rng(9)
+    layer = make(*channels, 3, rng=rng, padding=1)
+    for N in (1, 3, FEW, FEW + 1, 3):
+        x = rng.standard_normal((N, 9, 8, channels[0]), np.float32)
+        layer.weight.data *= -2
+        unused = make(*channels, 3, rng=rng, padding=1)
+        unused.load_state_dict(layer.state_dict())
+        np.testing.assert_array_equal(layer.forward(x), unused.forward(x))
+        pack(layer.parameters())
 
 
 @pytest.mark.parametrize("make", [Conv2d, ConvReLUPool], ids=["plain", "block"])

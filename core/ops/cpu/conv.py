@@ -7,7 +7,8 @@ input and output never leaves the cache; backward lines the inputs up again rath
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,12 +16,14 @@ from core.backend import Array
 from core.ops.cpu import conv_windows, winograd
 from core.ops.cpu.conv_mirror import has_mirror, mirror
 from core.ops.cpu.conv_windows import WindowRows
-from core.ops.cpu.frames import Workspace, chunks
+from core.ops.cpu.frames import Workspace, chunks, laid_out
 from core.ops.cpu.norm import column_sums
 from core.ops.cpu.winograd import WinogradTiles
 from core.ops.windows import Windows
 
 __all__ = ["conv2d_backward", "conv2d_forward"]
+
+Method: TypeAlias = WinogradTiles | WindowRows
 
 
 def conv2d_forward(
@@ -34,6 +37,7 @@ def conv2d_forward(
             add_to_rows(y, bias)
         return
     for method, parts in _chunks(x, weight, windows, groups, workspace):
+        method.use(weight)
         for part in parts:
             method.take(x[part])
             method.forward(y[part])
@@ -58,6 +62,7 @@ def conv2d_backward(
         dx = None  # done
     dweight = np.zeros_like(weight)
     for method, parts in _chunks(x, weight, windows, groups, workspace):
+        method.use(weight)
         for part in parts:
             method.take(x[part])
             method.backward(dy[part], None if dx is None else dx[part])
@@ -67,8 +72,10 @@ def conv2d_backward(
 
 def add_to_rows(y: Array, bias: Array) -> None:
     """y += bias for y (N, H, W, K), a whole line of the images at once: short rows would cost four times as much."""
-    lines = y.reshape(-1, y.shape[2] * y.shape[3])
-    lines += np.tile(bias, y.shape[2])
+    line = np.empty(y.shape[2:], y.dtype)
+    line[...] = bias
+    lines = y.reshape(-1, line.size)
+    lines += line.reshape(-1)
 
 
 def _suits_winograd(x: Array, weight: Array, windows: Windows, groups: int) -> bool:
@@ -78,15 +85,17 @@ def _suits_winograd(x: Array, weight: Array, windows: Windows, groups: int) -> b
 
 def _chunks(
     x: Array, weight: Array, windows: Windows, groups: int, workspace: Workspace
-) -> Iterator[tuple[WinogradTiles | WindowRows, list[slice]]]:
+) -> Iterable[tuple[Method, list[slice]]]:
     """The parts of the batch that are equally long, with the method that convolves each of them."""
-    method: WinogradTiles | WindowRows
-    if _suits_winograd(x, weight, windows, groups):
-        size = windows.count(*x.shape[1:3])
-        for M, parts in chunks(len(x), winograd.images_at_once(size, x.shape[3], weight.shape[1])):
-            method = WinogradTiles(M, x, weight, windows.padding, size, workspace)
-            yield method, parts
-    else:
-        for M, parts in chunks(len(x), conv_windows.images_at_once(x, windows)):
-            method = WindowRows(M, x, weight, windows, groups, workspace)
-            yield method, parts
+
+    def lay_out(memory: Callable[[], Workspace]) -> Iterator[tuple[Method, list[slice]]]:
+        if _suits_winograd(x, weight, windows, groups):
+            size = windows.count(*x.shape[1:3])
+            for M, parts in chunks(len(x), winograd.images_at_once(size, x.shape[3], weight.shape[1])):
+                yield WinogradTiles(M, x, weight.shape, windows.padding, size, memory()), parts
+        else:
+            for M, parts in chunks(len(x), conv_windows.images_at_once(x, windows)):
+                yield WindowRows(M, x, weight.shape, windows, groups, memory()), parts
+
+    key = "conv2d", x.shape, x.dtype, x.flags.c_contiguous, weight.shape, windows, groups
+    return laid_out(len(x), key, lay_out, workspace)

@@ -8,17 +8,18 @@ has a bias of its own, takes over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 import numpy as np
 
 from core.backend import Array
 from core.ops.cpu import conv_phases, winograd
-from core.ops.cpu.activation import relu_backward
+from core.ops.cpu.activation import relu_backward, relu_forward
+from core.ops.cpu.conv import add_to_rows
 from core.ops.cpu.conv_chain import chain_backward, chain_forward
 from core.ops.cpu.conv_phases import PhaseWindows
-from core.ops.cpu.frames import Workspace, chunks
+from core.ops.cpu.frames import Workspace, chunks, laid_out
 from core.ops.cpu.norm import column_sums
 from core.ops.cpu.winograd import WinogradTiles
 from core.ops.windows import Pair, Windows
@@ -41,18 +42,15 @@ def conv_relu_pool_forward(
     for block in _blocks(x, weight, windows, workspace):
         if keep and winners is None:
             winners = workspace("winners", (len(x), block.winners_size), like=x, dtype=bool)
-        biases = None
-        if bias is not None:
-            biases = workspace("biases", block.pooled.shape, like=x)
-            biases.reshape(-1, len(bias))[...] = bias
+        block.method.use(weight)
         for part in block.parts:
             block.method.take(x[part])
             block.method.multiply()
             block.take_maximum(None if winners is None else winners[part])
-            if biases is not None:
-                np.add(block.pooled, biases, out=block.pooled)
-                np.maximum(block.pooled, 0, out=block.pooled)
             block.method.store(block.pooled, y[part])
+            if bias is not None:
+                add_to_rows(y[part], bias)
+                relu_forward(y[part], y[part])
     return winners
 
 
@@ -76,6 +74,7 @@ def conv_relu_pool_backward(
     K = weight.shape[1]
     dweight, dbias = np.zeros_like(weight), np.zeros(K, weight.dtype)
     for block in _blocks(x, weight, windows, workspace):
+        block.method.use(weight)
         through_relu = workspace("through relu", (block.M, *dy.shape[1:]), like=x)
         for part in block.parts:
             if y is None:
@@ -146,15 +145,20 @@ def _runs_in_one_pass(x: Array, weight: Array, windows: Windows) -> bool:
     return winograd.suits(windows, _pooled_part(x, windows), len(x), C, K) or conv_phases.suits(windows, C)
 
 
-def _blocks(x: Array, weight: Array, windows: Windows, workspace: Workspace) -> Iterator[_Block]:
-    size = _pooled_part(x, windows)
-    C, K = x.shape[3], weight.shape[1]
-    method: WinogradTiles | PhaseWindows
-    if winograd.suits(windows, size, len(x), C, K):
-        for M, parts in chunks(len(x), winograd.images_at_once(size, C, K)):
-            method = WinogradTiles(M, x, weight, windows.padding, size, workspace)
-            yield _Block(parts, method, M, workspace)
-    else:
-        for M, parts in chunks(len(x), conv_phases.images_at_once(size, C, K, windows)):
-            method = PhaseWindows(M, x, weight, windows, size, workspace)
-            yield _Block(parts, method, M, workspace)
+def _blocks(x: Array, weight: Array, windows: Windows, workspace: Workspace) -> Iterable[_Block]:
+    def lay_out(memory: Callable[[], Workspace]) -> Iterator[_Block]:
+        size = _pooled_part(x, windows)
+        C, K = x.shape[3], weight.shape[1]
+        method: WinogradTiles | PhaseWindows
+        if winograd.suits(windows, size, len(x), C, K):
+            for M, parts in chunks(len(x), winograd.images_at_once(size, C, K)):
+                own = memory()
+                method = WinogradTiles(M, x, weight.shape, windows.padding, size, own)
+                yield _Block(parts, method, M, own)
+        else:
+            for M, parts in chunks(len(x), conv_phases.images_at_once(size, C, K, windows)):
+                own = memory()
+                method = PhaseWindows(M, x, weight.shape, windows, size, own)
+                yield _Block(parts, method, M, own)
+
+    return laid_out(len(x), ("block", x.shape, x.dtype, weight.shape, windows), lay_out, workspace)

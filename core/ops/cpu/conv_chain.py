@@ -5,11 +5,9 @@ Pooled first: max(relu(y + b)) = relu(max(y) + b), since adding a bias and ReLU 
 
 from __future__ import annotations
 
-import numpy as np
-
 from core.backend import Array
-from core.ops.cpu.activation import relu_backward
-from core.ops.cpu.conv import conv2d_backward, conv2d_forward
+from core.ops.cpu.activation import relu_backward, relu_forward
+from core.ops.cpu.conv import add_to_rows, conv2d_backward, conv2d_forward
 from core.ops.cpu.frames import Workspace
 from core.ops.cpu.pool import max_pool_backward, max_pool_forward
 from core.ops.windows import Windows
@@ -19,14 +17,14 @@ POOL = Windows((2, 2), stride=(2, 2))
 
 def chain_forward(
     x: Array, weight: Array, bias: Array | None, windows: Windows, y: Array, keep: bool, workspace: Workspace
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array] | None:
     """See `core.ops.cpu.conv_block.conv_relu_pool_forward`."""
     products = workspace("products", (len(x), *windows.count(*x.shape[1:3]), weight.shape[1]), like=x)
     conv2d_forward(x, weight, None, windows, 1, products, workspace)
     winners = max_pool_forward(products, POOL, y, keep, workspace)
     if bias is not None:
-        y += bias
-        np.maximum(y, 0, out=y)
+        add_to_rows(y, bias)
+        relu_forward(y, y)
     return winners
 
 

@@ -43,27 +43,36 @@ class PhaseWindows:
     the gradients expect theirs there. `size` is that of the output, (OH, OW) = (2 PH, 2 PW).
     """
 
-    def __init__(self, M: int, x: Array, weight: Array, windows: Windows, size: Pair, workspace: Workspace) -> None:
-        (KH, KW), C, K = windows.kernel, x.shape[3], weight.shape[1]
+    def __init__(
+        self, M: int, x: Array, weight: tuple[int, ...], windows: Windows, size: Pair, workspace: Workspace
+    ) -> None:
+        (KH, KW), C, K = windows.kernel, x.shape[3], weight[1]
         PH, PW = size[0] // 2, size[1] // 2
         pairs = KW // 2 + 1  # of columns of a window
-        self._kernel, self._weight, self._windows = (KH, KW, C, K), weight, windows
+        self._kernel, self._windows = (KH, KW, C, K), windows
         self._output_size, self._workspace = windows.count(*x.shape[1:3]), workspace
         self._shape = M, KH + 1, pairs, 2, C, PH, PW
         self._lined_up = workspace("windows", (M, (KH + 1) * 2 * pairs * C, PH * PW), like=x)
+        self._places = self._lined_up.reshape(self._shape)
         row = 2 * pairs * C
         self._rows = [slice(0, KH * row), slice(row, (KH + 1) * row)]  # of the window, that a phase sees
         self._frame = _ColumnFrame(M, (size[0] + KH - 1, PW + pairs - 1), windows.padding, x, workspace)
         self._seen = self._seen_in(self._frame)
         self.outputs = workspace("outputs", (2, 2, M * PH * PW * K), like=x)
         self._planes = self.outputs.reshape(2, 2, M, PH * PW, K)
-        self._shifted = self._shift(weight)  # for the left and for the right phase: (KH * WW * C, K)
         self._dshifted = [ProductSum(f"dshifted {pw}", (M, KH * row, K), x, workspace) for pw in (0, 1)]
+
+    def use(self, weight: Array) -> None:
+        """Begin with this weight (KH * KW * C, K), and with no gradient."""
+        self._weight = weight
+        self._shifted = self._shift(weight)  # for the left and for the right phase: (KH * WW * C, K)
+        for part in self._dshifted:
+            part.clear()
 
     def take(self, images: Array) -> None:
         """Line up the windows of images (M, H, W, C)."""
         self._frame.put(images)
-        np.copyto(self._lined_up.reshape(self._shape), self._seen)
+        np.copyto(self._places, self._seen)
 
     def multiply(self) -> None:
         """Fill `outputs`."""

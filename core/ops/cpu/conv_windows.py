@@ -9,6 +9,7 @@ import numpy as np
 
 from core.backend import Array
 from core.ops.cpu.frames import Frame, ProductSum, Workspace, strided
+from core.ops.cpu.linear import linear_forward
 from core.ops.windows import Windows
 
 ROWS_SIZE = 1 << 17  # elements of all rows of a chunk: 512 KB in float32, a part of the second-level cache
@@ -24,38 +25,51 @@ def images_at_once(x: Array, windows: Windows) -> int:
 class WindowRows:
     """The windows of M images as rows, one matrix (M * OH * OW, KH * KW * C / G) for each of G groups."""
 
-    def __init__(self, M: int, x: Array, weight: Array, windows: Windows, groups: int, workspace: Workspace) -> None:
+    def __init__(
+        self, M: int, x: Array, weight: tuple[int, ...], windows: Windows, groups: int, workspace: Workspace
+    ) -> None:
         self._x, self._windows, self._groups, self._workspace = x, windows, groups, workspace
         (KH, KW), (SH, SW), (RH, RW) = windows.kernel, windows.stride, windows.reach
         self._M, (self._OH, self._OW) = M, windows.count(*x.shape[1:3])
-        self._C, self._K = x.shape[3] // groups, weight.shape[1] // groups  # of one group
+        self._C, self._K = x.shape[3] // groups, weight[1] // groups  # of one group
         self._frame_size = (self._OH - 1) * SH + RH, (self._OW - 1) * SW + RW
         self._frame: Frame | None = None  # images without padding show their windows themselves
         if windows.padding != (0, 0) or not x.flags.c_contiguous:
             self._frame = Frame("frame", M, self._frame_size, windows.padding, x, workspace).clear()
         self._rows = workspace("rows", (groups, M * self._OH * self._OW, KH * KW * self._C), like=x)
-        self._weight = weight.reshape(-1, groups, self._K).transpose(1, 0, 2)  # (G, KH * KW * C, K)
-        self._dweight = ProductSum("dweight", self._weight.shape, x, workspace)
+        self._dweight = ProductSum("dweight", (groups, KH * KW * self._C, self._K), x, workspace)
+        self._lined_up = self._rows.reshape(groups, M, self._OH, self._OW, KH, KW, self._C)
+        self._seen = None if self._frame is None else self._seen_in(self._frame.pixels)
+
+    def use(self, weight: Array) -> None:
+        """Begin with this weight (KH * KW * C, G * K), and with no gradient."""
+        self._weight = weight.reshape(-1, self._groups, self._K).transpose(1, 0, 2)  # (G, KH * KW * C, K)
+        self._dweight.clear()
 
     def take(self, images: Array) -> None:
         """Line up the windows of images (M, H, W, G * C)."""
         if self._frame is not None:
             self._frame.put(images)
-            images = self._frame.pixels
+        np.copyto(self._lined_up, self._seen_in(images) if self._seen is None else self._seen)
+
+    def _seen_in(self, images: Array) -> Array:
+        """The overlapping windows of images in their frame, if there is one: (G, M, OH, OW, KH, KW, C)."""
         (KH, KW), (SH, SW), (DH, DW) = self._windows.kernel, self._windows.stride, self._windows.dilation
         M, OH, OW, G, C = self._M, self._OH, self._OW, self._groups, self._C
         _, FH, FW, _ = images.shape
         column, row, image = G * C, FW * G * C, FH * FW * G * C  # distances in the frame
-        seen = strided(
+        return strided(
             images,
             (G, M, OH, OW, KH, KW, C),
             (C, image, SH * row, SW * column, DH * row, DW * column, 1),
         )
-        np.copyto(self._rows.reshape(seen.shape), seen)
 
     def forward(self, y: Array) -> None:
         """Fill y (M, OH, OW, G * K)."""
-        np.matmul(self._rows, self._weight, out=self._by_group(y))
+        if self._groups == 1:
+            linear_forward(self._rows[0], self._weight[0], y.reshape(-1, self._K), self._workspace)
+        else:
+            np.matmul(self._rows, self._weight, out=self._by_group(y))
 
     def backward(self, dy: Array, dimages: Array | None) -> None:
         """Add to the weight gradient, and fill dimages (M, H, W, G * C) if it is wanted."""

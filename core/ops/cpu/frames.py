@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from core.backend import Array
 from core.ops.windows import Pair
+from core.workspaces import Workspaces
+
+FEW = 4  # images, for which laying out the work takes a good part of the time that the work takes
+
+Part = TypeVar("Part")
 
 
 class Workspace(Protocol):
     """Where scratch memory comes from: a layer's own `workspace`."""
 
     def __call__(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike | None = None) -> Array: ...
+
+
+def laid_out(
+    N: int, key: Hashable, lay_out: Callable[[Callable[[], Workspace]], Iterator[Part]], workspace: Workspace
+) -> Iterable[Part]:
+    """The parts into which `lay_out` divides the work on N images, each in the memory that its argument provides.
+
+    For many images the parts are laid out one by one, all in the workspace. For a few they keep memory of their own, so
+    that the next call with that key finds them as they are.
+    """
+    if N > FEW or not isinstance(workspace, Workspaces):
+        return lay_out(lambda: workspace)
+    parts: list[Part] = workspace.plan(key, lambda: list(lay_out(Workspaces)))
+    return parts
 
 
 def chunks(N: int, size: int) -> Iterator[tuple[int, list[slice]]]:
@@ -74,6 +93,10 @@ class ProductSum:
             term = self._workspace(f"{self._name}, next term", self._shape, self._like)
             np.matmul(a, b, out=term)
             np.add(self._total, term, out=self._total)
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._total = None
 
     def value(self) -> Array:
         """The sum so far."""

@@ -27,22 +27,27 @@ CHUNK_SIZE = 1 << 17  # input elements that are worked on at once
 DOWN, ACROSS = 0, 1  # the two passes: along the rows of (M, H, W, C), and along its columns
 
 
-def max_pool_forward(x: Array, windows: Windows, y: Array, keep: bool, workspace: Workspace) -> tuple[Array, Array]:
+def max_pool_forward(
+    x: Array, windows: Windows, y: Array, keep: bool, workspace: Workspace
+) -> tuple[Array, Array] | None:
     """Fill y (N, OH, OW, C) with the largest element of each window of x (N, H, W, C); padding never wins.
 
     With `keep`, returns what backward needs: the row in which each column of a window is largest, (N, OH, FW, C), and
     the column in which the window is, (N, OH, OW, C). Of equal elements the first one wins.
     """
     OH, FW = y.shape[1], x.shape[2] + 2 * windows.padding[1]
-    rows = workspace("winning rows", (len(x) if keep else 0, OH, FW, y.shape[3]), like=x, dtype=np.uint8)
-    columns = workspace("winning columns", y.shape if keep else (0, *y.shape[1:]), like=x, dtype=np.uint8)
+    winners = None
+    if keep:
+        rows = workspace("winning rows", (len(x), OH, FW, y.shape[3]), like=x, dtype=np.uint8)
+        columns = workspace("winning columns", y.shape, like=x, dtype=np.uint8)
+        winners = rows, columns
     for M, parts, frame in _framed_chunks(x, windows, -np.inf, workspace):
         tallest = workspace("tallest", (M, OH, FW, y.shape[3]), like=x)
         for part in parts:
             image = _framed(x[part], frame)
             _maximum(DOWN, image, windows, tallest, rows[part] if keep else None)
             _maximum(ACROSS, tallest, windows, y[part], columns[part] if keep else None)
-    return rows, columns
+    return winners
 
 
 def max_pool_backward(

@@ -97,8 +97,10 @@ class WinogradTiles:
     Within a plane the images come after the tiles, so that neighbouring tiles are long stretches of memory apart.
     """
 
-    def __init__(self, M: int, x: Array, weight: Array, padding: Pair, size: Pair, workspace: Workspace) -> None:
-        C, K = x.shape[3], weight.shape[1]
+    def __init__(
+        self, M: int, x: Array, weight: tuple[int, ...], padding: Pair, size: Pair, workspace: Workspace
+    ) -> None:
+        C, K = x.shape[3], weight[1]
         TH, TW = tiles_of(size)
         tiles = M * TH * TW
         self._workspace, self._grid = workspace, (TH, TW, M, K)
@@ -114,11 +116,15 @@ class WinogradTiles:
         self._half = workspace("half", (max(REACH * REACH * tiles * C, REACH * TILE * tiles * K),), like=x)
         self._v36 = self._v.reshape(PLACES, tiles, C)
         self._m36 = self._m.reshape(PLACES, tiles, K)
-        self._weight = weight.reshape(KERNEL**2, C, K)
-        self._u = _transform_kernel(self._weight)  # (36, C, K)
-        self._u_t: Array | None = None
         self._a, self._a_t, self._b, self._b_t = (matrix.astype(x.dtype, order="C") for matrix in (A, A.T, B, B.T))
         self._du = ProductSum("dU", (PLACES, C, K), x, workspace)
+
+    def use(self, weight: Array) -> None:
+        """Begin with this weight (9 * C, K), and with no gradient."""
+        self._weight = weight.reshape(KERNEL**2, -1, weight.shape[1])  # (9, C, K)
+        self._u = _transform_kernel(self._weight)  # (36, C, K)
+        self._u_t: Array | None = None
+        self._du.clear()
 
     def take(self, images: Array) -> None:
         """V = B^T d B of images (M, H, W, C)."""

@@ -34,8 +34,8 @@ __global__ void augment_forward(const unsigned char* images,  // (S, H, W, C)
                                 float* y,                     // (N, H, W, C)
                                 int S, int N, int H, int W, int C, int padding, bool reflect, float flip, int cutout,
                                 float fill, int shift_at, int flip_at, int hole_at, float unit) {
-    for (int i = first_element(); i < N * H * W * C; i += all_threads()) {
-        int c = i % C, w = i / C % W, h = i / C / W % H, n = i / C / W / H;
+    for (int place = first_element(); place < N * H * W; place += all_threads()) {  // a pixel with all its channels
+        int w = place % W, h = place / W % H, n = place / W / H;
         const unsigned short* own = draws + n * 5;
         int top = own[hole_at] * H / 65536 - cutout / 2, left = own[hole_at + 1] * W / 65536 - cutout / 2;
         bool hole = h >= top && h < top + cutout && w >= left && w < left + cutout;
@@ -48,7 +48,8 @@ __global__ void augment_forward(const unsigned char* images,  // (S, H, W, C)
         }
         long long row = rows[n];
         bool inside = from_h >= 0 && from_h < H && from_w >= 0 && from_w < W && row >= 0 && row < S;
-        float pixel = inside ? __fmul_rn(images[((row * H + from_h) * W + from_w) * C + c], unit) : fill;
-        y[i] = ((hole ? fill : pixel) - mean[c]) * inverse_std[c];
+        const unsigned char* from = inside && !hole ? images + ((row * H + from_h) * W + from_w) * C : nullptr;
+        for (int c = 0; c < C; ++c)
+            y[place * C + c] = ((from ? __fmul_rn(from[c], unit) : fill) - mean[c]) * inverse_std[c];
     }
 }

@@ -93,18 +93,22 @@ def gru_forward(cell: Unrolled, weight: Array, bias: Array, state: Array, y: Arr
     """
     gates, work, cache = cell.gates, cell.work, cell.cache
     xp = array_module(gates)
+    running = -1
     for start, count in cell.spans:
         step = slice(start, start + count)
-        h, products, sigmoids = state[:count], work[:3, :count], gates[:2, step]
-        r, z, n, m = sigmoids[0], sigmoids[1], gates[2, step], products[2]
+        if count != running:  # views take a good part of the time, where there are few sequences
+            running, h, b, products = count, state[:count], bias[:count], work[:3, :count]
+            rest, carried, m, both = products[0], products[1], products[2], products[:2]
+        sums, n = gates[:2, step], gates[2, step]
         xp.matmul(h, weight, out=products)
-        sigmoids += products[:2]
+        sigmoids = both if cache is None else sums
+        xp.add(sums, both, out=sigmoids)
         _sigmoid_of_double(sigmoids)
-        m += bias[:count]
+        r, z = (rest, carried) if cache is None else sums
+        m += b
         m *= r
         n += m
         xp.tanh(n, out=n)
-        rest, carried = products[0], products[1]
         xp.subtract(h, n, out=rest)
         xp.multiply(z, rest, out=carried)
         if cache is not None:

@@ -17,7 +17,7 @@ struct Share {
     int C, first, count, row, last, stretches;
     __device__ Share(int M, int C) : C(C), stretches(gridDim.y) {
         first = (blockIdx.x * blockDim.x + threadIdx.x) * K;
-        count = max(0, min(K, C - first));
+        count = min(K, C - first);  // below 0 beyond the last column
         int length = (M + stretches - 1) / stretches;
         row = blockIdx.y * length + threadIdx.y;
         last = min(M, (static_cast<int>(blockIdx.y) + 1) * length);

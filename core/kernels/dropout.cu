@@ -12,7 +12,7 @@ struct Place {
     __device__ Place(int word, int row_words, int N, int D) {
         int row = word / row_words, column = DRAWS * (word % row_words);
         start = row * D + column;
-        count = row < N ? max(0, min(DRAWS, D - column)) : 0;
+        count = row < N ? D - column : 0;
     }
 };
 

@@ -68,10 +68,12 @@ __device__ const Pack<T, K>* packs(const T* array) { return reinterpret_cast<con
 template <typename... T>
 __device__ bool aligned(const T*... arrays) { return ((reinterpret_cast<unsigned long long>(arrays) % 16 == 0) && ...); }
 
-// The first `count` of K elements from x on, and zeros; `whole` says that whole packs lie where one instruction can move them.
+// The first `count` of K elements from x on, and zeros; `whole` says that whole packs lie where one instruction can move
+// them. Counts may be negative, or above K: do not clamp them. Of max(0, min(K, n)) == K the assembler of CUDA 13.0 makes
+// a VIMNMX.RELU for sm_90, which says yes for n = 0, too, as a card has shown.
 template <int K, typename T>
 __device__ Pack<T, K> fetch_some(const T* x, int count, bool whole) {
-    if (whole && count == K) return *packs<K>(x);
+    if (whole && count >= K) return *packs<K>(x);
     Pack<T, K> found = {};
     for (int k = 0; k < K; ++k)
         if (k < count) found.at[k] = x[k];
@@ -80,7 +82,7 @@ __device__ Pack<T, K> fetch_some(const T* x, int count, bool whole) {
 
 template <int K, typename T>
 __device__ void put_some(T* y, const Pack<T, K>& made, int count, bool whole) {
-    if (whole && count == K) *packs<K>(y) = made;
+    if (whole && count >= K) *packs<K>(y) = made;
     else
         for (int k = 0; k < K; ++k)
             if (k < count) y[k] = made.at[k];

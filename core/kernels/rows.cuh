@@ -16,7 +16,7 @@ struct Row {
     __device__ Row(const T* memory, int C) : memory(memory), C(C), whole(C % K == 0 && aligned(memory)) { fetch(0); }
 
     __device__ static int column(int stretch, int pack) { return stretch + (32 * pack + lane()) * K; }
-    __device__ int count(int stretch, int pack) const { return max(0, min(K, C - column(stretch, pack))); }
+    __device__ int count(int stretch, int pack) const { return C - column(stretch, pack); }
 
     __device__ void fetch(int stretch) {
 #pragma unroll

@@ -37,7 +37,7 @@ struct AlongInner {
     __device__ Packed<T> take(Outer o, Inner i) const {
         if (o >= outers) return {};
         bool whole = aligned(elements) && inners % PACKED<T> == 0;
-        return fetch_some<PACKED<T>>(elements + o * inners + i, min(PACKED<T>, inners - i), whole);
+        return fetch_some<PACKED<T>>(elements + o * inners + i, inners - i, whole);
     }
 };
 
@@ -55,7 +55,7 @@ struct AlongOuter {
     __device__ Packed<T> take(Outer o, Inner i) const {
         if (i >= inners) return {};
         bool whole = aligned(elements) && outers % PACKED<T> == 0;
-        return fetch_some<PACKED<T>>(elements + i * outers + o, min(PACKED<T>, outers - o), whole);
+        return fetch_some<PACKED<T>>(elements + i * outers + o, outers - o, whole);
     }
 };
 
@@ -161,7 +161,7 @@ struct StoreRows {
     template <int K>
     __device__ void operator()(int r, int c, const Pack<compute_t<T>, K>& sums) const {
         if (r >= rows) return;
-        int count = min(K, columns - c);
+        int count = columns - c;
         Pack<T, K> made;
 #pragma unroll
         for (int k = 0; k < K; ++k) made.at[k] = T(bias && k < count ? sums.at[k] + bias[c + k] : sums.at[k]);

@@ -50,6 +50,10 @@ class Workspaces:
         self._arrays[name] = view
         return view
 
+    def __reduce__(self) -> tuple[type[Workspaces], tuple[()]]:
+        """A copy starts empty: its arrays would no longer be the memory that its plans look at."""
+        return Workspaces, ()
+
     def plan(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What `make` has prepared for this key: views, and the arrays that they show."""
         plan = self._plans.get(key)

@@ -1,5 +1,6 @@
 """Memory that is used again: never while somebody still looks at it."""
 
+import copy
 import threading
 
 import numpy as np
@@ -91,6 +92,14 @@ def test_a_plan_is_made_once_and_a_few_are_kept():
     for key in range(10):
         workspace.plan(key, list)
     assert workspace.plan("x", list) is not made[0]
+
+
+def test_a_copied_layer_lays_out_its_own_work():
+    rng = np.random.default_rng(0)
+    layer = Conv2d(3, 4, 3, padding=1, rng=rng)
+    layer.forward(rng.standard_normal((1, 8, 8, 3), np.float32))
+    twin, x = copy.deepcopy(layer), rng.standard_normal((1, 8, 8, 3), np.float32)
+    np.testing.assert_array_equal(twin.forward(x), layer.forward(x))
 
 
 def test_what_a_training_forward_leaves_behind_is_not_lent_to_the_next_batch():

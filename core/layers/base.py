@@ -133,7 +133,6 @@ class Layer:
         """A worker's copy: the same weights and buffers, with workspaces and gradients of its own."""
         shared: dict[int, Any] = {}
         for _, layer in self.walk():
-            shared[id(layer.workspace)] = Workspaces()
             shared[id(layer._remembered)] = None
             for name, value in vars(layer).items():
                 if isinstance(value, Parameter):

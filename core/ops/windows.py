@@ -40,17 +40,27 @@ class Windows:
 
         Raises ValueError if none does.
         """
+        known = self._counts.get((H, W))
+        if known is not None:
+            return known
         (RH, RW), (SH, SW), (PH, PW) = self.reach, self.stride, self.padding
         if H + 2 * PH < RH or W + 2 * PW < RW:
             raise ValueError(f"a window of {RH} x {RW} does not fit into {H} x {W} pixels with padding {PH}, {PW}")
-        return (H + 2 * PH - RH) // SH + 1, (W + 2 * PW - RW) // SW + 1
+        found = (H + 2 * PH - RH) // SH + 1, (W + 2 * PW - RW) // SW + 1
+        self._counts[H, W] = found
+        return found
 
-    @property
+    @cached_property
+    def _counts(self) -> dict[Pair, Pair]:
+        """What `count` has found: for small images the arithmetic takes as long as some of the operations."""
+        return {}
+
+    @cached_property
     def is_point(self) -> bool:
         """Whether each window is one pixel, and each pixel one window."""
         return self == Windows((1, 1))
 
-    @property
+    @cached_property
     def is_dense(self) -> bool:
         """Whether windows start at every pixel and have no holes."""
         return self.stride == self.dilation == (1, 1)

@@ -39,15 +39,11 @@ __device__ inline Point onward(Point p, int elements, const Windows& s, int chan
     return p;
 }
 
-// The elements that a view shows at a pixel and a point: neighbours are channels, and then points. A view says where
-// that is in its memory, null for nowhere. Where packs are whole, none reaches beyond the channels of its point.
+// The elements that a view shows from a pixel and a point on: neighbours are channels, and then points. A view says
+// where that is in its memory, null for nowhere. Where packs are whole, none reaches beyond the channels of its point.
 template <typename T, typename View>
-__device__ Packed<T> look(const View& view, Pixel pixel, Point point) {
+__device__ Packed<T> collect_from(const View& view, Pixel pixel, Point point) {
     Packed<T> found = {};
-    if (view.channels % PACKED<T> == 0 && aligned(view.elements)) {
-        const T* first = view.place(pixel, point);
-        return first ? *packs<PACKED<T>>(first) : found;
-    }
     for (int k = 0; k < PACKED<T>; ++k, point = onward(point, 1, view.s, view.channels)) {
         const T* element = view.place(pixel, point);
         if (element) found.at[k] = *element;
@@ -96,7 +92,9 @@ struct Seen {
     __device__ Outer outer(int o) const { return pixel_of(o, image.s.OH, image.s.OW); }
     __device__ Inner inner(int i) const { return point_of(i, image.s, image.channels); }
     __device__ Inner further(Inner i) const { return onward(i, DEPTH<T>, image.s, image.channels); }
-    __device__ Packed<T> take(Outer o, Inner i) const { return look<T>(image, o, i); }
+    __device__ bool whole() const { return image.channels % PACKED<T> == 0 && aligned(image.elements); }
+    __device__ const T* at(Outer o, Inner i) const { return image.place(o, i); }
+    __device__ Packed<T> collect(Outer o, Inner i) const { return collect_from<T>(image, o, i); }
 };
 
 // A of the weight's gradient: the same matrix, transposed.
@@ -109,7 +107,9 @@ struct SeenTransposed {
     __device__ Outer outer(int o) const { return point_of(o, image.s, image.channels); }
     __device__ Inner inner(int i) const { return pixel_of(i, image.s.OH, image.s.OW); }
     __device__ Inner further(Inner i) const { return onward(i, DEPTH<T>, image.s.OH, image.s.OW); }
-    __device__ Packed<T> take(Outer o, Inner i) const { return look<T>(image, i, o); }
+    __device__ bool whole() const { return image.channels % PACKED<T> == 0 && aligned(image.elements); }
+    __device__ const T* at(Outer o, Inner i) const { return image.place(i, o); }
+    __device__ Packed<T> collect(Outer o, Inner i) const { return collect_from<T>(image, i, o); }
 };
 
 // A of the input's gradient: the gradients of the windows that see an input pixel.
@@ -122,7 +122,9 @@ struct Seers {
     __device__ Outer outer(int o) const { return pixel_of(o, gradient.s.H, gradient.s.W); }
     __device__ Inner inner(int i) const { return point_of(i, gradient.s, gradient.channels); }
     __device__ Inner further(Inner i) const { return onward(i, DEPTH<T>, gradient.s, gradient.channels); }
-    __device__ Packed<T> take(Outer o, Inner i) const { return look<T>(gradient, o, i); }
+    __device__ bool whole() const { return gradient.channels % PACKED<T> == 0 && aligned(gradient.elements); }
+    __device__ const T* at(Outer o, Inner i) const { return gradient.place(o, i); }
+    __device__ Packed<T> collect(Outer o, Inner i) const { return collect_from<T>(gradient, o, i); }
 };
 
 // B of the input's gradient. Outer: an input channel; inner: a point and an output channel. Element: the weight between
@@ -136,18 +138,21 @@ struct WeightBackward {
     using Outer = int;
     const T* weight;
     int points, C, K;
-    __device__ Outer outer(int o) const { return o < C ? o : -1; }
+    __device__ Outer outer(int o) const { return o; }
     __device__ Inner inner(int i) const { return {i / K, i % K}; }
     __device__ Inner further(Inner i) const {
         for (i.k += DEPTH<T>; i.k >= K; i.k -= K) ++i.point;
         return i;
     }
-    __device__ Packed<T> take(Outer c, Inner i) const {
+    __device__ bool whole() const { return K % PACKED<T> == 0 && aligned(weight); }
+    __device__ const T* at(Outer c, Inner i) const {
+        return c < C && i.point < points ? weight + (i.point * C + c) * K + i.k : nullptr;
+    }
+    __device__ Packed<T> collect(Outer c, Inner i) const {
         Packed<T> found = {};
-        if (c < 0 || i.point >= points) return found;
-        if (K % PACKED<T> == 0 && aligned(weight)) return *packs<PACKED<T>>(weight + (i.point * C + c) * K + i.k);
-        for (int k = 0; k < PACKED<T> && i.point < points; ++k) {
-            found.at[k] = weight[(i.point * C + c) * K + i.k];
+        for (int k = 0; k < PACKED<T>; ++k) {
+            const T* element = at(c, i);
+            if (element) found.at[k] = *element;
             if (++i.k == K) i = {i.point + 1, 0};
         }
         return found;

@@ -1,4 +1,7 @@
-// A thread's share of a tile of float16: the tensor cores multiply, and sum up in float.
+// A product of matrices of float16 in tiles of 128 x 128: the tensor cores multiply, and sum up in float.
+//
+// They are so fast that two pieces are on their way while a third is multiplied, and that the pieces go to the shared
+// memory without a stop in registers, by cp.async.
 //
 // Their instruction has a warp multiply a 16 x 16 piece of A with a 16 x 8 piece of B. Which elements a lane brings, and
 // which sums it gets, is laid down in the PTX ISA, "Matrix Fragments for mma.m16n8k16": with row = lane / 4 and
@@ -29,50 +32,112 @@ __device__ inline void multiply_16_8_16(float (&sums)[4], const unsigned (&a)[4]
 #endif
 }
 
+__device__ inline unsigned shared_address(const void* place) {
+    return static_cast<unsigned>(__cvta_generic_to_shared(place));
+}
+
 __device__ inline void load_matrices(bool transposed, unsigned (&found)[4], const float16* line) {
-    auto place = static_cast<unsigned>(__cvta_generic_to_shared(line));
     if (transposed)
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(found[0]), "=r"(found[1]), "=r"(found[2]), "=r"(found[3]) : "r"(place) : "memory");
+                     : "=r"(found[0]), "=r"(found[1]), "=r"(found[2]), "=r"(found[3])
+                     : "r"(shared_address(line)) : "memory");
     else
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(found[0]), "=r"(found[1]), "=r"(found[2]), "=r"(found[3]) : "r"(place) : "memory");
+                     : "=r"(found[0]), "=r"(found[1]), "=r"(found[2]), "=r"(found[3])
+                     : "r"(shared_address(line)) : "memory");
 }
 #endif
 
-// Of the tile's 128 x 64 elements each of the 8 warps makes 32 x 32, as 2 x 4 products.
-template <typename A, typename B>
-struct Sums<float16, A, B> {
-    float sums[2][4][4] = {};
+// -- copies that nobody waits for, on GPUs from sm_80 on; elsewhere copies -------------------------------------------
+// A pack from memory to shared memory, zeros where `from` is null.
+__device__ inline void copy_ahead(float16* to, const float16* from) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :: "r"(shared_address(to)), "l"(from), "r"(from ? 16 : 0) : "memory");
+#else
+    *packs<8>(to) = from ? *packs<8>(from) : Pack<float16, 8>{};
+#endif
+}
 
-    static __device__ int row() { return threadIdx.x / 64 * 32; }         // of the tile, the warp's first
-    static __device__ int column() { return threadIdx.x / 32 % 2 * 32; }
+// What was asked for since the last call is one group.
+__device__ inline void close_group() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
 
-    // Four matrices of a piece from (outer, inner) on: bit 0 of their number means 8 further along the one dimension,
-    // bit 1 along the other, `inner_bit` says which of them is the inner one.
-    template <typename P>
+// Wait until all groups of this thread but the last PENDING have arrived.
+template <int PENDING>
+__device__ void wait_for_groups() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+#endif
+}
+
+// -- pieces in shared memory ----------------------------------------------------------------------------------------
+// A pack stays as it lies in memory: ldmatrix reads either order. Eight packs that one ldmatrix reads, or that lie side by
+// side, have to lie in different banks; so the packs of a line change places, in each line in another way.
+template <bool ALONG_INNER, int OUTERS>
+struct HalfPiece {
+    static constexpr int SIZE = OUTERS * DEPTH<float16>;
+    static __device__ int place(int outer, int inner) {  // of the first element of a pack
+        if (ALONG_INNER) return outer * 32 + (inner / 8 ^ outer / 2 % 4) * 8;  // a line is 64 bytes, half of all banks
+        return inner * OUTERS + (outer / 8 ^ inner % 8) * 8;
+    }
+};
+
+template <typename M, int OUTERS>
+struct HalfBringer : Share<float16, M, OUTERS> {
+    using Base = Share<float16, M, OUTERS>;
+    using Piece = HalfPiece<M::ALONG_INNER, OUTERS>;
+    using Base::Base;
+
+    __device__ void bring(float16* piece) {
+#pragma unroll
+        for (int p = 0; p < Base::PACKS; ++p) {
+            float16* place = piece + Piece::place(Base::outer_of(p), Base::inner_of(p));
+            if (this->whole) copy_ahead(place, this->at(p));
+            else *packs<8>(place) = this->collect(p);
+        }
+        this->move_on();
+    }
+};
+
+// -- sums in registers ----------------------------------------------------------------------------------------------
+// Of the tile each of the 8 warps makes 64 x 32, as 4 x 4 products.
+template <bool A_ALONG_INNER, bool B_ALONG_INNER>
+struct HalfSums {
+    float sums[4][4][4] = {};
+
+    static __device__ int row() { return threadIdx.x / 128 * 64; }  // of the tile, the warp's first
+    static __device__ int column() { return threadIdx.x / 32 % 4 * 32; }
+
+    // Four matrices of a piece from (outer, inner) on. Each bit of their number means 8 further, one of them along the
+    // outer and one along the inner dimension: which, `inner_bit` says.
+    template <bool ALONG_INNER>
     static __device__ void load(unsigned (&found)[4], const float16* piece, int outer, int inner, int inner_bit) {
-        int bits = lane() / 8, in_line = lane() % 8;
-        outer += 8 * (bits >> (1 - inner_bit) & 1) + (P::INNER_FIRST ? in_line : 0);
-        inner += 8 * (bits >> inner_bit & 1) + (P::INNER_FIRST ? 0 : in_line);
-        load_matrices(!P::INNER_FIRST, found, piece + outer * P::OUTER_STEP + inner * P::INNER_STEP);
+        int number = lane() / 8, line = lane() % 8;
+        outer += 8 * (number >> (1 - inner_bit) & 1) + (ALONG_INNER ? line : 0);
+        inner += 8 * (number >> inner_bit & 1) + (ALONG_INNER ? 0 : line);
+        const float16* first = piece + HalfPiece<ALONG_INNER, 128>::place(outer, inner);
+        load_matrices(!ALONG_INNER, found, first);
     }
 
     __device__ void add(const float16* a_piece, const float16* b_piece) {
 #pragma unroll
         for (int d = 0; d < DEPTH<float16>; d += 16) {
-            unsigned a[2][4], b[4][2];
+            unsigned a[4][4], b[4][2];
 #pragma unroll
-            for (int i = 0; i < 2; ++i) load<A>(a[i], a_piece, row() + 16 * i, d, 1);
+            for (int i = 0; i < 4; ++i) load<A_ALONG_INNER>(a[i], a_piece, row() + 16 * i, d, 1);
 #pragma unroll
             for (int j = 0; j < 4; j += 2) {
                 unsigned found[4];
-                load<B>(found, b_piece, column() + 8 * j, d, 0);
+                load<B_ALONG_INNER>(found, b_piece, column() + 8 * j, d, 0);
 #pragma unroll
                 for (int part = 0; part < 4; ++part) b[j + part / 2][part % 2] = found[part];
             }
 #pragma unroll
-            for (int i = 0; i < 2; ++i)
+            for (int i = 0; i < 4; ++i)
 #pragma unroll
                 for (int j = 0; j < 4; ++j) multiply_16_8_16(sums[i][j], a[i], b[j]);
         }
@@ -83,7 +148,7 @@ struct Sums<float16, A, B> {
         first_row += row() + lane() / 4;
         first_column += column() + lane() % 4 * 2;
 #pragma unroll
-        for (int i = 0; i < 2; ++i)
+        for (int i = 0; i < 4; ++i)
 #pragma unroll
             for (int j = 0; j < 4; ++j)
 #pragma unroll
@@ -92,3 +157,29 @@ struct Sums<float16, A, B> {
                           Pack<float, 2>{sums[i][j][2 * below], sums[i][j][2 * below + 1]});
     }
 };
+
+// What tile_product is for float16.
+template <typename MA, typename MB, typename Store>
+__device__ void tensor_product(const MA& a, const MB& b, int first, int last, const Store& store) {
+    using A = HalfBringer<MA, TILE_ROWS>;
+    using B = HalfBringer<MB, TILE_COLUMNS<float16>>;
+    constexpr int ROUNDS = 3, STEP = DEPTH<float16>;  // pieces of each at once: 48 KB, as much as every GPU has
+    __shared__ __align__(128) float16 a_pieces[ROUNDS][A::Piece::SIZE], b_pieces[ROUNDS][B::Piece::SIZE];
+    Tile<float16> tile(store.columns);
+    A a_bringer(a, tile.row, first);
+    B b_bringer(b, tile.column, first);
+    HalfSums<MA::ALONG_INNER, MB::ALONG_INNER> sums;
+    for (int round = 0; round < ROUNDS - 1; ++round) {
+        if (first + round * STEP < last) a_bringer.bring(a_pieces[round]), b_bringer.bring(b_pieces[round]);
+        close_group();
+    }
+    for (int k = first, now = 0; k < last; k += STEP, now = (now + 1) % ROUNDS) {
+        wait_for_groups<ROUNDS - 2>();
+        __syncthreads();  // everybody's part of this piece is there, and nobody still reads the one before it
+        int free = (now + ROUNDS - 1) % ROUNDS;
+        if (k + (ROUNDS - 1) * STEP < last) a_bringer.bring(a_pieces[free]), b_bringer.bring(b_pieces[free]);
+        close_group();
+        sums.add(a_pieces[now], b_pieces[now]);
+    }
+    sums.give(tile.row, tile.column, store);
+}

@@ -1,17 +1,18 @@
 // A product of matrices in tiles, C = A B, where A and B may be anything that can be read by row and column.
 //
-// A block of 256 threads makes 128 x 64 elements of C. It walks along the inner dimension 64 bytes at a time: all
-// threads together bring a piece of A and a piece of B into shared memory, once, and then each of them reads them from
-// there for its own 32 elements, which it sums up in registers. So an element of A is read from memory once for 64
-// elements of C, and from shared memory once for 4.
+// A block of 256 threads makes 128 x 64 elements of C (of float16 128 x 128, see tensor.cuh). It walks along the inner
+// dimension 64 bytes at a time: all threads together bring a piece of A and a piece of B into shared memory, once, and
+// then each of them reads them from there for its own 32 elements, which it sums up in registers. So an element of A is
+// read from memory once for 64 elements of C, and from shared memory once for 4.
 //
 // There are two pieces of each in shared memory: while one is multiplied, the next is on its way from memory to the
 // registers, from where it goes to the other's place. Otherwise everybody would wait for memory in every round.
 #pragma once
 #include "kernel.cuh"
 
-constexpr int TILE_ROWS = 128, TILE_COLUMNS = 64;  // of C, that a block makes
 constexpr int TILE_THREADS = 256;
+constexpr int TILE_ROWS = 128;                                                  // of C, that a block makes
+template <typename T> constexpr int TILE_COLUMNS = sizeof(T) == 2 ? 128 : 64;
 
 template <typename T> constexpr int PACKED = 16 / sizeof(T);    // elements that one instruction moves
 template <typename T> constexpr int DEPTH = 4 * PACKED<T>;      // of the inner dimension, in a piece
@@ -19,9 +20,13 @@ template <typename T> using Packed = Pack<T, PACKED<T>>;
 
 // -- what is multiplied ---------------------------------------------------------------------------------------------
 // A row of A and a column of B are both called `outer`, a place along the inner dimension `inner`. Whatever is multiplied
-// has these members: `outer` and `inner`, what can be computed ahead for such a place; `further`, the inner place a DEPTH
-// behind another, for which nobody has to divide; `take`, the pack of elements from a place on, in the direction in which
-// neighbours lie side by side in memory; ALONG_INNER, which direction that is. Outside of the matrix `take` gives zeros.
+// has these members:
+//   outer, inner   what can be computed ahead for such a place
+//   further        the inner place a DEPTH behind another, for which nobody has to divide
+//   ALONG_INNER    the direction in which neighbours lie side by side in memory
+//   whole          whether every pack in this direction lies so that one instruction moves it, inside or outside as a whole
+//   at             where the pack from a place on lies, if all are whole; null outside of the matrix
+//   collect        the pack from a place on, element by element, with zeros outside of the matrix
 
 // A plain matrix in memory (outers, inners).
 template <typename T>
@@ -34,10 +39,12 @@ struct AlongInner {
     __device__ Outer outer(int o) const { return o; }
     __device__ Inner inner(int i) const { return i; }
     __device__ Inner further(Inner i) const { return i + DEPTH<T>; }
-    __device__ Packed<T> take(Outer o, Inner i) const {
-        if (o >= outers) return {};
-        bool whole = aligned(elements) && inners % PACKED<T> == 0;
-        return fetch_some<PACKED<T>>(elements + o * inners + i, inners - i, whole);
+    __device__ bool whole() const { return aligned(elements) && inners % PACKED<T> == 0; }
+    __device__ const T* at(Outer o, Inner i) const {
+        return o < outers && i < inners ? elements + o * inners + i : nullptr;
+    }
+    __device__ Packed<T> collect(Outer o, Inner i) const {
+        return fetch_some<PACKED<T>>(elements + o * inners + i, o < outers ? inners - i : 0, false);
     }
 };
 
@@ -52,74 +59,81 @@ struct AlongOuter {
     __device__ Outer outer(int o) const { return o; }
     __device__ Inner inner(int i) const { return i; }
     __device__ Inner further(Inner i) const { return i + DEPTH<T>; }
-    __device__ Packed<T> take(Outer o, Inner i) const {
-        if (i >= inners) return {};
-        bool whole = aligned(elements) && outers % PACKED<T> == 0;
-        return fetch_some<PACKED<T>>(elements + i * outers + o, outers - o, whole);
+    __device__ bool whole() const { return aligned(elements) && outers % PACKED<T> == 0; }
+    __device__ const T* at(Outer o, Inner i) const {
+        return o < outers && i < inners ? elements + i * outers + o : nullptr;
+    }
+    __device__ Packed<T> collect(Outer o, Inner i) const {
+        return fetch_some<PACKED<T>>(elements + i * outers + o, i < inners ? outers - o : 0, false);
     }
 };
 
-// -- pieces in shared memory ----------------------------------------------------------------------------------------
-// Where the element (outer, inner) of a piece lies: at outer * OUTER_STEP + inner * INNER_STEP.
-//
-// Threads read neighbouring outers; tensor cores, which float16 is for, take either order, so there a pack stays whole.
-// A pack more in each line than it needs, or packs of several lines would meet in one bank of the shared memory.
-template <typename T, bool ALONG_INNER, int OUTERS>
-struct Piece {
-    static constexpr bool INNER_FIRST = ALONG_INNER && sizeof(T) == 2;
-    static constexpr int OUTER_STEP = INNER_FIRST ? DEPTH<T> + PACKED<T> : 1;
-    static constexpr int INNER_STEP = INNER_FIRST ? 1 : OUTERS + PACKED<T>;
-    static constexpr int SIZE = INNER_FIRST ? OUTERS * OUTER_STEP : DEPTH<T> * INNER_STEP;
-};
-
-// A thread's share of bringing pieces of a matrix M from memory, by way of its registers.
+// A thread's share of bringing pieces of OUTERS x DEPTH elements of a matrix M.
 template <typename T, typename M, int OUTERS>
-struct Bringer {
-    using P = Piece<T, M::ALONG_INNER, OUTERS>;
+struct Share {
     static constexpr int PACKS = OUTERS * DEPTH<T> / PACKED<T> / TILE_THREADS;  // that a thread brings
     static constexpr int LINE = (M::ALONG_INNER ? DEPTH<T> : OUTERS) / PACKED<T>;  // packs side by side in memory
     static constexpr int INNERS = M::ALONG_INNER ? 1 : PACKS;  // all packs of a thread begin at one inner place, or not
     const M& matrix;
+    bool whole;
     typename M::Outer outers[PACKS];
     typename M::Inner inners[INNERS];
-    Packed<T> packs[PACKS];
 
     static __device__ int along(int p) { return (threadIdx.x + p * TILE_THREADS) % LINE * PACKED<T>; }
     static __device__ int across(int p) { return (threadIdx.x + p * TILE_THREADS) / LINE; }
     static __device__ int outer_of(int p) { return M::ALONG_INNER ? across(p) : along(p); }
     static __device__ int inner_of(int p) { return M::ALONG_INNER ? along(p) : across(p); }
 
-    __device__ Bringer(const M& m, int first_outer, int first_inner) : matrix(m) {
+    __device__ Share(const M& m, int first_outer, int first_inner) : matrix(m), whole(m.whole()) {
 #pragma unroll
         for (int p = 0; p < PACKS; ++p) outers[p] = m.outer(first_outer + outer_of(p));
 #pragma unroll
         for (int p = 0; p < INNERS; ++p) inners[p] = m.inner(first_inner + inner_of(p));
     }
+    __device__ const T* at(int p) const { return matrix.at(outers[p], inners[p % INNERS]); }
+    __device__ Packed<T> collect(int p) const { return matrix.collect(outers[p], inners[p % INNERS]); }
+    __device__ void move_on() {
+#pragma unroll
+        for (int p = 0; p < INNERS; ++p) inners[p] = matrix.further(inners[p]);
+    }
+};
+
+// -- pieces in shared memory ----------------------------------------------------------------------------------------
+// The element (outer, inner) lies at inner * LINE + outer, so that threads read neighbouring outers with one instruction.
+// A line is a pack longer than it needs, or packs of several lines would meet in one bank of the shared memory.
+template <typename T, typename M, int OUTERS>
+struct Bringer : Share<T, M, OUTERS> {
+    using Base = Share<T, M, OUTERS>;
+    static constexpr int LINE = OUTERS + PACKED<T>, SIZE = DEPTH<T> * LINE;
+    Packed<T> held[Base::PACKS];
+
+    using Base::Base;
 
     __device__ void fetch() {
 #pragma unroll
-        for (int p = 0; p < PACKS; ++p) packs[p] = matrix.take(outers[p], inners[p % INNERS]);
-#pragma unroll
-        for (int p = 0; p < INNERS; ++p) inners[p] = matrix.further(inners[p]);
+        for (int p = 0; p < Base::PACKS; ++p) {
+            const T* place = this->whole ? this->at(p) : nullptr;
+            held[p] = place ? *packs<PACKED<T>>(place) : Packed<T>{};
+            if (!this->whole) held[p] = this->collect(p);
+        }
+        this->move_on();
     }
 
     __device__ void put(T* piece) const {
 #pragma unroll
-        for (int p = 0; p < PACKS; ++p) {
-            T* place = piece + outer_of(p) * P::OUTER_STEP + inner_of(p) * P::INNER_STEP;
-            if (M::ALONG_INNER == P::INNER_FIRST) {
-                *::packs<PACKED<T>>(place) = packs[p];
-            } else {
-#pragma unroll
-                for (int k = 0; k < PACKED<T>; ++k) place[k * P::INNER_STEP] = packs[p].at[k];
-            }
+        for (int p = 0; p < Base::PACKS; ++p) {
+            T* place = piece + Base::inner_of(p) * LINE + Base::outer_of(p);
+            if (M::ALONG_INNER)
+                for (int k = 0; k < PACKED<T>; ++k) place[k * LINE] = held[p].at[k];
+            else
+                *packs<PACKED<T>>(place) = held[p];
         }
     }
 };
 
 // -- sums in registers ----------------------------------------------------------------------------------------------
-// A thread's share of the tile: two times 4 x 4 elements, 64 rows apart. tensor.cuh has another one for float16.
-template <typename T, typename A, typename B>  // the kinds of the two pieces
+// A thread's share of the tile: two times 4 x 4 elements, 64 rows apart.
+template <typename T, int A_LINE, int B_LINE>
 struct Sums {
     static constexpr int EACH = 4, ROWS = TILE_ROWS / 2;
     Pack<T, EACH> sums[2][EACH] = {};
@@ -130,10 +144,10 @@ struct Sums {
     __device__ void add(const T* a_piece, const T* b_piece) {
 #pragma unroll
         for (int d = 0; d < DEPTH<T>; ++d) {
-            auto b_own = *packs<EACH>(b_piece + d * B::INNER_STEP + column());
+            auto b_own = *packs<EACH>(b_piece + d * B_LINE + column());
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
-                auto a_own = *packs<EACH>(a_piece + d * A::INNER_STEP + row() + half * ROWS);
+                auto a_own = *packs<EACH>(a_piece + d * A_LINE + row() + half * ROWS);
 #pragma unroll
                 for (int i = 0; i < EACH; ++i)
 #pragma unroll
@@ -169,34 +183,47 @@ struct StoreRows {
     }
 };
 
+// Which tile a block makes: those of the same rows follow each other, so that what they share is still in the cache.
+template <typename T>
+struct Tile {
+    int row, column;
+    __device__ explicit Tile(int columns) {
+        int side_by_side = (columns + TILE_COLUMNS<T> - 1) / TILE_COLUMNS<T>;
+        row = blockIdx.x / side_by_side * TILE_ROWS;
+        column = blockIdx.x % side_by_side * TILE_COLUMNS<T>;
+    }
+};
+
 #include "tensor.cuh"
 
 // The block's tile of A B, over the inner dimension from `first` to `last`; `store` takes packs of each row.
 // `last` is the end of the matrices, where only zeros come, or some multiple of DEPTH behind `first`.
-// Blocks: one for each tile, x, those of the same rows one after the other. Threads: TILE_THREADS in a line.
+// Blocks: one for each tile, x. Threads: TILE_THREADS in a line.
 template <typename T, typename MA, typename MB, typename Store>
 __device__ void tile_product(const MA& a, const MB& b, int first, int last, const Store& store) {
-    using A = Bringer<T, MA, TILE_ROWS>;
-    using B = Bringer<T, MB, TILE_COLUMNS>;
-    __shared__ __align__(16) T a_pieces[2][A::P::SIZE], b_pieces[2][B::P::SIZE];
-    int side_by_side = (store.columns + TILE_COLUMNS - 1) / TILE_COLUMNS;
-    int first_row = blockIdx.x / side_by_side * TILE_ROWS, first_column = blockIdx.x % side_by_side * TILE_COLUMNS;
-    A a_bringer(a, first_row, first);
-    B b_bringer(b, first_column, first);
-    Sums<T, typename A::P, typename B::P> sums;
-    int now = 0;
-    a_bringer.fetch();
-    b_bringer.fetch();
-    for (int k = first; k < last; k += DEPTH<T>) {
-        a_bringer.put(a_pieces[now]);
-        b_bringer.put(b_pieces[now]);
-        __syncthreads();  // all of it is there, and nobody still reads the other pieces
-        if (k + DEPTH<T> < last) {
-            a_bringer.fetch();
-            b_bringer.fetch();
+    if constexpr (sizeof(T) == 2) return tensor_product(a, b, first, last, store);
+    else {
+        using A = Bringer<T, MA, TILE_ROWS>;
+        using B = Bringer<T, MB, TILE_COLUMNS<T>>;
+        __shared__ __align__(16) T a_pieces[2][A::SIZE], b_pieces[2][B::SIZE];
+        Tile<T> tile(store.columns);
+        A a_bringer(a, tile.row, first);
+        B b_bringer(b, tile.column, first);
+        Sums<T, A::LINE, B::LINE> sums;
+        int now = 0;
+        a_bringer.fetch();
+        b_bringer.fetch();
+        for (int k = first; k < last; k += DEPTH<T>) {
+            a_bringer.put(a_pieces[now]);
+            b_bringer.put(b_pieces[now]);
+            __syncthreads();  // all of it is there, and nobody still reads the other pieces
+            if (k + DEPTH<T> < last) {
+                a_bringer.fetch();
+                b_bringer.fetch();
+            }
+            sums.add(a_pieces[now], b_pieces[now]);
+            now ^= 1;
         }
-        sums.add(a_pieces[now], b_pieces[now]);
-        now ^= 1;
+        sums.give(tile.row, tile.column, store);
     }
-    sums.give(first_row, first_column, store);
 }

@@ -33,7 +33,7 @@ def conv2d_forward(
         if bias is not None:
             activate(IDENTITY, y, bias, y)
     elif groups == 1:
-        launch("conv2d_forward", tiles(rows, K), TILE_THREADS, x=x, weight=weight, bias=bias, y=y, **_sizes(windows))
+        launch("conv2d_forward", tiles(rows, K, x), TILE_THREADS, x=x, weight=weight, bias=bias, y=y, **_sizes(windows))
     else:
         y[...] = simple_conv2d_forward(x, weight, bias, windows, groups)
 
@@ -86,7 +86,7 @@ def conv_relu_pool_backward(
 def input_gradient(dy: Array, weight: Array, windows: Windows, dx: Array) -> None:
     """Fill dx (N, H, W, C) from dy (N, OH, OW, K) and the weight (KH * KW * C, K)."""
     C = dx.shape[3]
-    grid = tiles(dx.size // C, C)
+    grid = tiles(dx.size // C, C, dx)
     launch("conv2d_backward_input", grid, TILE_THREADS, dy=dy, weight=weight, dx=dx, **_sizes(windows))
 
 
@@ -94,9 +94,9 @@ def weight_gradient(dy: Array, x: Array, weight: Array, windows: Windows) -> Arr
     """In stretches of the sum over all pixels, as many as keep the GPU busy, which are added up in a fixed order."""
     points, K = weight.shape
     pixels = dy.size // K
-    stretches = max(1, min(WANTED_BLOCKS // tiles(points, K), -(-pixels // SHORTEST_STRETCH)))
+    stretches = max(1, min(WANTED_BLOCKS // tiles(points, K, x), -(-pixels // SHORTEST_STRETCH)))
     parts = array_module(x).empty((stretches, points, K), dtype_of_sums(x))
-    grid = (tiles(points, K), 1, stretches)
+    grid = (tiles(points, K, x), 1, stretches)
     launch("conv2d_backward_weight", grid, TILE_THREADS, x=x, dy=dy, dweight=parts, **_sizes(windows))
     total: Array = parts[0] if stretches == 1 else column_sums(parts.reshape(stretches, -1)).reshape(points, K)
     return total

@@ -8,7 +8,7 @@ from core.kernels import launch
 __all__ = ["gemm_blocked", "gemm_naive", "gemm_tiled"]
 
 SIDE = 32  # threads along each side of a block
-TILE_ROWS, TILE_COLUMNS, TILE_THREADS = 128, 64, 256  # what a block makes, and its threads; as in tile.cuh
+TILE_ROWS, TILE_THREADS = 128, 256  # what a block makes, and its threads; as in tile.cuh, like what follows
 
 
 def gemm_naive(a: Array, b: Array, c: Array) -> None:
@@ -23,12 +23,12 @@ def gemm_tiled(a: Array, b: Array, c: Array) -> None:
 
 def gemm_blocked(a: Array, b: Array, c: Array) -> None:
     """The same, with 32 elements a thread, or on tensor cores."""
-    launch("gemm_blocked", tiles(*c.shape), TILE_THREADS, a=a, b=b, c=c)
+    launch("gemm_blocked", tiles(*c.shape, c), TILE_THREADS, a=a, b=b, c=c)
 
 
-def tiles(rows: int, columns: int) -> int:
-    """How many tiles cover a matrix."""
-    return -(-rows // TILE_ROWS) * -(-columns // TILE_COLUMNS)
+def tiles(rows: int, columns: int, like: Array) -> int:
+    """How many tiles cover a matrix whose elements are of the type of `like`."""
+    return -(-rows // TILE_ROWS) * -(-columns // (128 if like.itemsize == 2 else 64))
 
 
 def _grid(c: Array) -> tuple[int, int]:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from core import ops
-from core.backend import Array, array_module
+from core.ops.stretches import Stretch
 from core.optim import Optimizer
 from core.params import Parameter
-
-# Of the odd polynomial a s + b s^3 + c s^5 that Newton and Schulz's iteration applies to each singular value s: chosen
-# for the steepest start, so that after a few rounds all of them lie somewhere between 0.5 and 1.5.
-A, B, C = 3.4445, -4.7750, 2.0315
-ROUNDS = 3
 
 
 class Group(NamedTuple):
@@ -34,6 +29,8 @@ class Muon(Optimizer):
     where the first term keeps every column's norm about 1, which the normalisation behind it makes free to choose. The
     `others` are groups for plain SGD with Nesterov's momentum `others_momentum`, and with weight decay: each step takes
     away lr * weight_decay of them. A rate of 0 keeps a group as it is.
+
+    `core/ops/cpu/muon.py` has the step, and how U V^T comes without a decomposition.
     """
 
     slots = ("velocity",)
@@ -60,56 +57,28 @@ class Muon(Optimizer):
     def begin_step(self, lr: float) -> None:
         self._lr = lr
 
-    def update(self, piece: tuple[Parameter, Array]) -> None:
-        parameter, velocity = piece
-        rate = self._rates.get(id(parameter))
-        if rate == 0:
-            return
-        momentum = self.momentum if rate is None else self.others_momentum
-        weight, grad = parameter.data, parameter.grad
-        if rate is not None and self.weight_decay:
-            grad += weight * (self.weight_decay / rate)
-        velocity *= momentum
-        velocity += grad
-        grad += momentum * velocity
-        if rate is not None:
-            weight -= (self._lr * rate) * grad
-            return
-        weight *= weight.shape[1] ** 0.5 / frobenius_norm(weight)
-        weight -= self._lr * orthogonal(grad)
+    def update(self, piece: Callable[[float], None]) -> None:
+        piece(self._lr)
 
-    def _cut(self) -> list[list[tuple[Parameter, Array]]]:
-        """Each worker's parameters with their part of the velocity; the largest first, to whoever has least so far."""
-        pairs, start = [], 0
-        for parameter in self.flat.parameters:
-            stop = start + parameter.data.size
-            pairs.append((parameter, self.state["velocity"][start:stop].reshape(parameter.data.shape)))
-            start = stop
-        shares: list[list[tuple[Parameter, Array]]] = [[] for _ in range(self._workers())]
+    def _cut(self) -> list[list[Callable[[float], None]]]:
+        """One update for each worker's parameters; the largest first, to whoever has least so far."""
+        shares: list[list[Stretch]] = [[] for _ in range(self._workers())]
         work = [0] * len(shares)
-        for parameter, velocity in sorted(pairs, key=lambda pair: -pair[0].data.size):
+        for stretch in sorted(self._places(), key=lambda stretch: -stretch.size):
             least = work.index(min(work))
-            shares[least].append((parameter, velocity))
-            work[least] += parameter.data.size * min(parameter.data.shape)
-        return shares
+            shares[least].append(stretch)
+            work[least] += stretch.size * min(stretch.shape)
+        return [[self._update_of(share)] if share else [] for share in shares]
 
+    def _places(self) -> Iterator[Stretch]:
+        """Where the parameters lie."""
+        start = 0
+        for parameter in self.flat.parameters:
+            yield Stretch(start, parameter.data.shape, self._rates.get(id(parameter)))
+            start += parameter.data.size
 
-def orthogonal(matrix: Array, rounds: int = ROUNDS) -> Any:
-    """About U V^T of `matrix` = U S V^T (I, O): its singular values come out between 0.5 and 1.5, but for tiny ones.
-
-    Each round takes X to a X + (b X X^T + c (X X^T)^2) X, which does a s + b s^3 + c s^5 to each singular value s, as
-    products of matrices only (Newton and Schulz's iteration; Bernstein and Newhouse 2024, arXiv:2409.20325, appendix).
-    """
-    dot = array_module(matrix).dot  # which on a GPU reaches cuBLAS with far less Python than `@`
-    x = matrix / (frobenius_norm(matrix) + 1e-7)  # now no singular value is above 1
-    is_tall = x.shape[0] > x.shape[1]
-    for _ in range(rounds):
-        square = dot(x.T, x) if is_tall else dot(x, x.T)  # the smaller of the two
-        polynomial = B * square + C * dot(square, square)
-        x = A * x + (dot(x, polynomial) if is_tall else dot(polynomial, x))
-    return x
-
-
-def frobenius_norm(matrix: Array) -> Any:
-    """The root of the sum of the squares of all elements, as a scalar on the device of the matrix."""
-    return array_module(matrix).sqrt(ops.of(matrix).square_sum(matrix.reshape(-1)))
+    def _update_of(self, share: Sequence[Stretch]) -> Callable[[float], None]:
+        data, grad, velocity = self.flat.data, self.flat.grad, self.state["velocity"]
+        return ops.of(data).MuonUpdate(  # type: ignore[no-any-return]
+            data, grad, velocity, share, self.momentum, self.others_momentum, self.weight_decay
+        )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.muon import Group, Muon, orthogonal
+from core.muon import Group, Muon
+from core.ops.cpu.muon import orthogonal
 from core.params import Parameter
 from core.workers import set_threads, workers
 

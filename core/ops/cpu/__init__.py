@@ -9,6 +9,7 @@ from core.ops.cpu.linear import *
 from core.ops.cpu.loss import *
 from core.ops.cpu.matmul import *
 from core.ops.cpu.mixed import *
+from core.ops.cpu.muon import *
 from core.ops.cpu.norm import *
 from core.ops.cpu.optim import *
 from core.ops.cpu.pool import *

@@ -11,6 +11,7 @@ from core.ops.gpu.linear import *
 from core.ops.gpu.loss import *
 from core.ops.gpu.matmul import *
 from core.ops.gpu.mixed import *
+from core.ops.gpu.muon import *
 from core.ops.gpu.norm import *
 from core.ops.gpu.optim import *
 from core.ops.gpu.pool import *

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from core.ops.proofs.case import Case, Draw, Results
+from core.ops.stretches import Stretch
 
 SIZES = [(0,), (1,), (333,), (7001,)]
 
@@ -34,6 +37,20 @@ def _adam(amsgrad: bool, decay: float, shrink: bool) -> Callable[..., Results]:
     return run
 
 
+def _muon(op: Any, draw: Draw, rows: int, columns: int) -> Results:
+    """Matrices of which two have one shape, some are wide, and one has a rate, like the vectors."""
+    shapes = [(rows, columns), (5,), (columns, rows), (rows, columns), (7, 4), (6,)]
+    rates = [None, 2.0, None, None, 0.5, 0.0]
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    stretches = [Stretch(sum(sizes[:n]), shape, rates[n]) for n, shape in enumerate(shapes)]
+    data, grad, velocity = (draw.normal(sum(sizes)) for _ in range(3))
+    update = op.MuonUpdate(data, grad, velocity, stretches, 0.6, 0.85, 0.1)
+    update(0.1)
+    grad[...] = draw.normal(sum(sizes))
+    update(0.05)
+    return {"data": data, "velocity": velocity}
+
+
 CASES = [
     Case("sgd", _sgd(0.0, False, 0.0), SIZES),
     Case("sgd, momentum and decay", _sgd(0.9, False, 0.1), SIZES),
@@ -41,4 +58,5 @@ CASES = [
     Case("adam", _adam(False, 0.1, False), SIZES),
     Case("amsgrad", _adam(True, 0.0, False), SIZES),
     Case("adamw", _adam(False, 0.0, True), SIZES),
+    Case("muon", _muon, [(1, 1), (3, 3), (12, 5), (9, 40), (70, 33)], tolerance=5),
 ]

@@ -13,7 +13,7 @@ from core.data.augment import Affine, ColourJitter, Compose, Cutout, HorizontalF
 from core.errors import UserError
 from core.training.settings import TrainingSettings, check_above_zero, check_at_least, check_below_one
 
-PresetName = Literal["mlp", "cnn", "resnet", "fast", "fast-long", "mnist"]
+PresetName = Literal["mlp", "cnn", "resnet", "resnet-wide", "fast", "fast-long", "fast-gpu", "mnist"]
 SHAPES = {"cifar10": (32, 32, 3), "mnist": (28, 28, 1)}
 
 
@@ -147,11 +147,17 @@ _FAST = Settings(
     widths=(32, 32, 128, 256), crop=2, flip="alternate", test_flip=True,
 )  # fmt: skip
 
+_RESNET = Settings(
+    preset="resnet", model="resnet", epochs=42, batch_size=256, optimizer="sgd", lr=0.2, momentum=0.9,
+    nesterov=True, weight_decay=5e-4, schedule="one_cycle", label_smoothing=0.1, ema_decay=0.998, ema_every=4,
+    widths=(32, 64, 128, 256), activation="leaky_relu", dropout=0.5, crop=4, flip="random", cutout=8,
+)  # fmt: skip
+
 PRESETS: dict[str, Settings] = {
     "mlp": Settings(
-        preset="mlp", model="mlp", epochs=120, batch_size=128, optimizer="adamw", lr=1e-3, schedule="cosine",
-        warm_up=5, min_lr=1e-5, weight_decay=0.03, hidden=(1024, 512), activation="gelu", dropout=0.5,
-        crop=4, flip="random", validation=2000,
+        preset="mlp", model="mlp", epochs=120, batch_size=256, optimizer="adamw", lr=1e-3, schedule="cosine",
+        warm_up=5, min_lr=1e-5, weight_decay=0.3, label_smoothing=0.1, ema_decay=0.999, ema_every=4,
+        hidden=(1024, 512), activation="gelu", dropout=0.2, crop=2, flip="random", validation=2000,
     ),
     "cnn": Settings(
         preset="cnn", model="cnn", epochs=100, batch_size=256, optimizer="sgd", lr=0.05, momentum=0.9,
@@ -159,13 +165,11 @@ PRESETS: dict[str, Settings] = {
         patience=10, monitor="loss", widths=(32, 64, 128), hidden=(512,), crop=4, flip="random", rotate=15, jitter=0.2,
         cutout=16, validation=2000,
     ),
-    "resnet": Settings(
-        preset="resnet", model="resnet", epochs=42, batch_size=256, optimizer="sgd", lr=0.2, momentum=0.9,
-        nesterov=True, weight_decay=5e-4, schedule="one_cycle", label_smoothing=0.1, ema_decay=0.998, ema_every=4,
-        widths=(32, 64, 128, 256), activation="leaky_relu", dropout=0.5, crop=4, flip="random", cutout=8,
-    ),
+    "resnet": _RESNET,
+    "resnet-wide": replace(_RESNET, preset="resnet-wide", epochs=60, widths=(64, 128, 256, 512), cutout=12),
     "fast": _FAST,
     "fast-long": replace(_FAST, preset="fast-long", epochs=14, widths=(32, 64, 256, 256)),
+    "fast-gpu": replace(_FAST, preset="fast-gpu", epochs=16, widths=(32, 128, 384, 384)),
     "mnist": Settings(
         preset="mnist", model="cnn", dataset="mnist", epochs=5, batch_size=64, optimizer="adam", lr=1e-4,
         ema_decay=0.998, ema_every=4, widths=(32, 64, 128), hidden=(512,), activation="leaky_relu", batch_norm=True,

@@ -26,7 +26,9 @@ SMALL = {
     "cnn": {"widths": (8, 8, 8), "hidden": (16,)},
     "resnet": {"widths": (8, 8, 8)},
     "fast": {"widths": (8, 8, 8)},
+    "resnet-wide": {"widths": (8, 8, 8)},
     "fast-long": {"widths": (8, 8, 8)},
+    "fast-gpu": {"widths": (8, 8, 8)},
     "mnist": {"widths": (4, 4, 4), "hidden": (16,)},
 }
 MODELS = ("mlp", "cnn", "resnet", "fast")
@@ -154,8 +156,9 @@ def test_muon_leaves_the_factors_of_the_norms_alone(quick, tmp_path):
     assert all(array.any() for array in shifts)
 
 
-def test_the_learning_rate_falls_where_the_preset_says():
-    schedule = training.schedule_of(PRESETS["cnn"], 38_000)
+def test_the_learning_rate_falls_after_the_epochs_that_are_named():
+    stepwise = replace(PRESETS["cnn"], schedule="step", lr=0.01, decay_at=(50, 75))
+    schedule = training.schedule_of(stepwise, 38_000)
     an_epoch = 149
     for epoch, lr in ((49, 0.01), (50, 0.001), (74, 0.001), (75, 0.0001)):
         assert schedule(epoch * an_epoch) == pytest.approx(lr)

@@ -4,6 +4,9 @@
 // waiting for other blocks: what a step multiplies with the weights stays in shared memory, and the weights, which are
 // too large for it, come from the L2 cache in every step, once for all sequences of the block.
 //
+// The two directions of a layer do not depend on each other either. Grid: (sequences / ROWS, directions); the arrays of
+// the second direction are called `..._2`, and nobody looks at them in a grid for one.
+//
 // `spans` (L, 2) holds (first row, number of rows) of each step, in the order of the walk forward; a step touches the
 // first sequences only. Sigmoid gates arrive halved, because sigmoid(a) = (1 + tanh(a / 2)) / 2. A forward leaves in
 // `gates` the slopes by which the backward multiplies; the backward leaves there the gradient of each gate.
@@ -44,11 +47,6 @@ __device__ void store(T* place, const Four<T>& four, int there, bool wide) {
         for (int c = 0; c < COLUMNS; c++)
             if (c < there) place[c] = four.v[c];
     }
-}
-
-template <typename T>
-__device__ bool aligned(const T* place) {
-    return reinterpret_cast<unsigned long long>(place) % 16 == 0;
 }
 
 // -- the product of a step -------------------------------------------------------------------------------------------
@@ -120,6 +118,9 @@ struct Walk {
     bool wide;  // whether all arrays can be read by fours
 };
 
+// Of the blocks of both directions.
+__device__ inline int own_block() { return blockIdx.y * gridDim.x + blockIdx.x; }
+
 template <typename T>
 __device__ void copy(const T* from, T* to, int elements) {
     for (int i = threadIdx.x; i < elements; i += blockDim.x) to[i] = from[i];
@@ -136,8 +137,8 @@ __device__ void walk_forward(const Cell& cell, const Walk<T>& walk, const T* wei
     constexpr int K = Cell::GATES, C = Cell::CACHED;
     int H = walk.H, MH = walk.M * H, block_row = blockIdx.x * ROWS, sequence = block_row + own_row();
     bool wide = walk.wide;
-    T* now = dynamic_shared<T>();                                                              // (H, ROWS)
-    T* next = walk.scratch ? walk.scratch + blockIdx.x * H * ROWS : now + H * ROWS;            // (H, ROWS)
+    T* now = dynamic_shared<T>();                                                            // (H, ROWS)
+    T* next = walk.scratch ? walk.scratch + own_block() * H * ROWS : now + H * ROWS;         // (H, ROWS)
     for (int i = threadIdx.x; i < H * ROWS; i += blockDim.x)
         now[i % H * ROWS + i / H] = block_row + i / H < walk.B ? state[block_row * H + i] : T(0);
     __syncthreads();
@@ -187,7 +188,7 @@ __device__ void walk_backward(const Cell& cell, const Walk<T>& walk, const T* we
     int H = walk.H, MH = walk.M * H, block_row = blockIdx.x * ROWS, sequence = block_row + own_row();
     bool wide = walk.wide;
     T* left = dynamic_shared<T>();                                               // (K * H, ROWS), or (H, ROWS)
-    T* all = walk.scratch ? walk.scratch + blockIdx.x * K * H * ROWS : left;     // (K * H, ROWS)
+    T* all = walk.scratch ? walk.scratch + own_block() * K * H * ROWS : left;    // (K * H, ROWS)
     int at_once = walk.scratch ? H : K * H;
     if (dmemory)
         for (int warp = first_columns(); warp < H; warp += all_columns()) {
@@ -326,90 +327,172 @@ struct LSTM {
 };
 
 // -- the kernels -----------------------------------------------------------------------------------------------------
+
+// Of an array of the first direction and one of the second, the one that this block works on.
+template <typename A>
+__device__ A* own(A* first, A* second) { return blockIdx.y == 0 ? first : second; }
+
+// Whether rows of H and of S elements, and what lies at these places, can be read by fours.
+template <typename... T>
+__device__ bool by_fours(int H, int S, const T*... arrays) { return (H | S) % COLUMNS == 0 && aligned(arrays...); }
+
 template <typename T>
-__device__ bool by_fours(int H, int S, const T* a, const T* b, const T* c, const T* d, const T* e, const T* f) {
-    return (H | S) % COLUMNS == 0 && aligned(a) && aligned(b) && aligned(c) && aligned(d) && aligned(e) && aligned(f);
+__global__ void __launch_bounds__(MOST_THREADS) rnn_forward(
+    const T* weight,     // (1, H, H)
+    const T* weight_2,   // (1, H, H)
+    T* gates,            // (1, M, H)
+    T* gates_2,          // (1, M, H)
+    T* state,            // (B, H)
+    T* state_2,          // (B, H)
+    T* y,                // (M, H; S)
+    T* y_2,              // (M, H; S)
+    T* cache,            // (1, M, H) or null
+    T* cache_2,          // (1, M, H) or null
+    const int* spans,    // (L, 2)
+    const int* spans_2,  // (L, 2)
+    T* scratch,          // (N) or null
+    int B, int H, int L, int M, int N, int S) {
+    weight = own(weight, weight_2);
+    gates = own(gates, gates_2);
+    state = own(state, state_2);
+    y = own(y, y_2);
+    cache = own(cache, cache_2);
+    bool wide = by_fours(H, S, weight, gates, y, cache);
+    Walk<T> walk = {own(spans, spans_2), scratch, B, H, L, M, S, wide};
+    walk_forward(RNN<T>{}, walk, weight, gates, state, (T*)nullptr, y, cache);
 }
 
 template <typename T>
-__global__ void __launch_bounds__(MOST_THREADS) rnn_forward(const T* weight,   // (1, H, H)
-                                                            T* gates,          // (1, M, H)
-                                                            T* state,          // (B, H)
-                                                            T* y,              // (M, H; S)
-                                                            T* cache,          // (1, M, H) or null
-                                                            const int* spans,  // (L, 2)
-                                                            T* scratch,        // (N) or null
-                                                            int B, int H, int L, int M, int N, int S) {
-    bool wide = by_fours<T>(H, S, weight, gates, state, nullptr, y, cache);
-    walk_forward(RNN<T>{}, Walk<T>{spans, scratch, B, H, L, M, S, wide}, weight, gates, state, (T*)nullptr, y, cache);
+__global__ void __launch_bounds__(MOST_THREADS) rnn_backward(
+    const T* weight_t,    // (1, H, H)
+    const T* weight_t_2,  // (1, H, H)
+    T* gates,             // (1, M, H)
+    T* gates_2,           // (1, M, H)
+    T* dstate,            // (B, H)
+    T* dstate_2,          // (B, H)
+    const T* dy,          // (M, H; S) or null
+    const T* dy_2,        // (M, H; S) or null
+    const int* spans,     // (L, 2)
+    const int* spans_2,   // (L, 2)
+    T* scratch,           // (N) or null
+    int B, int H, int L, int M, int N, int S) {
+    weight_t = own(weight_t, weight_t_2);
+    gates = own(gates, gates_2);
+    dstate = own(dstate, dstate_2);
+    dy = own(dy, dy_2);
+    bool wide = by_fours(H, dy ? S : 0, weight_t, gates, dstate, dy);
+    Walk<T> walk = {own(spans, spans_2), scratch, B, H, L, M, S, wide};
+    walk_backward(RNN<T>{}, walk, weight_t, gates, (T*)nullptr, dstate, (T*)nullptr, dy);
 }
 
 template <typename T>
-__global__ void __launch_bounds__(MOST_THREADS) rnn_backward(const T* weight_t,  // (1, H, H)
-                                                             T* gates,           // (1, M, H)
-                                                             T* dstate,          // (B, H)
-                                                             const T* dy,        // (M, H; S) or null
-                                                             const int* spans,   // (L, 2)
-                                                             T* scratch,         // (N) or null
-                                                             int B, int H, int L, int M, int N, int S) {
-    bool wide = by_fours<T>(H, dy ? S : 0, weight_t, gates, nullptr, dstate, nullptr, dy);
-    T* none = nullptr;
-    walk_backward(RNN<T>{}, Walk<T>{spans, scratch, B, H, L, M, S, wide}, weight_t, gates, none, dstate, none, dy);
+__global__ void __launch_bounds__(MOST_THREADS) gru_forward(
+    const T* weight,     // (3, H, H)
+    const T* weight_2,   // (3, H, H)
+    T* gates,            // (3, M, H)
+    T* gates_2,          // (3, M, H)
+    const T* bias,       // (H)
+    const T* bias_2,     // (H)
+    T* state,            // (B, H)
+    T* state_2,          // (B, H)
+    T* y,                // (M, H; S)
+    T* y_2,              // (M, H; S)
+    T* cache,            // (3, M, H) or null
+    T* cache_2,          // (3, M, H) or null
+    const int* spans,    // (L, 2)
+    const int* spans_2,  // (L, 2)
+    T* scratch,          // (N) or null
+    int B, int H, int L, int M, int N, int S) {
+    weight = own(weight, weight_2);
+    gates = own(gates, gates_2);
+    state = own(state, state_2);
+    y = own(y, y_2);
+    cache = own(cache, cache_2);
+    bool wide = by_fours(H, S, weight, gates, y, cache);
+    Walk<T> walk = {own(spans, spans_2), scratch, B, H, L, M, S, wide};
+    walk_forward(GRU<T>{own(bias, bias_2)}, walk, weight, gates, state, (T*)nullptr, y, cache);
 }
 
 template <typename T>
-__global__ void __launch_bounds__(MOST_THREADS) gru_forward(const T* weight,   // (3, H, H)
-                                                            T* gates,          // (3, M, H)
-                                                            const T* bias,     // (H)
-                                                            T* state,          // (B, H)
-                                                            T* y,              // (M, H; S)
-                                                            T* cache,          // (3, M, H) or null
-                                                            const int* spans,  // (L, 2)
-                                                            T* scratch,        // (N) or null
-                                                            int B, int H, int L, int M, int N, int S) {
-    bool wide = by_fours<T>(H, S, weight, gates, state, nullptr, y, cache);
-    walk_forward(GRU<T>{bias}, Walk<T>{spans, scratch, B, H, L, M, S, wide}, weight, gates, state, (T*)nullptr, y,
-                 cache);
+__global__ void __launch_bounds__(MOST_THREADS) gru_backward(
+    const T* weight_t,    // (3, H, H)
+    const T* weight_t_2,  // (3, H, H)
+    T* gates,             // (3, M, H)
+    T* gates_2,           // (3, M, H)
+    T* cache,             // (3, M, H)
+    T* cache_2,           // (3, M, H)
+    T* dstate,            // (B, H)
+    T* dstate_2,          // (B, H)
+    const T* dy,          // (M, H; S) or null
+    const T* dy_2,        // (M, H; S) or null
+    const int* spans,     // (L, 2)
+    const int* spans_2,   // (L, 2)
+    T* scratch,           // (N) or null
+    int B, int H, int L, int M, int N, int S) {
+    weight_t = own(weight_t, weight_t_2);
+    gates = own(gates, gates_2);
+    cache = own(cache, cache_2);
+    dstate = own(dstate, dstate_2);
+    dy = own(dy, dy_2);
+    bool wide = by_fours(H, dy ? S : 0, weight_t, gates, cache, dstate, dy);
+    Walk<T> walk = {own(spans, spans_2), scratch, B, H, L, M, S, wide};
+    walk_backward(GRU<T>{nullptr}, walk, weight_t, gates, cache, dstate, (T*)nullptr, dy);
 }
 
 template <typename T>
-__global__ void __launch_bounds__(MOST_THREADS) gru_backward(const T* weight_t,  // (3, H, H)
-                                                             T* gates,           // (3, M, H)
-                                                             T* cache,           // (3, M, H)
-                                                             T* dstate,          // (B, H)
-                                                             const T* dy,        // (M, H; S) or null
-                                                             const int* spans,   // (L, 2)
-                                                             T* scratch,         // (N) or null
-                                                             int B, int H, int L, int M, int N, int S) {
-    bool wide = by_fours<T>(H, dy ? S : 0, weight_t, gates, cache, dstate, nullptr, dy);
-    walk_backward(GRU<T>{}, Walk<T>{spans, scratch, B, H, L, M, S, wide}, weight_t, gates, cache, dstate, (T*)nullptr,
-                  dy);
+__global__ void __launch_bounds__(MOST_THREADS) lstm_forward(
+    const T* weight,     // (4, H, H)
+    const T* weight_2,   // (4, H, H)
+    T* gates,            // (4, M, H)
+    T* gates_2,          // (4, M, H)
+    T* state,            // (B, H)
+    T* state_2,          // (B, H)
+    T* memory,           // (B, H)
+    T* memory_2,         // (B, H)
+    T* y,                // (M, H; S)
+    T* y_2,              // (M, H; S)
+    T* cache,            // (3, M, H) or null
+    T* cache_2,          // (3, M, H) or null
+    const int* spans,    // (L, 2)
+    const int* spans_2,  // (L, 2)
+    T* scratch,          // (N) or null
+    int B, int H, int L, int M, int N, int S) {
+    weight = own(weight, weight_2);
+    gates = own(gates, gates_2);
+    state = own(state, state_2);
+    memory = own(memory, memory_2);
+    y = own(y, y_2);
+    cache = own(cache, cache_2);
+    bool wide = by_fours(H, S, weight, gates, memory, y, cache);
+    Walk<T> walk = {own(spans, spans_2), scratch, B, H, L, M, S, wide};
+    walk_forward(LSTM<T>{}, walk, weight, gates, state, memory, y, cache);
 }
 
 template <typename T>
-__global__ void __launch_bounds__(MOST_THREADS) lstm_forward(const T* weight,   // (4, H, H)
-                                                             T* gates,          // (4, M, H)
-                                                             T* state,          // (B, H)
-                                                             T* memory,         // (B, H)
-                                                             T* y,              // (M, H; S)
-                                                             T* cache,          // (3, M, H) or null
-                                                             const int* spans,  // (L, 2)
-                                                             T* scratch,        // (N) or null
-                                                             int B, int H, int L, int M, int N, int S) {
-    bool wide = by_fours<T>(H, S, weight, gates, state, memory, y, cache);
-    walk_forward(LSTM<T>{}, Walk<T>{spans, scratch, B, H, L, M, S, wide}, weight, gates, state, memory, y, cache);
-}
-
-template <typename T>
-__global__ void __launch_bounds__(MOST_THREADS) lstm_backward(const T* weight_t,  // (4, H, H)
-                                                              T* gates,           // (4, M, H)
-                                                              T* cache,           // (3, M, H)
-                                                              T* dstate,          // (B, H)
-                                                              T* dmemory,         // (B, H)
-                                                              const T* dy,        // (M, H; S) or null
-                                                              const int* spans,   // (L, 2)
-                                                              T* scratch,         // (N) or null
-                                                              int B, int H, int L, int M, int N, int S) {
-    bool wide = by_fours<T>(H, dy ? S : 0, weight_t, gates, cache, dstate, dmemory, dy);
-    walk_backward(LSTM<T>{}, Walk<T>{spans, scratch, B, H, L, M, S, wide}, weight_t, gates, cache, dstate, dmemory, dy);
+__global__ void __launch_bounds__(MOST_THREADS) lstm_backward(
+    const T* weight_t,    // (4, H, H)
+    const T* weight_t_2,  // (4, H, H)
+    T* gates,             // (4, M, H)
+    T* gates_2,           // (4, M, H)
+    T* cache,             // (3, M, H)
+    T* cache_2,           // (3, M, H)
+    T* dstate,            // (B, H)
+    T* dstate_2,          // (B, H)
+    T* dmemory,           // (B, H)
+    T* dmemory_2,         // (B, H)
+    const T* dy,          // (M, H; S) or null
+    const T* dy_2,        // (M, H; S) or null
+    const int* spans,     // (L, 2)
+    const int* spans_2,   // (L, 2)
+    T* scratch,           // (N) or null
+    int B, int H, int L, int M, int N, int S) {
+    weight_t = own(weight_t, weight_t_2);
+    gates = own(gates, gates_2);
+    cache = own(cache, cache_2);
+    dstate = own(dstate, dstate_2);
+    dmemory = own(dmemory, dmemory_2);
+    dy = own(dy, dy_2);
+    bool wide = by_fours(H, dy ? S : 0, weight_t, gates, cache, dstate, dmemory, dy);
+    Walk<T> walk = {own(spans, spans_2), scratch, B, H, L, M, S, wide};
+    walk_backward(LSTM<T>{}, walk, weight_t, gates, cache, dstate, dmemory, dy);
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +11,14 @@ from numpy.typing import DTypeLike
 from core import ops
 from core.backend import Array, array_module, device_of
 from core.layers.base import Layer
-from core.layers.recurrent_cells import Direction, GRUDirection, LSTMDirection, RNNDirection
+from core.layers.recurrent_cells import (
+    Direction,
+    GRUDirection,
+    LSTMDirection,
+    RNNDirection,
+    backward_steps,
+    forward_steps,
+)
 from core.layers.sequences import Layout, Sequences
 from core.ops.cpu.sequences import ROWS
 from core.random import Stream
@@ -116,24 +123,22 @@ class Recurrent(Layer):
         y = self.workspace(f"y{level}", (layout.rows, self.output_size), like=rows)
         states = [y] * self.directions
 
-        def read(place: int) -> None:
-            part = y[:, place * H : (place + 1) * H]
-            states[place] = self.layers[level][place].forward_steps(rows, layout, part, train)
+        def read(places: slice) -> None:
+            states[places] = forward_steps(self.layers[level][places], rows, layout, _parts(y, H)[places], train)
 
         self._for_both(read, y, layout)
         return y, states
 
     def _backward_layer(self, level: int, dy: Array | None, dlast: Array | None, layout: Layout) -> Array | None:
         """The gradient of one layer's input, (M, I)."""
-        layer, H = self.layers[level], self.hidden_size
+        layer, nothing = self.layers[level], [None] * self.directions
         like = layer[0].weight_ih.data
+        dlasts = nothing if dlast is None else _parts(dlast, self.hidden_size)
+        dys = nothing if dy is None else _parts(dy, self.hidden_size)
         gates = [like] * self.directions
 
-        def read(place: int) -> None:
-            part = slice(place * H, (place + 1) * H)
-            gates[place] = layer[place].backward_steps(
-                None if dlast is None else dlast[:, part], None if dy is None else dy[:, part]
-            )
+        def read(places: slice) -> None:
+            gates[places] = backward_steps(layer[places], dlasts[places], dys[places])
 
         self._for_both(read, like, layout)
         if level == 0 and not self.input_grad:
@@ -142,12 +147,11 @@ class Recurrent(Layer):
         dx = self.workspace(f"dx{level}", (layout.rows, like.shape[1]), like=like)
         shares = self.directions if device_of(like) == "cpu" else 1  # a GPU makes one large product sooner than two
 
-        def gather(place: int) -> None:
-            if place >= shares:
-                return
-            part = slice(place * len(dx) // shares, (place + 1) * len(dx) // shares)
-            scratch = self.workspace(f"scratch{place}", (ROWS, like.shape[1]), like=like)
-            ops.of(like).project_backward([gate[:, part] for gate in gates], weights_t, dx[part], scratch)
+        def gather(places: slice) -> None:
+            for place in range(shares)[places]:
+                part = slice(place * len(dx) // shares, (place + 1) * len(dx) // shares)
+                scratch = self.workspace(f"scratch{place}", (ROWS, like.shape[1]), like=like)
+                ops.of(like).project_backward([gate[:, part] for gate in gates], weights_t, dx[part], scratch)
 
         self._for_both(gather, like, layout)
         return dx
@@ -162,15 +166,22 @@ class Recurrent(Layer):
         op.multiply_steps(rows, mask, layout.spans)
         return mask  # type: ignore[no-any-return]
 
-    def _for_both(self, task: Callable[[int], None], like: Array, layout: Layout) -> None:
-        """Call `task(place)` for each direction: on two workers where that pays and this is not one of them already."""
+    def _for_both(self, task: Callable[[slice], None], like: Array, layout: Layout) -> None:
+        """Call `task(places)` for all directions, or on two workers, each with one of them, where that pays.
+
+        It does not on one of these workers, nor on a GPU, which takes both directions at once.
+        """
         pool = workers()
         pays = self.directions == 2 and len(layout.lengths) >= WORTH_SHARING
         if pays and pool.count > 1 and not is_working() and device_of(like) == "cpu":
-            pool.run(lambda rank: task(rank) if rank < 2 else None)
+            pool.run(lambda rank: task(slice(rank, rank + 1)) if rank < 2 else None)
         else:
-            for place in range(self.directions):
-                task(place)
+            task(slice(self.directions))
+
+
+def _parts(both: Array, hidden: int) -> Sequence[Array]:
+    """The columns of each direction, (M, H)."""
+    return [both[:, first : first + hidden] for first in range(0, both.shape[1], hidden)]
 
 
 class RNN(Recurrent):

@@ -8,6 +8,7 @@ gate k.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,37 @@ from core.layers.base import Layer
 from core.layers.sequences import Layout
 from core.ops.cpu.recurrent import Unrolled
 from core.params import Parameter
+
+Walk = tuple[Any, ...]
+"""The arguments of an operation of `core.ops` for one direction: a cell, its weight, its state, and the rest."""
+
+
+def forward_steps(
+    directions: Sequence[Direction], rows: Array, layout: Layout, parts: Sequence[Array], train: bool
+) -> list[Array]:
+    """Fill each direction's part (M, H) with its state after every step of rows (M, I).
+
+    Returns the last ones of each, (B, H) longest first. The walks of all `directions` are one call: a GPU has room for
+    more than one.
+    """
+    walks = [direction.begin(rows, layout, y, train) for direction, y in zip(directions, parts, strict=True)]
+    directions[0].run(ops.of(rows), walks)
+    return [state for _, _, state, *_ in walks]
+
+
+def backward_steps(
+    directions: Sequence[Direction], dlasts: Sequence[Array | None], dys: Sequence[Array | None]
+) -> list[Array]:
+    """Add to the parameters' gradients; returns the gradient of each direction's input's contributions, (K, M, H).
+
+    dlasts (B, H): the gradient of the last states, longest first; dys (M, H): that of the state after every step; None
+    stands for zeros.
+    """
+    begun = [d.begin_backward(dlast, dy) for d, dlast, dy in zip(directions, dlasts, dys, strict=True)]
+    directions[0].run_backward(ops.of(begun[0][0]), [walk for _, walk in begun])
+    for direction, (rows, (cell, *_)) in zip(directions, begun, strict=True):
+        direction.finish_backward(rows, cell)
+    return [cell.gates for _, (cell, *_) in begun]
 
 
 class Direction(Layer):
@@ -44,8 +76,8 @@ class Direction(Layer):
         self.bias_ih = Parameter(drawn(K, hidden), decay=False)
         self.bias_hh = Parameter(drawn(K, hidden), decay=False)
 
-    def forward_steps(self, rows: Array, layout: Layout, y: Array, train: bool) -> Array:
-        """Fill y (M, H) with the state after every step of rows (M, I); returns the last ones, (B, H) longest first."""
+    def begin(self, rows: Array, layout: Layout, y: Array, train: bool) -> Walk:
+        """What `run` takes to fill y (M, H) with the state after every step of rows (M, I)."""
         K, M, B, H = len(self.sigmoid_gates), layout.rows, len(layout.lengths), self.hidden
         halves = _halves(array_module(rows), self.sigmoid_gates, rows.dtype)  # (K,)
         cell = Unrolled(
@@ -58,28 +90,27 @@ class Direction(Layer):
         ops.of(rows).project(rows, self.weight_ih.data * halves[:, None, None], bias, cell.gates)
         state = self.workspace("state", (B, H), like=rows)
         state[...] = 0
-        self.run(ops.of(rows), cell, self.weight_hh.data * halves[:, None, None], state, y)
         self.remember(train, rows, cell)
-        return state
+        return cell, self.weight_hh.data * halves[:, None, None], state, y, *self.more(state)
 
-    def backward_steps(self, dlast: Array | None, dy: Array | None) -> Array:
-        """Add to the parameters' gradients; returns the gradient of the input's contributions, (K, M, H).
-
-        dlast (B, H): the gradient of the last states, longest first; dy (M, H): that of the state after every step;
-        None stands for zeros.
-        """
+    def begin_backward(self, dlast: Array | None, dy: Array | None) -> tuple[Array, Walk]:
+        """The rows that `begin` got, and what `run_backward` takes; dlast (B, H), dy (M, H)."""
         rows, cell = self.recall()
         xp = array_module(rows)
         dstate = self.workspace("state", cell.work.shape[1:], like=rows)
         dstate[...] = 0 if dlast is None else dlast
         weight_t = xp.ascontiguousarray(self.weight_hh.data.swapaxes(1, 2))
-        self.run_backward(ops.of(rows), cell, weight_t, dstate, dy)
+        return rows, (cell, weight_t, dstate, dy)
+
+    def finish_backward(self, rows: Array, cell: Unrolled) -> None:
+        """Add to the parameters' gradients what a walk has left in `cell`."""
+        xp = array_module(rows)
+        assert cell.cache is not None
         ones, before = xp.ones(len(rows), rows.dtype), cell.cache[0]
         self.weight_ih.accumulate(xp.matmul, rows.T, cell.gates)
         self.bias_ih.accumulate(xp.matmul, ones, cell.gates)
         self.weight_hh.accumulate(_products, before.T, *self.state_gradients(cell))
         self.bias_hh.accumulate(_products, ones, *self.state_gradients(cell))
-        return cell.gates  # type: ignore[no-any-return]
 
     def early_bias(self) -> Array:
         """What of `bias_hh` can be added to the input's contributions, (K, H)."""
@@ -89,11 +120,15 @@ class Direction(Layer):
         """The gradient of what the state contributes to each gate, K arrays (M, H)."""
         return list(cell.gates)
 
-    def run(self, op: Any, cell: Unrolled, weight: Array, state: Array, y: Array) -> None:
-        """Walk all steps."""
+    def more(self, state: Array) -> tuple[Array, ...]:
+        """What `run` takes beside the weight, the state (B, H) and y."""
+        return ()
+
+    def run(self, op: Any, walks: Sequence[Walk]) -> None:
+        """Walk all steps of one or two directions."""
         raise NotImplementedError
 
-    def run_backward(self, op: Any, cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | None) -> None:
+    def run_backward(self, op: Any, walks: Sequence[Walk]) -> None:
         """Walk them the other way round."""
         raise NotImplementedError
 
@@ -104,11 +139,11 @@ class RNNDirection(Direction):
     sigmoid_gates = (False,)
     cached = 1
 
-    def run(self, op: Any, cell: Unrolled, weight: Array, state: Array, y: Array) -> None:
-        op.rnn_forward(cell, weight, state, y)
+    def run(self, op: Any, walks: Sequence[Walk]) -> None:
+        op.rnn_forward(*walks)
 
-    def run_backward(self, op: Any, cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | None) -> None:
-        op.rnn_backward(cell, weight_t, dstate, dy)
+    def run_backward(self, op: Any, walks: Sequence[Walk]) -> None:
+        op.rnn_backward(*walks)
 
 
 class GRUDirection(Direction):
@@ -126,13 +161,15 @@ class GRUDirection(Direction):
         assert cell.cache is not None
         return [cell.gates[0], cell.gates[1], cell.cache[2]]
 
-    def run(self, op: Any, cell: Unrolled, weight: Array, state: Array, y: Array) -> None:
+    def more(self, state: Array) -> tuple[Array, ...]:
         # Written out for all sequences: adding a row to a matrix is slower than adding two matrices.
-        bias = array_module(y).tile(self.bias_hh.data[2], (len(state), 1))  # (B, H)
-        op.gru_forward(cell, weight, bias, state, y)
+        return (array_module(state).tile(self.bias_hh.data[2], (len(state), 1)),)  # (B, H)
 
-    def run_backward(self, op: Any, cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | None) -> None:
-        op.gru_backward(cell, weight_t, dstate, dy)
+    def run(self, op: Any, walks: Sequence[Walk]) -> None:
+        op.gru_forward(*walks)
+
+    def run_backward(self, op: Any, walks: Sequence[Walk]) -> None:
+        op.gru_backward(*walks)
 
 
 class LSTMDirection(Direction):
@@ -141,13 +178,16 @@ class LSTMDirection(Direction):
     sigmoid_gates = (True, True, False, True)
     cached = 3
 
-    def run(self, op: Any, cell: Unrolled, weight: Array, state: Array, y: Array) -> None:
+    def more(self, state: Array) -> tuple[Array, ...]:
         memory = self.workspace("memory", state.shape, like=state)
         memory[...] = 0
-        op.lstm_forward(cell, weight, state, memory, y)
+        return (memory,)
 
-    def run_backward(self, op: Any, cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | None) -> None:
-        op.lstm_backward(cell, weight_t, dstate, dy)
+    def run(self, op: Any, walks: Sequence[Walk]) -> None:
+        op.lstm_forward(*walks)
+
+    def run_backward(self, op: Any, walks: Sequence[Walk]) -> None:
+        op.lstm_backward(*walks)
 
 
 @functools.lru_cache(maxsize=16)

@@ -104,7 +104,7 @@ BARRIERS = {
     "columns.cu": "column sums",
     "dropout.cu": "dropout",
     "gemm.cu": "gemm, tiled",
-    "recurrent.cu": "gru, from the end",
+    "recurrent.cu": "gru, both ways",
     "tensor.cuh": "gemm, blocked",
     "tile.cuh": "gemm, blocked",
 }

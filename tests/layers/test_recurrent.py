@@ -173,7 +173,7 @@ def test_two_workers_and_one_give_the_same_bits(cell, monkeypatch):
 def test_an_error_in_a_worker_frees_the_workers(monkeypatch):
     pool = Workers(2)
     monkeypatch.setattr("core.layers.recurrent.workers", lambda: pool)
-    layer, x = build(GRU), padded([4, 4])
+    layer, x = build(GRU), padded([4] * 5)
     with monkeypatch.context() as broken:
         broken.setattr(layer.layers[0][1], "run", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):

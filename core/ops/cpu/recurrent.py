@@ -1,6 +1,7 @@
 """Recurrent cells over whole sequences: the work that has to go step by step, every forward with its backward under it.
 
-Each runs one direction of one layer over M packed rows of B sequences, with H hidden units and K gates. Gates come
+Each is called with the directions of a layer, one or two, and for each a tuple of the arguments that stand here: a GPU
+walks both at once. A direction runs over M packed rows of B sequences, with H hidden units and K gates. Gates come
 first in all arrays, so that one gate of one step is one contiguous block.
 
 weight (K, H, H)  from the state to the gates; the backwards take `weight_t`, each matrix transposed.
@@ -16,8 +17,9 @@ gradients are those of the whole gate.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from core.backend import Array, array_module
 
@@ -50,6 +52,16 @@ class Unrolled:
     cache: Array | None
 
 
+def _for_each_direction(walk: Callable[..., None]) -> Callable[..., None]:
+    def walk_all(*directions: tuple[Any, ...]) -> None:
+        for arguments in directions:
+            walk(*arguments)
+
+    walk_all.__name__, walk_all.__doc__ = walk.__name__, walk.__doc__
+    return walk_all
+
+
+@_for_each_direction
 def rnn_forward(cell: Unrolled, weight: Array, state: Array, y: Array) -> None:
     """h' = tanh(x + h W) (Elman 1990). cache (1, M, H): h before each step."""
     gates, work, cache = cell.gates, cell.work, cell.cache
@@ -68,6 +80,7 @@ def rnn_forward(cell: Unrolled, weight: Array, state: Array, y: Array) -> None:
             xp.subtract(1, a, out=a)  # dh'/da = 1 - h'^2
 
 
+@_for_each_direction
 def rnn_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | None) -> None:
     """da = dh' (1 - h'^2); dh = da W^T."""
     gates = cell.gates
@@ -81,7 +94,8 @@ def rnn_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | Non
         xp.matmul(da, weight_t[0], out=dh)
 
 
-def gru_forward(cell: Unrolled, weight: Array, bias: Array, state: Array, y: Array) -> None:
+@_for_each_direction
+def gru_forward(cell: Unrolled, weight: Array, state: Array, y: Array, bias: Array) -> None:
     """Gated recurrent unit (Cho et al. 2014, arXiv:1406.1078, eqs. 5-8), with the reset behind the product as in cuDNN:
 
     r = sigmoid(x_r + h W_r)
@@ -125,6 +139,7 @@ def gru_forward(cell: Unrolled, weight: Array, bias: Array, state: Array, y: Arr
             n *= rest  # dh'/da_n = (1 - z)(1 - n^2)
 
 
+@_for_each_direction
 def gru_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | None) -> None:
     """da_n = dh' (1 - z)(1 - n^2);  dm = da_n r;  da_r = da_n m r (1 - r);  da_z = dh' (h - n) z (1 - z)
 
@@ -152,7 +167,8 @@ def gru_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | Non
         dh += products[2]
 
 
-def lstm_forward(cell: Unrolled, weight: Array, state: Array, memory: Array, y: Array) -> None:
+@_for_each_direction
+def lstm_forward(cell: Unrolled, weight: Array, state: Array, y: Array, memory: Array) -> None:
     """Long short-term memory (Hochreiter and Schmidhuber 1997; Gers et al. 2000 for the forget gate):
 
     i, f, o = sigmoid(x + h W), each with its own x and W
@@ -198,6 +214,7 @@ def lstm_forward(cell: Unrolled, weight: Array, state: Array, memory: Array, y: 
             i *= written  # dc'/da_i = g i (1 - i)
 
 
+@_for_each_direction
 def lstm_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | None) -> None:
     """da_o = dh' tanh(c') o (1 - o);  dc' += dh' o (1 - tanh^2 c');  da_i, da_f, da_g = dc' times their slopes
 

@@ -1,4 +1,4 @@
-"""Recurrent cells on a GPU: one launch walks through all steps of a direction; see `core/kernels/recurrent.cu`.
+"""Recurrent cells on a GPU: one launch walks through all steps, in both directions; see `core/kernels/recurrent.cu`.
 
 The contracts, and the formulas, are those of `core.ops.cpu.recurrent`. What is too large for a kernel goes step by step
 as it does there, with cuBLAS: products of that size are worth a launch.
@@ -6,6 +6,7 @@ as it does there, with cuBLAS: products of that size are worth a launch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from core.backend import Array, array_module
@@ -24,77 +25,88 @@ MOST_WARPS = 16
 SHARED = 48 * 1024  # bytes of shared memory that every GPU grants
 
 
-def rnn_forward(cell: Unrolled, weight: Array, state: Array, y: Array) -> None:
+def rnn_forward(*directions: tuple[Unrolled, Array, Array, Array]) -> None:
     """h' = tanh(x + h W)."""
-    if _fits(state):
-        _walk("rnn_forward", cell, state, 2, cache=cell.cache, weight=weight, state=state, y=y)
-    else:
-        step_by_step.rnn_forward(cell, weight, state, y)
+    if not _fits(directions):
+        return step_by_step.rnn_forward(*directions)
+    cells, weights, states, ys = zip(*directions, strict=True)
+    _walk("rnn_forward", cells, 2, weight=weights, state=states, y=ys, cache=_caches(cells))
 
 
-def rnn_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | None) -> None:
+def rnn_backward(*directions: tuple[Unrolled, Array, Array, Array | None]) -> None:
     """da = dh' (1 - h'^2); dh = da W^T."""
-    if _fits(dstate):
-        _walk("rnn_backward", cell, dstate, 1, weight_t=weight_t, dstate=dstate, dy=dy)
-    else:
-        step_by_step.rnn_backward(cell, weight_t, dstate, dy)
+    if not _fits(directions):
+        return step_by_step.rnn_backward(*directions)
+    cells, weights_t, dstates, dys = zip(*directions, strict=True)
+    _walk("rnn_backward", cells, 1, weight_t=weights_t, dstate=dstates, dy=dys)
 
 
-def gru_forward(cell: Unrolled, weight: Array, bias: Array, state: Array, y: Array) -> None:
+def gru_forward(*directions: tuple[Unrolled, Array, Array, Array, Array]) -> None:
     """Gated recurrent unit; bias (B, H), the same row for every sequence."""
-    if not _fits(state):
-        step_by_step.gru_forward(cell, weight, bias, state, y)
-    elif len(bias):
-        _walk("gru_forward", cell, state, 2, cache=cell.cache, weight=weight, bias=bias[0], state=state, y=y)
+    if not _fits(directions):
+        return step_by_step.gru_forward(*directions)
+    cells, weights, states, ys, biases = zip(*directions, strict=True)
+    rows = [bias[0] for bias in biases if len(bias)]
+    _walk("gru_forward", cells, 2, weight=weights, state=states, y=ys, bias=rows, cache=_caches(cells))
 
 
-def gru_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | None) -> None:
+def gru_backward(*directions: tuple[Unrolled, Array, Array, Array | None]) -> None:
     """See `core.ops.cpu.recurrent`. On return cache[2] holds dm."""
-    if _fits(dstate):
-        _walk("gru_backward", cell, dstate, 3, cache=cell.cache, weight_t=weight_t, dstate=dstate, dy=dy)
-    else:
-        step_by_step.gru_backward(cell, weight_t, dstate, dy)
+    if not _fits(directions):
+        return step_by_step.gru_backward(*directions)
+    cells, weights_t, dstates, dys = zip(*directions, strict=True)
+    _walk("gru_backward", cells, 3, weight_t=weights_t, dstate=dstates, dy=dys, cache=_caches(cells))
 
 
-def lstm_forward(cell: Unrolled, weight: Array, state: Array, memory: Array, y: Array) -> None:
+def lstm_forward(*directions: tuple[Unrolled, Array, Array, Array, Array]) -> None:
     """Long short-term memory; memory (B, H), in and out like the state."""
-    if _fits(state):
-        _walk("lstm_forward", cell, state, 2, cache=cell.cache, weight=weight, state=state, memory=memory, y=y)
-    else:
-        step_by_step.lstm_forward(cell, weight, state, memory, y)
+    if not _fits(directions):
+        return step_by_step.lstm_forward(*directions)
+    cells, weights, states, ys, memories = zip(*directions, strict=True)
+    _walk("lstm_forward", cells, 2, weight=weights, state=states, y=ys, memory=memories, cache=_caches(cells))
 
 
-def lstm_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | None) -> None:
+def lstm_backward(*directions: tuple[Unrolled, Array, Array, Array | None]) -> None:
     """See `core.ops.cpu.recurrent`."""
-    if _fits(dstate):
-        more = {"cache": cell.cache, "dmemory": cell.work[4]}
-        _walk("lstm_backward", cell, dstate, 4, weight_t=weight_t, dstate=dstate, dy=dy, **more)
-    else:
-        step_by_step.lstm_backward(cell, weight_t, dstate, dy)
+    if not _fits(directions):
+        return step_by_step.lstm_backward(*directions)
+    cells, weights_t, dstates, dys = zip(*directions, strict=True)
+    more = {"cache": _caches(cells), "dmemory": [cell.work[4] for cell in cells]}
+    _walk("lstm_backward", cells, 4, weight_t=weights_t, dstate=dstates, dy=dys, **more)
 
 
-def _fits(state: Array) -> bool:
-    """Whether a block's rows of the state (B, H) fit into its shared memory."""
-    return bool(ROWS * state.shape[1] * state.itemsize <= SHARED)
+def _fits(directions: Sequence[tuple[Any, ...]]) -> bool:
+    """Whether a block's rows of the state fit into its shared memory."""
+    work = directions[0][0].work  # (K + 1, B, H)
+    return bool(ROWS * work.shape[2] * work.itemsize <= SHARED)
 
 
-def _walk(kernel: str, cell: Unrolled, state: Array, matrices: int, /, **arrays: Any) -> None:
-    """All steps; `matrices`, of the size of a block's rows of the state, are handed from step to step."""
-    if not cell.spans:
+def _caches(cells: Sequence[Unrolled]) -> list[Array | None]:
+    return [cell.cache for cell in cells]
+
+
+def _walk(kernel: str, cells: Sequence[Unrolled], matrices: int, /, **arrays: Sequence[Any]) -> None:
+    """All steps of all directions, whose arrays come side by side.
+
+    `matrices`, of the size of a block's rows of the state, are handed from step to step.
+    """
+    if not cells[0].spans:
         return
-    B, H = state.shape
+    work = cells[0].work
+    _, B, H = work.shape
     blocks, columns = -(-B // ROWS), -(-H // WARP_COLUMNS)
     warps = -(-columns // -(-columns // MOST_WARPS))
-    elements, bytes_of_one = ROWS * H * matrices, ROWS * H * state.itemsize
-    fits = elements * state.itemsize <= SHARED
-    scratch = None if fits else array_module(state).empty(blocks * elements, state.dtype)
+    elements, bytes_of_one = ROWS * H * matrices, ROWS * H * work.itemsize
+    fits = elements * work.itemsize <= SHARED
+    scratch = None if fits else array_module(work).empty(len(cells) * blocks * elements, work.dtype)
+    arrays["gates"] = [cell.gates for cell in cells]
+    arrays["spans"] = [Steps.of(cell.spans).array(work) for cell in cells]
     launch(
         kernel,
-        blocks,
+        (blocks, len(cells)),
         32 * warps,
         shared_bytes=matrices * bytes_of_one if fits else bytes_of_one,
-        gates=cell.gates,
-        spans=Steps.of(cell.spans).array(state),
         scratch=scratch,
-        **arrays,
+        **{name: of_each[0] for name, of_each in arrays.items()},
+        **{f"{name}_2": of_each[-1] for name, of_each in arrays.items()},
     )

@@ -57,6 +57,8 @@ struct Image {
     const T* elements;  // x
     int channels;
     Windows s;
+    __device__ Pixel pixel(int o) const { return pixel_of(o, s.OH, s.OW); }
+    __device__ Pixel further(Pixel o, int pixels) const { return onward(o, pixels, s.OH, s.OW); }
     __device__ const T* place(Pixel o, Point p) const {
         int h = o.h * s.SH - s.PH + p.h, w = o.w * s.SW - s.PW + p.w;
         if (o.image >= s.N || p.h >= s.KH * s.DH || h < 0 || h >= s.H || w < 0 || w >= s.W) return nullptr;
@@ -70,6 +72,7 @@ struct Gradient {
     const T* elements;  // dy
     int channels;
     Windows s;
+    __device__ Pixel pixel(int i) const { return pixel_of(i, s.H, s.W); }
     __device__ const T* place(Pixel i, Point p) const {
         int h = i.h + s.PH - p.h, w = i.w + s.PW - p.w;
         if (i.image >= s.N || p.h >= s.KH * s.DH || h < 0 || w < 0) return nullptr;
@@ -82,49 +85,34 @@ struct Gradient {
     }
 };
 
-// A of the forward pass: what an output pixel's window sees.
-template <typename T>
-struct Seen {
+// A view as a matrix: a row for each pixel, a column for each point and channel.
+template <typename T, typename View>
+struct PixelsByPoints {
     static constexpr bool ALONG_INNER = true;
     using Outer = Pixel;
     using Inner = Point;
-    Image<T> image;
-    __device__ Outer outer(int o) const { return pixel_of(o, image.s.OH, image.s.OW); }
-    __device__ Inner inner(int i) const { return point_of(i, image.s, image.channels); }
-    __device__ Inner further(Inner i) const { return onward(i, DEPTH<T>, image.s, image.channels); }
-    __device__ bool whole() const { return image.channels % PACKED<T> == 0 && aligned(image.elements); }
-    __device__ const T* at(Outer o, Inner i) const { return image.place(o, i); }
-    __device__ Packed<T> collect(Outer o, Inner i) const { return collect_from<T>(image, o, i); }
+    View view;
+    __device__ Outer outer(int o) const { return view.pixel(o); }
+    __device__ Inner inner(int i) const { return point_of(i, view.s, view.channels); }
+    __device__ Inner further(Inner i) const { return onward(i, DEPTH<T>, view.s, view.channels); }
+    __device__ bool whole() const { return view.channels % PACKED<T> == 0 && aligned(view.elements); }
+    __device__ const T* at(Outer o, Inner i) const { return view.place(o, i); }
+    __device__ Packed<T> collect(Outer o, Inner i) const { return collect_from<T>(view, o, i); }
 };
 
-// A of the weight's gradient: the same matrix, transposed.
-template <typename T>
-struct SeenTransposed {
+// The same matrix, transposed.
+template <typename T, typename View>
+struct PointsByPixels {
     static constexpr bool ALONG_INNER = false;
     using Outer = Point;
     using Inner = Pixel;
-    Image<T> image;
-    __device__ Outer outer(int o) const { return point_of(o, image.s, image.channels); }
-    __device__ Inner inner(int i) const { return pixel_of(i, image.s.OH, image.s.OW); }
-    __device__ Inner further(Inner i) const { return onward(i, DEPTH<T>, image.s.OH, image.s.OW); }
-    __device__ bool whole() const { return image.channels % PACKED<T> == 0 && aligned(image.elements); }
-    __device__ const T* at(Outer o, Inner i) const { return image.place(i, o); }
-    __device__ Packed<T> collect(Outer o, Inner i) const { return collect_from<T>(image, i, o); }
-};
-
-// A of the input's gradient: the gradients of the windows that see an input pixel.
-template <typename T>
-struct Seers {
-    static constexpr bool ALONG_INNER = true;
-    using Outer = Pixel;
-    using Inner = Point;
-    Gradient<T> gradient;
-    __device__ Outer outer(int o) const { return pixel_of(o, gradient.s.H, gradient.s.W); }
-    __device__ Inner inner(int i) const { return point_of(i, gradient.s, gradient.channels); }
-    __device__ Inner further(Inner i) const { return onward(i, DEPTH<T>, gradient.s, gradient.channels); }
-    __device__ bool whole() const { return gradient.channels % PACKED<T> == 0 && aligned(gradient.elements); }
-    __device__ const T* at(Outer o, Inner i) const { return gradient.place(o, i); }
-    __device__ Packed<T> collect(Outer o, Inner i) const { return collect_from<T>(gradient, o, i); }
+    PixelsByPoints<T, View> matrix;
+    __device__ Outer outer(int o) const { return matrix.inner(o); }
+    __device__ Inner inner(int i) const { return matrix.outer(i); }
+    __device__ Inner further(Inner i) const { return matrix.view.further(i, DEPTH<T>); }
+    __device__ bool whole() const { return matrix.whole(); }
+    __device__ const T* at(Outer o, Inner i) const { return matrix.at(i, o); }
+    __device__ Packed<T> collect(Outer o, Inner i) const { return matrix.collect(i, o); }
 };
 
 // B of the input's gradient. Outer: an input channel; inner: a point and an output channel. Element: the weight between
@@ -169,7 +157,8 @@ __global__ void conv2d_forward(const T* x,                // (N, H, W, C)
                                int PH, int PW, int DH, int DW) {
     Windows s = WINDOWS;
     int points = KH * KW * C;
-    tile_product<T>(Seen<T>{{x, C, s}}, AlongOuter<T>{weight, points, K}, 0, points, StoreRows<T>{y, bias, N * OH * OW, K});
+    tile_product<T>(PixelsByPoints<T, Image<T>>{{x, C, s}}, AlongOuter<T>{weight, points, K}, 0, points,
+                    StoreRows<T>{y, bias, N * OH * OW, K});
 }
 
 // dx: every input pixel collects from the windows that see it, so that no two threads write to one place.
@@ -180,8 +169,8 @@ __global__ void conv2d_backward_input(const T* dy,      // (N, OH, OW, K)
                                       int N, int H, int W, int C, int OH, int OW, int K, int KH, int KW, int SH,
                                       int SW, int PH, int PW, int DH, int DW) {
     Windows s = WINDOWS;
-    tile_product<T>(Seers<T>{{dy, K, s}}, WeightBackward<T>{weight, KH * KW, C, K}, 0, KH * KW * K,
-                    StoreRows<T>{dx, nullptr, N * H * W, C});
+    tile_product<T>(PixelsByPoints<T, Gradient<T>>{{dy, K, s}}, WeightBackward<T>{weight, KH * KW, C, K}, 0,
+                    KH * KW * K, StoreRows<T>{dx, nullptr, N * H * W, C});
 }
 
 // dweight[g] = the g-th of G stretches of the sum over all output pixels of what the window sees, times dy. The sum is
@@ -196,6 +185,7 @@ __global__ void conv2d_backward_weight(const T* x,             // (N, H, W, C)
     int points = KH * KW * C, pixels = N * OH * OW;
     int length = ((pixels + G - 1) / G + DEPTH<T> - 1) / DEPTH<T> * DEPTH<T>;
     int first = min(pixels, static_cast<int>(blockIdx.z) * length);
-    tile_product<T>(SeenTransposed<T>{{x, C, s}}, AlongOuter<T>{dy, pixels, K}, first, min(pixels, first + length),
+    tile_product<T>(PointsByPixels<T, Image<T>>{{{x, C, s}}}, AlongOuter<T>{dy, pixels, K}, first,
+                    min(pixels, first + length),
                     StoreRows<compute_t<T>>{dweight + blockIdx.z * points * K, nullptr, points, K});
 }

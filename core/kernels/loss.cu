@@ -18,30 +18,43 @@ __global__ void softmax_cross_entropy_forward(const T* logits,         // (N, C)
                                               int* arrived,            // (G)
                                               int N, int C, int P, int G, T smoothing, T temperature) {
     T W = weight_total ? weight_total[0] : T(N), losses = 0, everywhere = smoothing / C, sharpness = 1 / temperature;
-    for (int row = first_warp(); row < N; row += all_warps()) {
-        T* own_dlogits = dlogits + row * C;
-        long long label = labels[row];
-        auto a = [=](int c) { return (c == label ? 1 - smoothing + everywhere : everywhere) * (weights ? weights[c] : T(1)); };
-        Row<T> z(logits + row * C, C);
-        T largest = -INFINITY, sum = 0, sum_a = 0, sum_a_z = 0;
-        look([&](int, T v) { largest = max(largest, v); }, z);
-        largest = warp_max(largest);  // subtracting it changes nothing, and avoids overflow
-        auto sum_up = [&](int c, T& v) {
-            T shifted = (v - largest) * sharpness;
-            v = exp(shifted);
-            sum += v;
-            sum_a += a(c);
-            sum_a_z += a(c) * shifted;
-        };
-        change(own_dlogits, sum_up, z);
-        sum = warp_sum(sum);
-        sum_a = warp_sum(sum_a);
-        sum_a_z = warp_sum(sum_a_z);
-        T scale = 1 / (W * temperature), p_scale = scale * sum_a / sum;
-        change(own_dlogits, [=](int c, T& v) { v = p_scale * v - scale * a(c); }, z);
-        z.store(own_dlogits);
-        bool known = label >= 0 && label < C;
-        losses += known ? (log(sum) * sum_a - sum_a_z) / W : T(NAN);
-    }
-    grid_sum(lane() == 0 ? losses : T(0), parts, arrived, loss);
+    T scale = 1 / (W * temperature);
+    auto weight_of = [=](int c) { return weights ? weights[c] : T(1); };
+    auto take_rows = [&](auto width) {
+        for (int row = first_warp(); row < N; row += all_warps()) {
+            const T* own_logits = logits + row * C;
+            T* own_dlogits = dlogits + row * C;
+            constexpr int K = width.value;
+            Row<T, K> z(own_logits, C);
+            bool known = labels[row] >= 0 && labels[row] < C;
+            int label = known ? static_cast<int>(labels[row]) : -1;
+            T a_label = known ? (1 - smoothing) * weight_of(label) : T(0), z_label = known ? own_logits[label] : T(0);
+
+            T largest = -INFINITY, sum = 0, sum_a = a_label, sum_a_z = 0, others = 0, others_z = 0;
+            look([&](int, T v) { largest = max(largest, v); }, z);
+            largest = warp_max(largest);  // subtracting it changes nothing, and avoids overflow
+            if (known) sum_a_z = a_label * ((z_label - largest) * sharpness);
+            if (smoothing > 0) {
+                auto add = [&](int c, T v) {
+                    others += weight_of(c);
+                    others_z += weight_of(c) * ((v - largest) * sharpness);
+                };
+                look(add, z);
+                sum_a += everywhere * warp_sum(others);
+                sum_a_z += everywhere * warp_sum(others_z);
+            }
+            change(own_dlogits, [&](int, T& v) { sum += v = exp((v - largest) * sharpness); }, z);
+            sum = warp_sum(sum);
+            T p_scale = scale * sum_a / sum;
+            auto differentiate = [=](int c, T& v) {
+                v = p_scale * v - (c == label ? scale * a_label : T(0));
+                if (smoothing > 0) v -= scale * everywhere * weight_of(c);
+            };
+            change(own_dlogits, differentiate, z);
+            z.store(own_dlogits);
+            losses += known ? log(sum) * sum_a - sum_a_z : T(NAN);
+        }
+    };
+    in_packs(C, take_rows, logits, dlogits);
+    grid_sum(lane() == 0 ? losses / W : T(0), parts, arrived, loss);
 }

@@ -61,21 +61,25 @@ __global__ void layer_norm_forward(const T* x,            // (M, C)
                                    T* y,                  // (M, C)
                                    T* inverse_deviation,  // (M)
                                    int M, int C, T eps) {
-    Row<T> weights(weight, C), biases(bias, C);
-    for (int row = first_warp(); row < M; row += all_warps()) {
-        T *own_x_hat = x_hat + row * C, *own_y = y + row * C;
-        Row<T> own(x + row * C, C);
-        T sum = 0, squares = 0;
-        look([&](int, T v) { sum += v; }, own);
-        T mean = warp_sum(sum) / C;
-        look([&](int, T v) { squares += (v - mean) * (v - mean); }, own);
-        T inverse = 1 / sqrt(warp_sum(squares) / C + eps);
-        change(own_x_hat, [=](int, T& v) { v = (v - mean) * inverse; }, own);
-        own.store(own_x_hat);
-        change(own_y, [=](int, T& v, T w, T b) { v = w * v + b; }, own, weights, biases);
-        own.store(own_y);
-        if (lane() == 0) inverse_deviation[row] = inverse;
-    }
+    auto normalize = [&](auto width) {
+        constexpr int K = width.value;
+        for (int row = first_warp(); row < M; row += all_warps()) {
+            T *own_x_hat = x_hat + row * C, *own_y = y + row * C;
+            Row<T, K> own(x + row * C, C);
+            T sum = 0, squares = 0;
+            look([&](int, T v) { sum += v; }, own);
+            T mean = warp_sum(sum) / C;
+            look([&](int, T v) { squares += (v - mean) * (v - mean); }, own);
+            T inverse = 1 / sqrt(warp_sum(squares) / C + eps);
+            change(own_x_hat, [=](int, T& v) { v = (v - mean) * inverse; }, own);
+            own.store(own_x_hat);
+            Beside<T, K> weights{weight}, biases{bias};
+            change(own_y, [=](int, T& v, T w, T b) { v = w * v + b; }, own, weights, biases);
+            own.store(own_y);
+            if (lane() == 0) inverse_deviation[row] = inverse;
+        }
+    };
+    in_packs(C, normalize, x, weight, bias, x_hat, y);
 }
 
 // dx = (g - mean(g) - x_hat * mean(g * x_hat)) / deviation with g = dy * weight, and means within each row.
@@ -86,19 +90,22 @@ __global__ void layer_norm_backward(const T* dy,                 // (M, C)
                                     const T* inverse_deviation,  // (M)
                                     T* dx,                       // (M, C)
                                     int M, int C) {
-    Row<T> weights(weight, C);
-    for (int row = first_warp(); row < M; row += all_warps()) {
-        T* own_dx = dx + row * C;
-        Row<T> g(dy + row * C, C), x_hats(x_hat + row * C, C);
-        T inverse = inverse_deviation[row], sum = 0, products = 0;
-        auto weigh = [&](int, T& g, T x_hat, T w) {
-            g *= w;
-            sum += g;
-            products += g * x_hat;
-        };
-        change(own_dx, weigh, g, x_hats, weights);
-        T mean_g = warp_sum(sum) / C, mean_g_x_hat = warp_sum(products) / C;
-        change(own_dx, [=](int, T& g, T x_hat) { g = inverse * (g - mean_g - x_hat * mean_g_x_hat); }, g, x_hats);
-        g.store(own_dx);
-    }
+    auto differentiate = [&](auto width) {
+        constexpr int K = width.value;
+        for (int row = first_warp(); row < M; row += all_warps()) {
+            T* own_dx = dx + row * C;
+            Row<T, K> g(dy + row * C, C), x_hats(x_hat + row * C, C);
+            T inverse = inverse_deviation[row], sum = 0, products = 0;
+            auto weigh = [&](int, T& g, T x_hat, T w) {
+                g *= w;
+                sum += g;
+                products += g * x_hat;
+            };
+            change(own_dx, weigh, g, x_hats, Beside<T, K>{weight});
+            T mean_g = warp_sum(sum) / C, mean_g_x_hat = warp_sum(products) / C;
+            change(own_dx, [=](int, T& g, T x_hat) { g = inverse * (g - mean_g - x_hat * mean_g_x_hat); }, g, x_hats);
+            g.store(own_dx);
+        }
+    };
+    in_packs(C, differentiate, dy, x_hat, weight, dx);
 }

@@ -18,6 +18,7 @@ from core.layers import Linear
 
 KERNELS = Kernels(Path(__file__).resolve().parent / "kernels")
 MOST_CLASSES = 32  # the lanes of a warp, which shares a softmax
+LARGEST = (60, 32, 16, 16)  # what one_by_one.cu has registers for: features, hidden units, genres
 
 
 class Fused:
@@ -39,6 +40,9 @@ class Fused:
             )
         if third.out_features > MOST_CLASSES:
             raise ValueError(f"Fused expected at most {MOST_CLASSES} classes, got {third.out_features}")
+        widths = (first.in_features, first.out_features, second.out_features, third.out_features)
+        small = all(width <= most for width, most in zip(widths, LARGEST, strict=True))
+        self.one_by_one = batch_size == 1 and small and x.dtype == np.float32
 
     def __call__(self, order: Array, rates: Sequence[float]) -> tuple[float, float]:
         """Train on the songs of `order` with a learning rate for each batch; returns the mean loss and the accuracy."""
@@ -48,11 +52,18 @@ class Fused:
         for number, linear in enumerate(self.linears, start=1):
             assert linear.bias is not None
             arrays |= {f"w{number}": linear.weight.data, f"b{number}": linear.bias.data}
-        KERNELS.launch(
-            "fused_epoch", 1, THREADS, shared_bytes=self.shared,
-            **arrays, x=x, labels=self.labels, order=xp.asarray(order, np.int32), rates=xp.asarray(rates, x.dtype),
-            losses=losses, right=right, B=self.batch_size,
-        )  # fmt: skip
+        arrays |= {
+            "x": x,
+            "labels": self.labels,
+            "order": xp.asarray(order, np.int32),
+            "losses": losses,
+            "right": right,
+        }
+        arrays["rates"] = xp.asarray(rates, x.dtype)
+        if self.one_by_one:
+            KERNELS.launch("one_by_one_epoch", 1, 32, **arrays)
+        else:
+            KERNELS.launch("fused_epoch", 1, THREADS, shared_bytes=self.shared, **arrays, B=self.batch_size)
         return float(losses.mean()), float(right.mean())
 
 

@@ -2,7 +2,8 @@
 //
 // One block trains. Its shared memory holds all weights from the first song to the last, and everything that a batch
 // needs, so the way to memory (and the launch, some microseconds) is paid once an epoch instead of ten times a song.
-// What is left are eight barriers a batch: a layer's outputs must be there before the next one reads them.
+// What is left are eight barriers a batch: a layer's outputs must be there before the next one reads them. Where a batch
+// is one song and the network small, one_by_one.cu does without them.
 //
 // A sum over a layer's inputs is shared by GROUP neighbouring threads, each of which takes every GROUP-th term. Rows of
 // the weights lie `padded(J)` apart: 4 modulo 8, so that the 8 rows and 4 columns that a warp reads at once lie in 32

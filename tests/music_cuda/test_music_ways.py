@@ -96,7 +96,19 @@ def test_vectors_take_any_number_of_layers(songs):
 @needs_compiler
 @pytest.mark.parametrize(
     ("batch_size", "hidden"),
-    [(2, (32, 16)), (8, (32, 16)), (8, (33, 7)), (30, (5, 3)), (53, (4, 9)), (1, (70, 40)), (100, (6, 6))],
+    [
+        (1, (5, 3)),
+        (1, (31, 9)),
+        (1, (32, 17)),
+        (1, (33, 16)),
+        (2, (32, 16)),
+        (8, (32, 16)),
+        (8, (33, 7)),
+        (30, (5, 3)),
+        (53, (4, 9)),
+        (1, (70, 40)),
+        (100, (6, 6)),
+    ],
 )
 def test_fused_batches_of_any_size_and_networks_of_any_width(batch_size, hidden, songs):
     expected = train("layers", songs, batch_size, hidden=hidden)
@@ -158,7 +170,14 @@ def test_no_songs_and_more_blocks_change_nothing(songs):
 
 @needs_compiler
 def test_every_kernel_of_the_project_is_known_here():
-    names = {"fused_epoch", "naive_forward", "naive_softmax_gradient", "naive_backward", "naive_update"}
+    names = {
+        "fused_epoch",
+        "one_by_one_epoch",
+        "naive_forward",
+        "naive_softmax_gradient",
+        "naive_backward",
+        "naive_update",
+    }
     assert set(KERNELS.signatures) == names, "a new kernel needs a test here"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from core.backend import Array
+
 __all__ = ["Stretch"]
 
 
@@ -19,3 +21,8 @@ class Stretch(NamedTuple):
     def size(self) -> int:
         """The number of elements."""
         return math.prod(self.shape)
+
+    def of(self, buffer: Array) -> Array:
+        """The parameter's part of a buffer (N,), in its shape."""
+        part: Array = buffer[self.start : self.start + self.size].reshape(self.shape)
+        return part

@@ -36,11 +36,7 @@ class MuonUpdate:
         others_momentum: float,
         weight_decay: float,
     ) -> None:
-        self._pieces = [
-            (stretch.rate, *(array[stretch.start :][: stretch.size].reshape(stretch.shape) for array in buffers))
-            for buffers in [(data, grad, velocity)]
-            for stretch in stretches
-        ]
+        self._pieces = [(s.rate, s.of(data), s.of(grad), s.of(velocity)) for s in stretches]
         self._momentum, self._others_momentum, self._weight_decay = momentum, others_momentum, weight_decay
 
     def __call__(self, lr: float) -> None:

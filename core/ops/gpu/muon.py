@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
@@ -66,6 +67,16 @@ class MuonUpdate:
         launch("muon_update", self._grid, THREADS, data=self._data, lr=lr, **common)
 
 
+class _Batch(NamedTuple):
+    """The matrices of one shape (I, O), one or several; squares are (n, n) with the lesser of both sizes."""
+
+    x: Array
+    product: Array
+    square: Array
+    fourth: Array
+    is_tall: bool
+
+
 class _Polynomials:
     """Takes each of the matrices X that lie side by side in x to A X + X (B S + C S^2) with S = X^T X.
 
@@ -74,21 +85,17 @@ class _Polynomials:
 
     def __init__(self, x: Array, shapes: Sequence[tuple[int, ...]]) -> None:
         empty = array_module(x).empty
-        squares = sum(min(shape) ** 2 for shape in shapes)
+        total = sum(min(shape) ** 2 for shape in shapes)
         self._x, self._products = x, empty(x.size, x.dtype)
-        self._squares, self._fourths = empty(squares, x.dtype), empty(squares, x.dtype)
-        self._batches: list[tuple[Array, Array, Array, Array, bool]] = []
+        self._squares, self._fourths = empty(total, x.dtype), empty(total, x.dtype)
+        self._batches: list[_Batch] = []
         place = square = 0
         for (rows, columns), equal in groupby(shapes):
             count, least = len(list(equal)), min(rows, columns)
             whole, inner = (count, rows, columns), (count, least, least)
-            self._batches.append(
-                (
-                    *(_batch(array, place, whole) for array in (self._x, self._products)),
-                    *(_batch(array, square, inner) for array in (self._squares, self._fourths)),
-                    rows > columns,
-                )
-            )
+            x, product = (_matrices(array, place, whole) for array in (self._x, self._products))
+            squares, fourths = (_matrices(array, square, inner) for array in (self._squares, self._fourths))
+            self._batches.append(_Batch(x, product, squares, fourths, rows > columns))
             place, square = place + count * rows * columns, square + count * least**2
 
     def apply(self) -> None:
@@ -102,7 +109,7 @@ class _Polynomials:
         _combine(self._x, self._products, A, 1)
 
 
-def _batch(array: Array, start: int, shape: tuple[int, int, int]) -> Array:
+def _matrices(array: Array, start: int, shape: tuple[int, int, int]) -> Array:
     """A view of some matrices side by side; of one matrix without the first axis, which calls for less of CuPy."""
     matrices: Array = array[start : start + int(np.prod(shape))].reshape(shape)
     return matrices if len(matrices) > 1 else matrices[0]

@@ -29,7 +29,7 @@ try:
     from core.cli import main
     from core.errors import UserError
     from core.layers import BatchNorm, Conv2d, Layer, Linear, MixedPrecision, Parallel, measure_statistics
-    from core.losses import softmax_cross_entropy
+    from core.losses import accuracy, softmax_cross_entropy
     from core.muon import Group, Muon
     from core.optim import Optimizer
     from core.random import Stream
@@ -85,9 +85,8 @@ def train(settings: Settings) -> Row:
                     mirror(x, side != epoch % 2)
                 logits = model.forward(x, train=True)
                 loss, dlogits = softmax_cross_entropy(logits, t, settings.label_smoothing)
-                accuracy = (logits.argmax(axis=1) == t).mean()
                 model.backward(dlogits)
-                run.step(loss, accuracy=accuracy)
+                run.step(loss, accuracy=accuracy(logits, t))
             with run.averaged():
                 measure_statistics(network, x_plain)  # those of the augmented images are others
                 if settings.validation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from core import ops
 from core.backend import Array, array_module
 from core.layers import Layer
 from core.predict import predict
@@ -14,7 +15,7 @@ BATCH = 512
 
 def mirror(x: Array, chosen: Array) -> None:
     """Exchange left and right, in place, in the images x (N, H, W, C) where `chosen` (N,) is true."""
-    x[chosen] = x[chosen][:, :, ::-1]
+    ops.of(x).mirror_images(x, chosen)
 
 
 def answer_in_views(model: Layer, x: Array, views: int = 1) -> Array:

@@ -33,7 +33,7 @@ try:
     from core.data.prepared import load_prepared
     from core.errors import UserError
     from core.layers import Layer, Parallel
-    from core.losses import softmax_cross_entropy
+    from core.losses import accuracy, softmax_cross_entropy
     from core.optim import Optimizer
     from core.predict import predict
     from core.random import Stream
@@ -87,9 +87,8 @@ def train(settings: Settings, *, watch: Watch | None = None) -> Row:
             for x, t in exchange(batches, stream) if settings.exchange else batches:
                 logits = model.forward(x, train=True)
                 loss, dlogits = loss_of(logits, t)
-                accuracy = (logits.argmax(axis=1) == t).mean()
                 model.backward(dlogits)
-                run.step(loss, accuracy=accuracy)
+                run.step(loss, accuracy=accuracy(logits, t))
             with run.averaged():
                 run.validate(**evaluate(model, x_held_out, labels_held_out))
     return run.best

@@ -25,7 +25,7 @@ try:
     from core.data.prepared import load_prepared
     from core.data.splits import split_indices
     from core.layers import Layer, Parallel, measure_statistics
-    from core.losses import softmax_cross_entropy
+    from core.losses import accuracy, softmax_cross_entropy
     from core.predict import predict
     from core.random import Stream
     from core.training.history import Row
@@ -80,9 +80,8 @@ def train(settings: Settings, *, watch: Watch | None = None) -> Row:
             for x, t in run.batches(pictures, labels, rows=rows, normalize=normalize, augment=augment):
                 logits = model.forward(x, train=True)
                 loss, dlogits = softmax_cross_entropy(logits, t, smoothing, class_weights=weights)
-                accuracy = (logits.argmax(axis=1) == t).mean()
                 model.backward(dlogits)
-                run.step(loss, accuracy=accuracy)
+                run.step(loss, accuracy=accuracy(logits, t))
             with run.averaged():
                 measure_statistics(network, x_plain)  # those of the augmented images are others
                 run.validate(**evaluate(model, x_held_out, labels_held_out))

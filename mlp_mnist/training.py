@@ -27,7 +27,7 @@ try:
     from core.data.splits import choose_indices, split_indices
     from core.errors import UserError
     from core.layers import Layer
-    from core.losses import focal_loss, mean_squared_error, softmax_cross_entropy
+    from core.losses import accuracy, focal_loss, mean_squared_error, softmax_cross_entropy
     from core.predict import predict
     from core.random import Stream
     from core.training.run import Run
@@ -74,9 +74,8 @@ def train(settings: Settings) -> None:
                 outputs = model.forward(x, train=True)
                 t = array_module(t).tile(t, settings.members)  # every member of a committee answers for itself
                 loss, doutputs = loss_of(outputs, t)
-                accuracy = (outputs.argmax(axis=1) == t).mean()
                 backward(doutputs)
-                run.step(loss, accuracy=accuracy)
+                run.step(loss, accuracy=accuracy(outputs, t))
             with run.averaged():
                 run.validate(**evaluate(model, x_held_out, labels_held_out, loss_of))
 

@@ -53,3 +53,18 @@ __global__ void augment_forward(const unsigned char* images,  // (S, H, W, C)
             y[place * C + c] = ((from ? __fmul_rn(from[c], unit) : fill) - mean[c]) * inverse_std[c];
     }
 }
+
+// Exchanges left and right, in place, in the images that are chosen.
+template <typename T>
+__global__ void mirror_images(T* x,                // (N, H, W, C)
+                              const bool* chosen,  // (N)
+                              int N, int H, int W, int C) {
+    int half = W / 2;
+    for (int i = first_element(); i < N * H * half * C; i += all_threads()) {
+        int c = i % C, w = i / C % half, row = i / C / half;
+        if (!chosen[row / H]) continue;
+        T *left = x + (row * W + w) * C + c, *right = x + (row * W + W - 1 - w) * C + c, was = *left;
+        *left = *right;
+        *right = was;
+    }
+}

@@ -49,6 +49,8 @@ class EmulatedArray(np.ndarray):
 
     # CuPy takes indices that are NumPy arrays, but copies them to the GPU in silence; so they are refused too.
     def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, np.ndarray) and key.dtype == bool:
+            _wait("a mask as an index, whose true values it has to count,")
         return _on_gpu(np.ndarray.__getitem__(_view(self), _plain(key)))
 
     def __setitem__(self, key: Any, value: Any) -> None:

@@ -58,3 +58,27 @@ __global__ void softmax_cross_entropy_forward(const T* logits,         // (N, C)
     in_packs(C, take_rows, logits, dlogits);
     grid_sum(lane() == 0 ? losses / W : T(0), parts, arrived, loss);
 }
+
+// The share of the rows whose largest element is that of the label; of equal elements, the first counts as the largest.
+template <typename T>
+__global__ void accuracy_forward(const T* logits,          // (N, C)
+                                 const long long* labels,  // (N)
+                                 T* share,                 // (1)
+                                 T* parts,                 // (P)
+                                 int* arrived,             // (G)
+                                 int N, int C, int P, int G) {
+    T right = 0;
+    auto take_rows = [&](auto width) {
+        constexpr int K = width.value;
+        for (int row = first_warp(); row < N; row += all_warps()) {
+            Row<T, K> z(logits + row * C, C);
+            long long label = labels[row];
+            bool known = label >= 0 && label < C;
+            T of_label = known ? logits[row * C + label] : T(NAN), beaten = of_label == of_label ? 0 : 1;
+            look([&](int c, T v) { if (v > of_label || (v == of_label && c < label)) beaten = 1; }, z);
+            right += warp_max(beaten) == 0;
+        }
+    };
+    in_packs(C, take_rows, logits);
+    grid_sum(lane() == 0 ? right / N : T(0), parts, arrived, share);
+}

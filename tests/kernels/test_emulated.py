@@ -64,3 +64,10 @@ def test_looking_at_a_number_waits(look):
         assert gpu.waits == 1
         with gpu.forbid_waiting(), pytest.raises(WaitsForTheGPU, match="makes the host wait"):
             look(x)
+
+
+def test_a_mask_as_an_index_waits():
+    with emulated_gpu() as gpu:
+        x = gpu.ones(3)
+        with gpu.forbid_waiting(), pytest.raises(WaitsForTheGPU, match="a mask"):
+            x[x > 0]

@@ -13,7 +13,7 @@ import numpy as np
 from core.backend import Array
 from core.random import Draws
 
-__all__ = ["AUGMENT_DRAWS", "PixelAugment", "augment_images", "draw_uint16"]
+__all__ = ["AUGMENT_DRAWS", "PixelAugment", "augment_images", "draw_uint16", "mirror_images"]
 
 AUGMENT_DRAWS = 5  # of an image, at most
 
@@ -79,3 +79,8 @@ def _hole(draw: int, length: int, size: int) -> slice:
 
 def _framed(pixels: Array, border: tuple[tuple[int, int], ...], fill: float) -> Array:
     return np.pad(pixels, border, constant_values=fill)
+
+
+def mirror_images(x: Array, chosen: Array) -> None:
+    """Exchange left and right, in place, in the images x (N, H, W, C) where `chosen` (N,), bool, is true."""
+    x[chosen] = x[chosen][:, :, ::-1]

@@ -7,7 +7,7 @@ from core.kernels import THREADS, blocks_for, launch
 from core.ops.cpu.augment import AUGMENT_DRAWS, PixelAugment
 from core.random import UINT16_PER_BLOCK, Draws
 
-__all__ = ["AUGMENT_DRAWS", "PixelAugment", "augment_images", "draw_uint16"]
+__all__ = ["AUGMENT_DRAWS", "PixelAugment", "augment_images", "draw_uint16", "mirror_images"]
 
 
 def draw_uint16(draws: Draws, out: Array) -> None:
@@ -56,3 +56,8 @@ def augment_images(
         hole_at=change.hole_at,
         unit=unit,
     )
+
+
+def mirror_images(x: Array, chosen: Array) -> None:
+    """See `core.ops.cpu.augment`. By a mask as an index, CuPy would wait for the GPU to count what is chosen."""
+    launch("mirror_images", blocks_for(x.size // 2), THREADS, x=x, chosen=chosen)

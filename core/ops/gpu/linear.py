@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.backend import Array, array_module
+from core.ops.gpu.mixed import cast
 
 __all__ = ["linear_backward", "linear_forward"]
 
@@ -22,6 +23,9 @@ def linear_backward(x: Array, dy: Array, weight: Array, dx: Array | None, out: A
 
 
 def _multiply(a: Array, b: Array, out: Array) -> None:
-    """out = a b. CuPy's `dot` goes straight to cuBLAS; `matmul` goes through much Python first, but converts."""
+    """out = a b, of float16 also into float32. CuPy's `dot` goes straight to cuBLAS; `matmul` is much Python first."""
     xp = array_module(a)
-    (xp.dot if a.dtype == out.dtype else xp.matmul)(a, b, out=out)
+    if a.dtype == out.dtype:
+        xp.dot(a, b, out=out)
+    else:
+        cast(xp.dot(a, b), out)

@@ -10,7 +10,7 @@ from core.backend import Array, array_module
 from core.kernels import THREADS, blocks_for, launch
 from core.ops.gpu.norm import WARPS, room_for_sums
 
-__all__ = ["softmax_cross_entropy"]
+__all__ = ["accuracy", "softmax_cross_entropy"]
 
 
 def softmax_cross_entropy(
@@ -36,3 +36,18 @@ def softmax_cross_entropy(
         **room_for_sums(loss),
     )
     return loss, dlogits
+
+
+def accuracy(logits: Array, labels: Array) -> Any:
+    """See `core.losses.accuracy`; a label that is no class counts as wrong."""
+    share = array_module(logits).empty((), logits.dtype)
+    launch(
+        "accuracy_forward",
+        max(1, blocks_for(len(logits), WARPS)),
+        THREADS,
+        logits=logits,
+        labels=labels.astype(np.int64, copy=False),
+        share=share,
+        **room_for_sums(share),
+    )
+    return share

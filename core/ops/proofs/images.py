@@ -90,6 +90,12 @@ def _augment(**settings: Any) -> Callable[..., Results]:
     return run
 
 
+def _mirror(op: Any, draw: Draw, N: int, H: int, W: int, C: int) -> Results:
+    x, chosen = draw.normal(N, H, W, C), draw.integers(0, 2, N, dtype=np.bool_)
+    op.mirror_images(x, chosen)
+    return {"x": x}
+
+
 def _product(name: str) -> Callable[..., Results]:
     def run(op: Any, draw: Draw, M: int, K: int, N: int) -> Results:
         a, b, c = draw.normal(M, K), draw.normal(K, N), draw.output(M, N)
@@ -138,6 +144,7 @@ CASES = [
     Case("augment, reflecting", _augment(padding=3, reflect=True, cutout=4), PICTURES, SINGLE),
     Case("augment, other draws", _augment(padding=1, flip=0.3, cutout=2, shift_at=1, flip_at=0), PICTURES, SINGLE),
     Case("augment, nothing", _augment(), PICTURES, SINGLE),
+    Case("mirror", _mirror, PICTURES),
     Case("gemm, naive", _product("gemm_naive"), PRODUCTS),
     Case("gemm, tiled", _product("gemm_tiled"), PRODUCTS),
     Case("gemm, blocked", _product("gemm_blocked"), PRODUCTS, HALF_TOO),

@@ -93,12 +93,19 @@ def _cross_entropy(smoothing: float, temperature: float, weighted: bool) -> Call
     return run
 
 
+def _accuracy(op: Any, draw: Draw, N: int, C: int) -> Results:
+    some, alike = draw.normal(N, C), draw.integers(0, 3, N, C, dtype=draw.compute)
+    labels = draw.integers(0, C, N)
+    return {"share": op.accuracy(some, labels), "of equals": op.accuracy(alike, labels)}
+
+
 CASES = [
     Case("column sums", _columns, [*SIZES, EMPTY], HALF_TOO),
     Case("batch norm", _batch_norm, [*SIZES, EMPTY], HALF_TOO),
     Case("batch norm in training", _batch_norm_in_training, SEVERAL, HALF_TOO),
     Case("scale and shift", _scale_shift, [*SIZES, EMPTY]),
     Case("layer norm", _layer_norm, [*SEVERAL, EMPTY]),
+    Case("accuracy", _accuracy, SIZES),
     Case("cross-entropy", _cross_entropy(0.0, 1.0, False), SEVERAL),
     Case("cross-entropy, smoothing and temperature", _cross_entropy(0.1, 2.5, False), SEVERAL),
     Case("cross-entropy, class weights", _cross_entropy(0.1, 1.0, True), SEVERAL),

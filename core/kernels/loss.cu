@@ -45,14 +45,14 @@ __global__ void softmax_cross_entropy_forward(const T* logits,         // (N, C)
             }
             change(own_dlogits, [&](int, T& v) { sum += v = exp((v - largest) * sharpness); }, z);
             sum = warp_sum(sum);
-            T p_scale = scale * sum_a / sum;
+            T log_sum = log(sum), p_scale = scale * sum_a * exp(-log_sum);
             auto differentiate = [=](int c, T& v) {
                 v = p_scale * v - (c == label ? scale * a_label : T(0));
                 if (smoothing > 0) v -= scale * everywhere * weight_of(c);
             };
             change(own_dlogits, differentiate, z);
             z.store(own_dlogits);
-            losses += known ? log(sum) * sum_a - sum_a_z : T(NAN);
+            losses += known ? log_sum * sum_a - sum_a_z : T(NAN);
         }
     };
     in_packs(C, take_rows, logits, dlogits);

@@ -61,6 +61,7 @@ __global__ void layer_norm_forward(const T* x,            // (M, C)
                                    T* y,                  // (M, C)
                                    T* inverse_deviation,  // (M)
                                    int M, int C, T eps) {
+    T share = T(1) / C;
     auto normalize = [&](auto width) {
         constexpr int K = width.value;
         for (int row = first_warp(); row < M; row += all_warps()) {
@@ -68,9 +69,9 @@ __global__ void layer_norm_forward(const T* x,            // (M, C)
             Row<T, K> own(x + row * C, C);
             T sum = 0, squares = 0;
             look([&](int, T v) { sum += v; }, own);
-            T mean = warp_sum(sum) / C;
+            T mean = warp_sum(sum) * share;
             look([&](int, T v) { squares += (v - mean) * (v - mean); }, own);
-            T inverse = 1 / sqrt(warp_sum(squares) / C + eps);
+            T inverse = rsqrt(warp_sum(squares) * share + eps);
             change(own_x_hat, [=](int, T& v) { v = (v - mean) * inverse; }, own);
             own.store(own_x_hat);
             Beside<T, K> weights{weight}, biases{bias};
@@ -90,6 +91,7 @@ __global__ void layer_norm_backward(const T* dy,                 // (M, C)
                                     const T* inverse_deviation,  // (M)
                                     T* dx,                       // (M, C)
                                     int M, int C) {
+    T share = T(1) / C;
     auto differentiate = [&](auto width) {
         constexpr int K = width.value;
         for (int row = first_warp(); row < M; row += all_warps()) {
@@ -102,7 +104,7 @@ __global__ void layer_norm_backward(const T* dy,                 // (M, C)
                 products += g * x_hat;
             };
             change(own_dx, weigh, g, x_hats, Beside<T, K>{weight});
-            T mean_g = warp_sum(sum) / C, mean_g_x_hat = warp_sum(products) / C;
+            T mean_g = warp_sum(sum) * share, mean_g_x_hat = warp_sum(products) * share;
             change(own_dx, [=](int, T& g, T x_hat) { g = inverse * (g - mean_g - x_hat * mean_g_x_hat); }, g, x_hats);
             g.store(own_dx);
         }

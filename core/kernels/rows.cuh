@@ -6,6 +6,7 @@
 // Instructions are scarce: while a fast memory moves a row of 256 floats in and out, a multiprocessor has time for about
 // 450 of a warp, and each lane has eight of the elements. So no element asks whether it is there. A pack lies within its
 // row or beyond it, and where C is no multiple of 16 bytes, or an array starts elsewhere, packs are single elements.
+// And a row spares divisions: their long way for rare operands is a function that takes 16 registers of every thread.
 #pragma once
 #include "kernel.cuh"
 

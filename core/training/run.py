@@ -242,12 +242,12 @@ class Run:
         size = self._parts.finish()
         lr = state.schedule(state.step)
         look = self.device == "cpu" or state.step % STEPS_BETWEEN_GPU_CHECKS == 0
+        norm = gradient_norm(flat)  # first, so that a GPU has it while the host waits for what follows
         if state.mixed is not None and state.mixed.overflowed():
             if state.mixed.scale.helps and finite(loss):
                 state.skip_step()
                 return
             look = True
-        norm = gradient_norm(flat)
         if look and not finite(loss, norm):
             where = f"epoch {state.epoch + 1}, batch {state.batch} (step {state.step}, lr {lr:.3g})"
             raise bad_step(self.model, loss, norm, where, self._safe())

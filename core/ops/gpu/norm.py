@@ -103,7 +103,7 @@ def batch_norm_forward(
 ) -> Any:
     """See `core.ops.batch_norm`; returns 1 / deviation, (C,). Two launches."""
     xp = array_module(x)
-    mean, inverse_deviation = xp.empty_like(weight), xp.empty_like(weight)
+    mean, inverse_deviation = (xp.empty(weight.shape, weight.dtype) for _ in range(2))
     grid, block = _stretches(*x.shape, x.itemsize)
     running_mean, running_var = running or (None, None)
     launch(
@@ -217,10 +217,10 @@ def _stretches(M: int, C: int, itemsize: int) -> tuple[tuple[int, int], tuple[in
 def room_for_sums(total: Array) -> dict[str, Any]:
     """Where blocks leave their parts of a sum, and count who has: one memory for all launches, which take turns."""
     kind: Any = type(total)
-    return _room(kind, total.dtype.name)
+    return _room(kind, total.dtype)
 
 
 @functools.cache
-def _room(kind: Any, dtype: str) -> dict[str, Any]:
+def _room(kind: Any, dtype: np.dtype[Any]) -> dict[str, Any]:
     xp = np if kind is np.ndarray else gpu_module()
     return {"parts": xp.empty(MOST_PARTS, dtype), "arrived": xp.zeros(MOST_SUMMING, np.int32)}

@@ -74,39 +74,70 @@ __device__ Four<T> sums_of_own_row(Four<T> (&parts)[ROWS]) {
     return parts[0];
 }
 
-// sums[c] = sum over j < inner of left[j, own row] right[j, column + c]: left (inner, ROWS) in shared memory, right
-// (inner, H). Many loads are on their way at once, because the L2 cache is far. The upper half of a warp reads the rows
-// 4 to 7 first, so that what the warp reads at once lies in different banks.
-template <bool WIDE, typename T>
-__device__ Four<T> product_of(const T* left, const T* right, int inner, int H, int column) {
-    constexpr int AHEAD = !WIDE ? 1 : sizeof(T) == 4 ? 8 : 2;  // as many as registers allow
-    Four<T> parts[ROWS] = {};
-    int there = H - column, mine = own_row() / COLUMNS * COLUMNS;
-    if (there <= 0) column = 0;  // a thread beyond the last column repeats the first ones, and nobody takes its sums
-    for (int first = own_row(); first < inner; first += ROWS * AHEAD) {
-        Four<T> factors[AHEAD];
+// Of the weights, on their way to a thread: as many as registers allow.
+template <typename T>
+constexpr int ROWS_AHEAD = sizeof(T) == 4 ? 8 : 2;
+
+// sums[k].v[c] = sum over j < inner of left[j, own row] right[k, j, column + c]: left (inner, ROWS) in shared memory,
+// right (K, inner, H). WHOLE: there are only whole rounds of AHEAD rows a thread.
+//
+// The L2 cache is far, so AHEAD rows of the weights are on their way to a thread at any time: when it has used one, it
+// asks for the one that it needs a round later, be it another matrix's. The assembler would undo that: it moves a load
+// as close to its use as it may. Of loads that stood together at the beginning of a round it made single ones (a
+// backward of GRUs took 19 us a step on an H200, a forward, where it did not, 11), and requests that follow their uses
+// gather at the end of the round, shortly before they are needed. It moves none past a synchronization or out of a
+// loop, so the threads of a warp, which are together anyway, meet in the middle of a round.
+//
+// The upper half of a warp reads the rows 4 to 7 of the state first, so that what the warp reads at once lies in
+// different banks.
+template <bool WIDE, bool WHOLE, int K, typename T>
+__device__ void products_of(const T* left, const T* right, int inner, int H, int column, Four<T> (&sums)[K]) {
+    constexpr int AHEAD = WIDE ? ROWS_AHEAD<T> : 1, ROUND = ROWS * AHEAD;
+    int there = WIDE ? COLUMNS : H - column, mine = own_row() / COLUMNS * COLUMNS;
+    if (H <= column) column = 0;  // a thread beyond the last column repeats the first ones, and nobody takes its sums
+    Four<T> factors[AHEAD];
+    const T* matrix = right + column;  // and a round of it, of which rows are asked for
+    int round = 0;
+    auto ask = [&](int a, bool more) {
+        int j = round + own_row() + ROWS * a;
+        factors[a] = load(matrix + j * H, more && (WHOLE || j < inner) ? there : 0, WIDE);
+    };
 #pragma unroll
-        for (int a = 0; a < AHEAD; a++) {
-            int j = first + ROWS * a;
-            factors[a] = load(right + j * H + column, j < inner ? WIDE ? COLUMNS : there : 0, WIDE);
+    for (int a = 0; a < AHEAD; a++) ask(a, true);
+#pragma unroll
+    for (int k = 0; k < K; k++) {
+        Four<T> parts[ROWS] = {};
+        for (int now = 0; now < inner; now += ROUND) {
+            round = now + ROUND;
+            if (round >= inner) {
+                round = 0;
+                matrix += inner * H;
+            }
+            bool more = k < K - 1 || round > 0;
+#pragma unroll
+            for (int a = 0; a < AHEAD; a++) {
+                int j = now + own_row() + ROWS * a;
+                const T* state = left + (WHOLE ? j : min(j, inner - 1)) * ROWS;
+                Four<T> near = load(state + mine, COLUMNS, true), far = load(state + (mine ^ COLUMNS), COLUMNS, true);
+#pragma unroll
+                for (int r = 0; r < ROWS; r++)
+#pragma unroll
+                    for (int c = 0; c < COLUMNS; c++)
+                        parts[r].v[c] += (r < COLUMNS ? near.v[r % COLUMNS] : far.v[r % COLUMNS]) * factors[a].v[c];
+                ask(a, more);
+                if (a == AHEAD / 2 - 1) __syncwarp(ALL_LANES);
+            }
         }
-#pragma unroll
-        for (int a = 0; a < AHEAD; a++) {
-            const T* state = left + min(first + ROWS * a, inner - 1) * ROWS;
-            Four<T> near = load(state + mine, COLUMNS, true), far = load(state + (mine ^ COLUMNS), COLUMNS, true);
-#pragma unroll
-            for (int r = 0; r < ROWS; r++)
-#pragma unroll
-                for (int c = 0; c < COLUMNS; c++)
-                    parts[r].v[c] += (r < COLUMNS ? near.v[r % COLUMNS] : far.v[r % COLUMNS]) * factors[a].v[c];
-        }
+        sums[k] = sums_of_own_row(parts);
     }
-    return sums_of_own_row(parts);
 }
 
-template <typename T>
-__device__ Four<T> product(const T* left, const T* right, int inner, int H, int column, bool wide) {
-    return wide ? product_of<true>(left, right, inner, H, column) : product_of<false>(left, right, inner, H, column);
+template <int K, typename T>
+__device__ void products(const T* left, const T* right, int inner, int H, int column, bool wide, Four<T> (&sums)[K]) {
+    bool whole = inner % (ROWS * ROWS_AHEAD<T>) == 0;
+    if (wide && whole) products_of<true, true>(left, right, inner, H, column, sums);
+    else if (wide) products_of<true, false>(left, right, inner, H, column, sums);
+    else products_of<false, false>(left, right, inner, H, column, sums);
 }
 
 // -- the walks -------------------------------------------------------------------------------------------------------
@@ -151,8 +182,7 @@ __device__ void walk_forward(const Cell& cell, const Walk<T>& walk, const T* wei
             Four<T> gate[K], sums[K], kept[C], after, held = {};
             for (int k = 0; k < K; k++) gate[k] = load(gates + k * MH + place, there, wide);
             if (memory) held = load(memory + sequence * H + column, there, wide);
-#pragma unroll
-            for (int k = 0; k < K; k++) sums[k] = product(now, weight + k * H * H, H, H, column, wide);
+            products(now, weight, H, H, column, wide, sums);
             for (int c = 0; c < COLUMNS; c++) {
                 if (column + c >= H) break;
                 int e = column + c;
@@ -172,8 +202,14 @@ __device__ void walk_forward(const Cell& cell, const Walk<T>& walk, const T* wei
             }
         }
         __syncthreads();
-        copy(next, now, H * ROWS);
-        __syncthreads();
+        if (walk.scratch) {
+            copy(next, now, H * ROWS);
+            __syncthreads();
+        } else {
+            T* before = now;
+            now = next;
+            next = before;
+        }
     }
     for (int i = threadIdx.x; i < H * ROWS; i += blockDim.x)
         if (block_row + i / H < walk.B) state[block_row * H + i] = now[i % H * ROWS + i / H];
@@ -230,8 +266,9 @@ __device__ void walk_backward(const Cell& cell, const Walk<T>& walk, const T* we
             for (int warp = first_columns(); warp < H; warp += all_columns()) {
                 int column = warp + own_column(), there = sequence < count ? H - column : 0;
                 Four<T> dh = load(dstate + sequence * H + column, there, wide);
-                Four<T> sums = product(left, weight_t + done * H, at_once, H, column, wide);
-                for (int c = 0; c < COLUMNS; c++) dh.v[c] += sums.v[c];
+                Four<T> sums[1];
+                products(left, weight_t + done * H, at_once, H, column, wide, sums);
+                for (int c = 0; c < COLUMNS; c++) dh.v[c] += sums[0].v[c];
                 store(dstate + sequence * H + column, dh, there, wide);
             }
             __syncthreads();

@@ -11,7 +11,7 @@ from core.ops.cpu.recurrent import Unrolled
 from core.ops.cpu.sequences import ROWS
 from core.ops.proofs.case import Case, Draw, Results
 
-SIZES = [(0, 3), (1, 1), (4, 5), (9, 40), (19, 37)]  # sequences, hidden units
+SIZES = [(0, 3), (1, 1), (4, 5), (9, 40), (19, 37), (3, 128)]  # sequences, hidden units
 LARGE = [*SIZES, (2, 776), (1, 1001)]  # more than shared memory holds of a step
 TOO_LARGE = (2, 1537)  # for a kernel
 KINDS = {"rnn": (1, 1), "gru": (3, 3), "lstm": (4, 3)}  # gates, arrays in the cache

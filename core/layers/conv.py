@@ -69,14 +69,15 @@ class Conv2d(Layer):
         x: Array = self.recall()
         dx = self.workspace("dx", x.shape, like=x) if self.input_grad else None
         dweight, dbias = ops.of(x).conv2d_backward(
-            dy, x, self.weight.like(x), self.windows, self.groups, dx, self.workspace
+            dy, x, self.weight.like(x), self.windows, self.groups, dx, self.workspace, self.bias is not None
         )
         self._accumulate(dweight, dbias)
         return dx
 
-    def _accumulate(self, dweight: Array, dbias: Array) -> None:
+    def _accumulate(self, dweight: Array, dbias: Array | None) -> None:
         self.weight.add_grad(dweight)
         if self.bias is not None:
+            assert dbias is not None
             self.bias.add_grad(dbias)
 
 

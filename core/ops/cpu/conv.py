@@ -46,11 +46,18 @@ def conv2d_forward(
 
 
 def conv2d_backward(
-    dy: Array, x: Array, weight: Array, windows: Windows, groups: int, dx: Array | None, workspace: Workspace
-) -> tuple[Array, Array]:
-    """Fill dx (N, H, W, C), unless it is None, from dy (N, OH, OW, K); returns dweight and dbias."""
+    dy: Array,
+    x: Array,
+    weight: Array,
+    windows: Windows,
+    groups: int,
+    dx: Array | None,
+    workspace: Workspace,
+    bias: bool = True,
+) -> tuple[Array, Array | None]:
+    """Fill dx (N, H, W, C), unless it is None, from dy (N, OH, OW, K); returns dweight and, with a bias, dbias."""
     C, K = x.shape[3], weight.shape[1]
-    dbias = column_sums(dy.reshape(-1, K))
+    dbias = column_sums(dy.reshape(-1, K)) if bias else None
     if windows.is_point and groups == 1:
         rows, drows = x.reshape(-1, C), dy.reshape(-1, K)
         if dx is not None:

@@ -63,10 +63,10 @@ def conv_relu_pool_backward(
     windows: Windows,
     dx: Array | None,
     workspace: Workspace,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array | None]:
     """Fill dx, unless it is None, from dy (N, OH // 2, OW // 2, K) and what forward saw and made.
 
-    Without a bias, y is None. Returns dweight and dbias, which then are zeros.
+    Returns dweight and dbias. Without a bias y is None, and dbias too.
     """
     if isinstance(winners, tuple):
         return chain_backward(dy, x, y, winners, weight, windows, dx, workspace)
@@ -89,7 +89,7 @@ def conv_relu_pool_backward(
             if dx is not None:
                 block.method.input_gradient(dx[part])
         dweight += block.method.weight_gradient()
-    return dweight, dbias
+    return dweight, None if y is None else dbias
 
 
 class _Block:

@@ -37,11 +37,11 @@ def chain_backward(
     windows: Windows,
     dx: Array | None,
     workspace: Workspace,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array | None]:
     """See `core.ops.cpu.conv_block.conv_relu_pool_backward`."""
     through_relu = dy if y is None else workspace("through relu", dy.shape, like=x)
     if y is not None:
         relu_backward(dy, y, through_relu)
     dproducts = workspace("products", (len(x), *windows.count(*x.shape[1:3]), weight.shape[1]), like=x)
     max_pool_backward(through_relu, winners, POOL, dproducts, workspace)
-    return conv2d_backward(dproducts, x, weight, windows, 1, dx, workspace)
+    return conv2d_backward(dproducts, x, weight, windows, 1, dx, workspace, bias=y is not None)

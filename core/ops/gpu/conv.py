@@ -39,23 +39,31 @@ def conv2d_forward(
 
 
 def conv2d_backward(
-    dy: Array, x: Array, weight: Array, windows: Windows, groups: int, dx: Array | None, workspace: Workspace
-) -> tuple[Array, Array]:
+    dy: Array,
+    x: Array,
+    weight: Array,
+    windows: Windows,
+    groups: int,
+    dx: Array | None,
+    workspace: Workspace,
+    bias: bool = True,
+) -> tuple[Array, Array | None]:
     """See `core.ops.cpu.conv`."""
     xp, (C, K) = array_module(x), (x.shape[3], weight.shape[1])
+    dbias = column_sums(dy.reshape(-1, K)) if bias else None
     if groups == 1 and windows.is_point:
         rows, drows = x.reshape(-1, C), dy.reshape(-1, K)
         if dx is not None:
             xp.matmul(drows, weight.T, out=dx.reshape(-1, C))
-        return rows.T @ drows, column_sums(drows)
+        return rows.T @ drows, dbias
     if groups > 1:
-        dinput, dweight, dbias = simple_conv2d_backward(dy, x, weight, windows, groups)
+        dinput, dweight, _ = simple_conv2d_backward(dy, x, weight, windows, groups)
         if dx is not None:
             dx[...] = dinput
         return dweight, dbias
     if dx is not None:
         input_gradient(dy, weight, windows, dx)
-    return weight_gradient(dy, x, weight, windows), column_sums(dy.reshape(-1, K))
+    return weight_gradient(dy, x, weight, windows), dbias
 
 
 def conv_relu_pool_forward(
@@ -76,11 +84,11 @@ def conv_relu_pool_backward(
     windows: Windows,
     dx: Array | None,
     workspace: Workspace,
-) -> tuple[Array, Array]:
-    """See `core.ops.cpu.conv_block`; dbias is of no meaning without a bias, where y is None."""
+) -> tuple[Array, Array | None]:
+    """See `core.ops.cpu.conv_block`."""
     dproducts = workspace("products", (len(x), *windows.count(*x.shape[1:3]), weight.shape[1]), like=x)
     max_pool_backward(dy, winners, POOL, dproducts, workspace, y)
-    return conv2d_backward(dproducts, x, weight, windows, 1, dx, workspace)
+    return conv2d_backward(dproducts, x, weight, windows, 1, dx, workspace, bias=y is not None)
 
 
 def input_gradient(dy: Array, weight: Array, windows: Windows, dx: Array) -> None:

@@ -23,7 +23,8 @@ def gemm_tiled(a: Array, b: Array, c: Array) -> None:
 
 def gemm_blocked(a: Array, b: Array, c: Array) -> None:
     """The same, with 32 elements a thread, or on tensor cores."""
-    launch("gemm_blocked", tiles(*c.shape, c), TILE_THREADS, a=a, b=b, c=c)
+    M, N = c.shape
+    launch("gemm_blocked", tiles(M, N, c), TILE_THREADS, a=a, b=b, c=c)
 
 
 def tiles(rows: int, columns: int, like: Array) -> int:

@@ -6,11 +6,17 @@ import threading
 import numpy as np
 import pytest
 
+from core import workspaces
 from core.layers import BatchNorm, Conv2d, LeakyReLU, Sequential
 from core.workspaces import LARGE, LINE, MOST_SPARE, Block, Blocks, Workspaces
 
 MANY = LARGE // 4  # floats that make a large array
 LIKE = np.empty(0, np.float32)
+
+
+@pytest.fixture(autouse=True)
+def no_blocks_of_other_tests(monkeypatch):
+    monkeypatch.setattr(workspaces, "_blocks", Blocks())
 
 
 def address(array):

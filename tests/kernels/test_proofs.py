@@ -104,9 +104,9 @@ BARRIERS = {
     "columns.cu": "column sums",
     "dropout.cu": "dropout",
     "gemm.cu": "gemm, tiled",
-    "recurrent.cu": "gru, both ways",
     "tensor.cuh": "gemm, blocked",
     "tile.cuh": "gemm, blocked",
+    "walk.cuh": "gru, both ways",
 }
 
 

@@ -17,7 +17,7 @@ from core.ops.steps import Steps
 
 __all__ = ["gru_backward", "gru_forward", "lstm_backward", "lstm_forward", "rnn_backward", "rnn_forward"]
 
-# As in recurrent.cu.
+# As in walk.cuh.
 ROWS = 8  # sequences of a block
 WARP_COLUMNS = 16
 MOST_WARPS = 16

@@ -1,6 +1,6 @@
 """The hot operations on a GPU, by kernels of our own (`core/kernels`) and, for products of matrices, cuBLAS.
 
-None of this has run on a GPU yet; `core/kernels/README.md` says what is proven, and how.
+`core/kernels/README.md` says what is proven of it, and how.
 """
 
 from core.ops.gpu.activation import *

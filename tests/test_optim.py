@@ -1,10 +1,22 @@
 """What optimizers promise beyond PyTorch's figures, which tests/layers compares."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from core.layers import Linear
-from core.optim import LONGEST_PIECE, SGD, Adam, AdamW, AMSGrad, clip_by_norm, clip_by_value, gradient_norm
+from core.optim import (
+    LONGEST_PIECE,
+    SGD,
+    SWEEP_EVERY,
+    Adam,
+    AdamW,
+    AMSGrad,
+    clip_by_norm,
+    clip_by_value,
+    gradient_norm,
+)
 from core.params import Parameter, pack
 from core.workers import set_threads, workers
 
@@ -74,6 +86,30 @@ def test_a_step_consumes_the_gradients():
     after = layer.weight.data.copy()
     optimizer.step(1.0)
     np.testing.assert_array_equal(layer.weight.data, after)
+
+
+def after_the_gradient_has_vanished(kind, count):
+    """An optimizer after one step with a gradient and many without."""
+    optimizer = kind([Parameter(np.linspace(-1, 1, 1001, dtype=np.float32))])
+    steps(optimizer, 1)
+    for _ in range(count - 1):
+        optimizer.step(0.01)
+    return optimizer
+
+
+def subnormal(array):
+    return (array != 0) & (np.abs(array) < np.finfo(array.dtype).tiny)
+
+
+@pytest.mark.parametrize("kind", [partial(SGD, momentum=0.9), Adam, AMSGrad, AdamW])
+def test_moments_never_become_subnormal_and_nothing_changes_by_it(kind, monkeypatch):
+    count = 9 * SWEEP_EVERY  # 0.9 ** 900 is 1e-41
+    swept = after_the_gradient_has_vanished(kind, count)
+    monkeypatch.setattr("core.optim.SWEEP_EVERY", count + 1)
+    unswept = after_the_gradient_has_vanished(kind, count)
+    assert any(subnormal(slot).any() for slot in unswept.state.values())
+    assert not any(subnormal(slot).any() for slot in swept.state.values())
+    np.testing.assert_array_equal(swept.flat.data, unswept.flat.data)
 
 
 def test_clipping_by_value():

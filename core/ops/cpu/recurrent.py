@@ -94,8 +94,7 @@ def rnn_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | Non
         xp.matmul(da, weight_t[0], out=dh)
 
 
-@_for_each_direction
-def gru_forward(cell: Unrolled, weight: Array, state: Array, y: Array, bias: Array) -> None:
+def gru_forward(*directions: tuple[Unrolled, Array, Array, Array, Array]) -> None:
     """Gated recurrent unit (Cho et al. 2014, arXiv:1406.1078, eqs. 5-8), with the reset behind the product as in cuDNN:
 
     r = sigmoid(x_r + h W_r)
@@ -103,8 +102,51 @@ def gru_forward(cell: Unrolled, weight: Array, state: Array, y: Array, bias: Arr
     n = tanh(x_n + r m)         with m = h W_n + bias
     h' = n + z (h - n)
 
-    bias (B, H): the same row for every sequence. cache (3, M, H): h before each step, dr/da m, dz/da (h - n).
+    The fifth argument of a direction is the bias (B, H), the same row for every sequence. cache (3, M, H): h before
+    each step, dr/da m, dz/da (h - n).
     """
+    cell, _, state, *_ = directions[0]
+    if cell.cache is None and len(state) == 1:
+        _gru_of_one_sequence(*zip(*directions, strict=True))
+    else:
+        for direction in directions:
+            _gru_walk(*direction)
+
+
+def _gru_of_one_sequence(
+    cells: Sequence[Unrolled],
+    weights: Sequence[Array],
+    states: Sequence[Array],
+    ys: Sequence[Array],
+    biases: Sequence[Array],
+) -> None:
+    """The walk of inference with all D directions in the same calls, of which a step of one row mostly consists."""
+    xp = array_module(states[0])
+    orders = [[row for row, _ in cell.spans] for cell in cells]  # (T,) the row of each step, for each direction
+    gates = xp.stack([cell.gates[:, order] for cell, order in zip(cells, orders, strict=True)], axis=2)  # (3, T, D, H)
+    h, bias, weight = xp.stack(states), xp.stack(biases), xp.stack(weights, axis=1)  # (D, 1, H) twice, (3, D, H, H)
+    steps = xp.empty((gates.shape[1], *h.shape), h.dtype)  # (T, D, 1, H) the states after each step
+    products = xp.empty((3, *h.shape), h.dtype)  # (3, D, 1, H)
+    sigmoids, m = products[:2], products[2]
+    r, z = sigmoids
+    for sums, n, after in zip(gates[:2].swapaxes(0, 1)[..., None, :], gates[2][..., None, :], steps, strict=True):
+        xp.matmul(h, weight, out=products)
+        sigmoids += sums
+        _sigmoid_of_double(sigmoids)
+        m += bias
+        m *= r
+        n += m
+        xp.tanh(n, out=n)
+        xp.subtract(h, n, out=m)
+        m *= z
+        h = xp.add(n, m, out=after)
+    for place, (state, y, order) in enumerate(zip(states, ys, orders, strict=True)):
+        y[order] = steps[:, place, 0]
+        state[...] = h[place]
+
+
+def _gru_walk(cell: Unrolled, weight: Array, state: Array, y: Array, bias: Array) -> None:
+    """The walk of one direction, through all steps of any number of sequences."""
     gates, work, cache = cell.gates, cell.work, cell.cache
     xp = array_module(gates)
     running = -1

@@ -13,7 +13,8 @@ def predict(model: Layer, x: Array | Sequences, batch_size: int = 512) -> Array:
     """The outputs of `model` for all rows of `x`, in batches, as an array of the caller's own: (N, ...) -> (N, ...)."""
     if batch_size < 1:
         raise ValueError(f"predict expected a positive batch_size, got {batch_size}")
-    whole = len(x) <= batch_size
-    batches: list[Any] = [x] if whole else [x[start : start + batch_size] for start in range(0, len(x), batch_size)]
-    parts = [model.forward(batch).copy() for batch in batches]
-    return parts[0] if whole else array_module(parts[0]).concatenate(parts)  # type: ignore[no-any-return]
+    rows: Any = x
+    if len(rows) <= batch_size:
+        return model.forward(rows).copy()  # type: ignore[no-any-return]
+    parts = [model.forward(rows[start : start + batch_size]).copy() for start in range(0, len(rows), batch_size)]
+    return array_module(parts[0]).concatenate(parts)  # type: ignore[no-any-return]

@@ -32,7 +32,7 @@ class Workspaces:
         self._arrays: dict[str, Array] = {}
         self._plans: dict[Hashable, Any] = {}
 
-    def __call__(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike | None = None) -> Array:
+    def take(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike | None = None) -> Array:
         """An uninitialised C-contiguous array on the device of `like`.
 
         A small one keeps its memory until the next call with that name, a large one until nobody holds a view of it.
@@ -49,6 +49,8 @@ class Workspaces:
         view: Array = memory[:size].reshape(shape)  # its base is the memory, which may be larger
         self._arrays[name] = view
         return view
+
+    __call__ = take  # which takes Python a tenth of a microsecond longer to find
 
     def __reduce__(self) -> tuple[type[Workspaces], tuple[()]]:
         """A copy starts empty: its arrays would no longer be the memory that its plans look at."""

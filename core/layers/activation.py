@@ -16,7 +16,7 @@ class Activation(Layer):
     keeps_output: ClassVar[bool] = False  # whether the derivative is cheaper to compute from y than from x
 
     def forward(self, x: Array, train: bool = False) -> Array:
-        y = self.workspace("y", x.shape, like=x)
+        y = self.workspace.take("y", x.shape, x)
         self.compute(ops.of(x), x, y)
         self.remember(train, y if self.keeps_output else x)
         return y

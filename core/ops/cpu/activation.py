@@ -14,7 +14,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 from core.backend import Array, array_module
-from core.ops.cpu.blocks import BLOCK, blocks, zeros
+from core.ops.cpu.blocks import BLOCK, ZERO, blocks, zeros
 
 __all__ = [
     "gelu_backward",
@@ -39,6 +39,7 @@ __all__ = [
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 
+FEW = 256  # elements, for which a view of many zeros is not worth while
 SQRT_HALF = math.sqrt(0.5)
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 GELU_CUBIC = 0.044715  # Hendrycks and Gimpel 2016, arXiv:1606.08415
@@ -46,6 +47,9 @@ GELU_CUBIC = 0.044715  # Hendrycks and Gimpel 2016, arXiv:1606.08415
 
 def relu_forward(x: Array, y: Array) -> None:
     """y = max(x, 0); x may be y. With an array of zeros that is several times as fast as with a single zero."""
+    if x.size <= FEW:
+        np.maximum(x, ZERO[x.dtype], out=y)
+        return
     if x.size <= BLOCK:
         np.maximum(x, zeros(x.size, x).reshape(x.shape), out=y)
         return

@@ -29,6 +29,9 @@ for _array in _zeros.values():
     _array.setflags(write=False)
 
 
+ZERO = {dtype: array[:1].reshape(()) for dtype, array in _zeros.items()}
+
+
 def zeros(size: int, like: Array) -> Array:
     """So many zeros, BLOCK at most, that nobody may write to."""
     return _zeros[like.dtype][:size]

@@ -7,9 +7,11 @@ import pytest
 
 from core.gradcheck import TOLERANCE, gradcheck
 from core.layers import Conv2d, ConvPool, ConvReLUPool, Flatten, MaxPool2d, ReLU, Sequential
-from core.ops.cpu import conv_phases, winograd
+from core.ops.cpu import conv_phases, conv_windows, winograd
+from core.ops.cpu.conv_windows import WindowRows
 from core.ops.cpu.frames import FEW
 from core.params import pack
+from core.workers import set_threads, workers
 from core.workspaces import Workspaces
 
 KERNELS = [(1, 1), (3, 3), (2, 5)]
@@ -246,3 +248,24 @@ def test_wrong_settings_are_told(settings, message):
 def test_the_block_pools_by_two_or_not_at_all():
     with pytest.raises(ValueError, match="pool=1 or pool=2, got 3"):
         ConvReLUPool(1, 1, 3, rng=np.random.default_rng(0), pool=3)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("images", [1, 3], ids=["lines of one image", "whole images"])
+def test_workers_share_the_windows_and_change_nothing(images, padding, threads, monkeypatch):
+    shared = []
+    together = WindowRows._convolve_together
+    monkeypatch.setattr(conv_windows, "ROWS_SIZE", 1 << 20)  # all images are one chunk
+    monkeypatch.setattr(WindowRows, "_convolve_together", lambda *args: shared.append(together(*args)))
+    layer = Conv2d(16, 130, 5, padding=padding, rng=np.random.default_rng(0), dtype=np.float64)
+    x = np.random.default_rng(1).standard_normal((images, 21, 20, 16))
+    before = workers().count
+    set_threads(1)
+    alone = layer.forward(x).copy()
+    assert not shared
+    set_threads(threads)
+    together_result = layer.forward(x).copy()
+    set_threads(before)
+    assert shared
+    np.testing.assert_allclose(together_result, alone, rtol=1e-12, atol=1e-12)

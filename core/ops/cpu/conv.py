@@ -39,8 +39,7 @@ def conv2d_forward(
     for method, parts in _chunks(x, weight, windows, groups, workspace):
         method.use(weight)
         for part in parts:
-            method.take(x[part])
-            method.forward(y[part])
+            method.convolve(x[part], y[part])
             if bias is not None:
                 add_to_rows(y[part], bias)
 

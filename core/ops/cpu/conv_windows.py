@@ -9,9 +9,10 @@ import numpy as np
 
 from core.backend import Array
 from core.ops.cpu.frames import Frame, ProductSum, Workspace, strided
-from core.ops.cpu.linear import linear_forward
+from core.ops.cpu.linear import MANY_ROWS, can_share, linear_forward, share
 from core.ops.windows import Windows
 
+WORTH_SHARING = 8e6  # multiplications, twice as many as where nothing has to be lined up
 ROWS_SIZE = 1 << 17  # elements of all rows of a chunk: 512 KB in float32, a part of the second-level cache
 
 
@@ -48,9 +49,44 @@ class WindowRows:
 
     def take(self, images: Array) -> None:
         """Line up the windows of images (M, H, W, G * C)."""
-        if self._frame is not None:
-            self._frame.put(images)
-        np.copyto(self._lined_up, self._seen_in(images) if self._seen is None else self._seen)
+        np.copyto(self._lined_up, self._seen_of(images))
+
+    def convolve(self, images: Array, y: Array) -> None:
+        """Fill y (M, OH, OW, G * K) from images (M, H, W, G * C)."""
+        shared = self._groups == 1 and self._rows.size * self._K >= WORTH_SHARING and can_share()
+        if shared and self._rows.shape[1] >= MANY_ROWS:
+            self._convolve_together(self._seen_of(images), y)
+            return
+        self.take(images)
+        if shared:
+            linear_forward(self._rows[0], self._weight[0], y.reshape(-1, self._K), self._workspace)
+        else:
+            np.matmul(self._rows, self._weight, out=self._by_group(y))
+
+    def _convolve_together(self, seen: Array, y: Array) -> None:
+        """Each worker makes a part of the images, or of the lines of the only one, and lines up what it needs itself.
+
+        What one of them had lined up for all would have to go from its cache into the others', which can take longer
+        than the products.
+        """
+        one = 0 if self._M > 1 else (0, 0)  # the group, or the group and the image
+        lined_up, seen = self._lined_up[one], seen[one]  # (M or OH, ...)
+        rows = self._rows.reshape(len(lined_up), -1, self._rows.shape[2])
+        products = y.reshape(len(lined_up), -1, self._K)
+
+        def run(_: int, part: slice) -> None:
+            np.copyto(lined_up[part], seen[part])
+            np.dot(rows[part].reshape(-1, rows.shape[2]), self._weight[0], out=products[part].reshape(-1, self._K))
+
+        share(len(lined_up), run, multiple=1)
+
+    def _seen_of(self, images: Array) -> Array:
+        """The windows of images (M, H, W, G * C), which go into the frame if there is one."""
+        if self._frame is None:
+            return self._seen_in(images)
+        assert self._seen is not None
+        self._frame.put(images)
+        return self._seen
 
     def _seen_in(self, images: Array) -> Array:
         """The overlapping windows of images in their frame, if there is one: (G, M, OH, OW, KH, KW, C)."""
@@ -63,13 +99,6 @@ class WindowRows:
             (G, M, OH, OW, KH, KW, C),
             (C, image, SH * row, SW * column, DH * row, DW * column, 1),
         )
-
-    def forward(self, y: Array) -> None:
-        """Fill y (M, OH, OW, G * K)."""
-        if self._groups == 1:
-            linear_forward(self._rows[0], self._weight[0], y.reshape(-1, self._K), self._workspace)
-        else:
-            np.matmul(self._rows, self._weight, out=self._by_group(y))
 
     def backward(self, dy: Array, dimages: Array | None) -> None:
         """Add to the weight gradient, and fill dimages (M, H, W, G * C) if it is wanted."""

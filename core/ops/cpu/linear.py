@@ -28,15 +28,15 @@ MULTIPLE = 16  # parts are whole cache lines of float32, so that no two workers 
 
 def linear_forward(x: Array, weight: Array, y: Array, workspace: Workspace) -> None:
     """y = x W for x (M, D), W (D, K), y (M, K)."""
-    if x.size * weight.shape[1] < WORTH_SHARING or not _can_share():
+    if x.size * weight.shape[1] < WORTH_SHARING or not can_share():
         multiply = np.dot if x.dtype is weight.dtype is y.dtype else np.matmul  # dot begins sooner, but needs one dtype
         multiply(x, weight, out=y)
     elif len(x) >= MANY_ROWS:
-        _share(weight.shape[1], lambda rank, columns: np.matmul(x, weight[:, columns], out=y[:, columns]))
+        share(weight.shape[1], lambda rank, columns: np.matmul(x, weight[:, columns], out=y[:, columns]))
     else:
         others = workspace("partial sums", (workers().count - 1, *y.shape), y)
         partial = [y, *others]
-        _share(len(weight), lambda rank, rows: np.matmul(x[:, rows], weight[rows], out=partial[rank]))
+        share(len(weight), lambda rank, rows: np.matmul(x[:, rows], weight[rows], out=partial[rank]))
         for part in others:
             y += part
 
@@ -49,22 +49,23 @@ def linear_backward(x: Array, dy: Array, weight: Array, dx: Array | None, out: A
         if dx is not None:
             np.matmul(dy, weight[rows].T, out=dx[:, rows])
 
-    if x.size * weight.shape[1] * (1 if dx is None else 2) >= WORTH_SHARING and _can_share():
-        _share(len(weight), run)
+    if x.size * weight.shape[1] * (1 if dx is None else 2) >= WORTH_SHARING and can_share():
+        share(len(weight), run)
     else:
         run(0, slice(None))
 
 
-def _can_share() -> bool:
+def can_share() -> bool:
+    """Whether there are workers who would wait while the caller works."""
     return not is_working() and workers().count > 1
 
 
-def _share(size: int, product: Callable[[int, slice], Any]) -> None:
-    """Call product(rank, part) on every worker with its part of `size` rows or columns."""
+def share(size: int, product: Callable[[int, slice], Any], multiple: int = MULTIPLE) -> None:
+    """Call product(rank, part) on every worker with its part of `size` rows or columns, a multiple of so many."""
     pool = workers()
 
     def border(rank: int) -> int:
-        return size if rank == pool.count else rank * size // pool.count // MULTIPLE * MULTIPLE
+        return size if rank == pool.count else rank * size // pool.count // multiple * multiple
 
     def run(rank: int) -> None:
         product(rank, slice(border(rank), border(rank + 1)))

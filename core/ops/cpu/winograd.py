@@ -180,8 +180,9 @@ class WinogradTiles:
             grid.put(images)
         np.copyto(planes.reshape(places.shape), places)
 
-    def forward(self, y: Array) -> None:
-        """Fill y (M, OH, OW, K)."""
+    def convolve(self, images: Array, y: Array) -> None:
+        """Fill y (M, OH, OW, K) from images (M, H, W, C)."""
+        self.take(images)
         self.multiply()
         self.store(self.outputs, y)
 

@@ -9,8 +9,7 @@ from core import ops
 from core.backend import Array
 from core.initializers import Initializer, he_normal
 from core.layers.base import Layer, expect_last_axis
-from core.ops.gradients import bias_gradient
-from core.params import Parameter, accumulate
+from core.params import Parameter
 
 
 class Linear(Layer):
@@ -51,10 +50,11 @@ class Linear(Layer):
         x: Array = self.recall()
         rows = x.reshape(-1, self.in_features)  # (M, D)
         drows = dy.reshape(-1, self.out_features)  # (M, K)
+        op = ops.of(x)
         if self.bias is not None:
-            accumulate([self.bias], bias_gradient, drows)
+            self.bias.accumulate(op.column_sums, drows)
         dx = self.workspace("dx", rows.shape, like=x) if self.input_grad else None
-        self.weight.accumulate(ops.of(x).linear_backward, rows, drows, self.weight.like(x), dx)
+        self.weight.accumulate(op.linear_backward, rows, drows, self.weight.like(x), dx)
         return None if dx is None else dx.reshape(x.shape)
 
 

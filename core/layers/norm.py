@@ -10,8 +10,7 @@ from numpy.typing import DTypeLike
 from core import ops
 from core.backend import Array, array_module
 from core.layers.base import Layer, expect_last_axis
-from core.ops import batch_norm
-from core.ops.gradients import norm_gradients
+from core.ops.cpu.norm import follow
 from core.params import Parameter, accumulate
 from core.workers import Member
 
@@ -54,7 +53,7 @@ class BatchNorm(Layer):
             return y
         x_hat = self.workspace("x_hat", rows.shape, like=x)
         running = (self.running_mean, self.running_var) if self.updates_running else None
-        inverse_deviation, count = batch_norm.batch_norm_forward(
+        inverse_deviation, count = op.batch_norm_forward(
             rows, self.weight.data, self.bias.data, self.eps, running, self.momentum, self._over_batch, x_hat, flat
         )
         self.remember(train, x_hat, inverse_deviation, count)
@@ -62,10 +61,11 @@ class BatchNorm(Layer):
 
     def backward(self, dy: Array) -> Array:
         x_hat, inverse_deviation, count = self.recall()
+        op = ops.of(dy)
         rows = dy.reshape(-1, self.size)  # (M, C)
-        dbias, dweight = accumulate((self.bias, self.weight), norm_gradients, rows, x_hat)
+        dbias, dweight = accumulate((self.bias, self.weight), op.norm_gradients, rows, x_hat)
         dx = self.workspace("dx", dy.shape, like=dy)
-        batch_norm.batch_norm_backward(
+        op.batch_norm_backward(
             rows,
             x_hat,
             self.weight.data,
@@ -89,7 +89,7 @@ class BatchNorm(Layer):
         squares = op.center_columns(rows, mean, self.workspace("x_hat", rows.shape, like=rows))  # (C,)
         self.rows_measured = (self.rows_measured or 0) + count
         running, latest = (self.running_mean, self.running_var), (mean, squares / max(count - 1, 1))
-        batch_norm.follow(running, latest, count / self.rows_measured)
+        follow(running, latest, count / self.rows_measured)
 
 
 def measure_statistics(model: Layer, x: Array, batch_size: int = 500) -> None:
@@ -140,7 +140,7 @@ class LayerNorm(Layer):
         x_hat, inverse_deviation = self.recall()
         op = ops.of(dy)
         rows = dy.reshape(-1, self.size)  # (M, C)
-        accumulate((self.bias, self.weight), norm_gradients, rows, x_hat)
+        accumulate((self.bias, self.weight), op.norm_gradients, rows, x_hat)
         dx = self.workspace("dx", dy.shape, like=dy)
         op.layer_norm_backward(rows, x_hat, self.weight.data, inverse_deviation, dx.reshape(rows.shape))
         return dx

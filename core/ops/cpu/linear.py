@@ -2,9 +2,9 @@
 
 Each worker owns a stretch of the weight's rows, the same one in both passes and, nearly, in the optimizer's update: so
 the rows, their gradients and moments stay in the cache of the core that works on them. But the workers' sums over their
-rows have to be added, which for large batches costs more than it saves: there forward shares the weight's columns. Work
-is shared when there is enough of it to be worth waking another thread, and when the caller is not a worker already (as
-it is inside `core.layers.Parallel`, which shares the batch instead).
+rows have to be added, which for large batches costs more than it saves: there forward shares the batch. Work is shared
+when there is enough of it to be worth waking another thread, and when the caller is not a worker already (as it is
+inside `core.layers.Parallel`, which shares the batch throughout).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["linear_backward", "linear_forward"]
 Workspace = Callable[[str, tuple[int, ...], Array], Array]  # a layer's own, see `Layer.workspace`
 
 WORTH_SHARING = 4e6  # multiplications; one thread does fewer of them in the time it takes to wake another
-MANY_ROWS = 256  # of a batch: with so many, forward shares the columns of the weight
+MANY_ROWS = 256  # of a batch: with so many, forward shares them
 MULTIPLE = 16  # parts are whole cache lines of float32, so that no two workers write to the same line
 
 
@@ -32,7 +32,7 @@ def linear_forward(x: Array, weight: Array, y: Array, workspace: Workspace) -> N
         multiply = np.dot if x.dtype is weight.dtype is y.dtype else np.matmul  # dot begins sooner, but needs one dtype
         multiply(x, weight, out=y)
     elif len(x) >= MANY_ROWS:
-        share(weight.shape[1], lambda rank, columns: np.matmul(x, weight[:, columns], out=y[:, columns]))
+        share(len(x), lambda _, rows: np.matmul(x[rows], weight, out=y[rows]))
     else:
         others = workspace("partial sums", (workers().count - 1, *y.shape), y)
         partial = [y, *others]

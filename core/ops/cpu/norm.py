@@ -6,29 +6,37 @@ What is done with one value a column is done with many rows at once, against tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from core.backend import Array, array_module
 from core.ops.cpu.blocks import BLOCK
 
 __all__ = [
+    "batch_norm_backward",
+    "batch_norm_forward",
     "center_columns",
     "column_products",
     "column_square_sums",
     "column_sums",
     "layer_norm_backward",
     "layer_norm_forward",
+    "norm_gradients",
     "normalize_backward",
     "normalize_forward",
     "scale_shift",
 ]
 
 
-def column_sums(x: Array) -> Any:
-    """The sum of each column of x (M, C) -> (C,); as a product with ones it runs in BLAS."""
+OverBatch: TypeAlias = Callable[[Array], Array]
+
+
+def column_sums(x: Array, out: Array | None = None) -> Any:
+    """The sum of each column of x (M, C) -> (C,), into `out` if it is given; as a product with ones it runs in BLAS."""
     xp = array_module(x)
-    return xp.ones(len(x), x.dtype) @ x
+    return xp.matmul(xp.ones(len(x), x.dtype), x, out=out)
 
 
 def column_products(x: Array, y: Array) -> Any:
@@ -112,6 +120,62 @@ def normalize_backward(dy: Array, x_hat: Array, scale: Array, mean_dy: Array, me
         xp.subtract(dy_part, dx_part, out=dx_part)
         dx_part -= shifts[:size]
         dx_part *= scales[:size]
+
+
+def batch_norm_forward(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    eps: float,
+    running: tuple[Array, Array] | None,
+    momentum: float,
+    over_batch: OverBatch,
+    x_hat: Array,
+    y: Array,
+) -> tuple[Any, Any]:
+    """x_hat = (x - mean) / deviation and y = weight * x_hat + bias; returns 1 / deviation and the number of rows.
+
+    x, x_hat, y: (M, C), the others (C,). The running mean and variance follow by the share `momentum`, unless None.
+    The statistics are those of the whole batch also where workers have a shard of it each: `over_batch` adds up what
+    each has summed over its own.
+    """
+    count = over_batch(np.full(1, len(x), weight.dtype))
+    mean = over_batch(column_sums(x)) / count
+    var = over_batch(center_columns(x, mean, x_hat)) / count
+    inverse_deviation = 1 / np.sqrt(var + eps)
+    normalize_forward(x, mean, inverse_deviation, weight, bias, x_hat, y)
+    if running is not None:
+        follow(running, (mean, var * (count / np.maximum(count - 1, 1))), momentum)
+    return inverse_deviation, count
+
+
+def follow(running: tuple[Array, Array], latest: tuple[Array, Array], share: float) -> None:
+    """running = (1 - share) * running + share * latest, for mean and variance."""
+    for old, new in zip(running, latest, strict=True):
+        old *= 1 - share
+        old += share * new
+
+
+def norm_gradients(dy: Array, x_hat: Array, dbias: Array, dweight: Array) -> None:
+    """dbias (C,) = the sum over the rows of dy (M, C), and dweight (C,) that of dy * x_hat."""
+    column_sums(dy, out=dbias)
+    dweight[...] = column_products(dy, x_hat)
+
+
+def batch_norm_backward(
+    dy: Array,
+    x_hat: Array,
+    weight: Array,
+    inverse_deviation: Array,
+    count: Any,
+    dbias: Array,
+    dweight: Array,
+    over_batch: OverBatch,
+    dx: Array,
+) -> None:
+    """dx from what `batch_norm_forward` returned and `norm_gradients` summed up."""
+    means = over_batch(dbias) / count, over_batch(dweight) / count
+    normalize_backward(dy, x_hat, weight * inverse_deviation, *means, dx)
 
 
 def layer_norm_forward(x: Array, weight: Array, bias: Array, eps: float, x_hat: Array, y: Array) -> Any:

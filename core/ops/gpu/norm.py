@@ -9,14 +9,18 @@ import numpy as np
 
 from core.backend import Array, array_module, gpu_module
 from core.kernels import THREADS, blocks_for, launch
+from core.ops.cpu.norm import OverBatch
 
 __all__ = [
+    "batch_norm_backward",
+    "batch_norm_forward",
     "center_columns",
     "column_products",
     "column_square_sums",
     "column_sums",
     "layer_norm_backward",
     "layer_norm_forward",
+    "norm_gradients",
     "normalize_backward",
     "normalize_forward",
     "scale_shift",
@@ -98,10 +102,11 @@ def batch_norm_forward(
     eps: float,
     running: tuple[Array, Array] | None,
     momentum: float,
+    over_batch: OverBatch,
     x_hat: Array,
     y: Array,
-) -> Any:
-    """See `core.ops.batch_norm`; returns 1 / deviation, (C,). Two launches."""
+) -> tuple[Any, Any]:
+    """See `core.ops.cpu.norm`. Two launches; a GPU has the whole batch, and does not ask `over_batch`."""
     xp = array_module(x)
     mean, inverse_deviation = (xp.empty(weight.shape, weight.dtype) for _ in range(2))
     grid, block = _stretches(*x.shape, x.itemsize)
@@ -120,7 +125,7 @@ def batch_norm_forward(
         **room_for_sums(mean),
     )
     normalize_forward(x, mean, inverse_deviation, weight, bias, x_hat, y)
-    return inverse_deviation
+    return inverse_deviation, len(x)
 
 
 def norm_gradients(dy: Array, x_hat: Array, dbias: Array, dweight: Array) -> None:
@@ -132,10 +137,18 @@ def norm_gradients(dy: Array, x_hat: Array, dbias: Array, dweight: Array) -> Non
 
 
 def batch_norm_backward(
-    dy: Array, x_hat: Array, weight: Array, inverse_deviation: Array, dbias: Array, dweight: Array, dx: Array
+    dy: Array,
+    x_hat: Array,
+    weight: Array,
+    inverse_deviation: Array,
+    count: Any,
+    dbias: Array,
+    dweight: Array,
+    over_batch: OverBatch,
+    dx: Array,
 ) -> None:
-    """See `core.ops.batch_norm`."""
-    _normalize_backward(dy, x_hat, weight, inverse_deviation, dbias, dweight, 1 / max(1, len(dy)), dx)
+    """See `core.ops.cpu.norm`."""
+    _normalize_backward(dy, x_hat, weight, inverse_deviation, dbias, dweight, 1 / max(1, count), dx)
 
 
 def _normalize_backward(

@@ -7,9 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from core.ops import batch_norm, gpu
-from core.ops.gpu import norm as on_gpu
-from core.ops.gradients import norm_gradients
 from core.ops.proofs.case import Case, Draw, Results
 
 SIZES = [(1, 1), (5, 3), (70, 33), (700, 5), (2, 1000), (3, 701), (600, 40), (300, 200)]
@@ -45,14 +42,9 @@ def _batch_norm_in_training(op: Any, draw: Draw, M: int, C: int) -> Results:
     x_hat, y, dx, dbias, dweight = *_three(draw, M, C), *_two_wide(draw, C)
     if draw.dtype != np.float16:
         x += 30  # a variance that is the difference of two large sums would not survive
-    if op is gpu:
-        inverse = on_gpu.batch_norm_forward(x, weight, bias, 1e-2, running, 0.1, x_hat, y)
-        on_gpu.norm_gradients(dy, x_hat, dbias, dweight)
-        on_gpu.batch_norm_backward(dy, x_hat, weight, inverse, dbias, dweight, dx)
-    else:
-        inverse, count = batch_norm.batch_norm_forward(x, weight, bias, 1e-2, running, 0.1, _itself, x_hat, y)
-        norm_gradients(dy, x_hat, dbias, dweight)
-        batch_norm.batch_norm_backward(dy, x_hat, weight, inverse, count, dbias, dweight, _itself, dx)
+    inverse, count = op.batch_norm_forward(x, weight, bias, 1e-2, running, 0.1, _itself, x_hat, y)
+    op.norm_gradients(dy, x_hat, dbias, dweight)
+    op.batch_norm_backward(dy, x_hat, weight, inverse, count, dbias, dweight, _itself, dx)
     results = {"inverse": inverse, "running mean": running[0], "running var": running[1], "x_hat": x_hat, "y": y}
     return results | {"dbias": dbias, "dweight": dweight, "dx": dx}
 

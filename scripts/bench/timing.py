@@ -16,8 +16,8 @@ from typing import Any
 Action = Callable[[], Any]
 
 DISTURBED = 0.15  # cores taken by other processes
-# Seconds. After a pause Linux wakes two threads that hand work to each other on one core, and parts them only after some
-# 50 milliseconds: a turn has to last several times as long to show what a training is like.
+# Seconds. After a pause Linux wakes two threads that hand work to each other on one core, and parts them only after
+# some 50 milliseconds: a turn has to last several times as long to show what a training is like.
 SHORTEST_TURN = 0.3
 PAUSE = 0.05  # seconds; PyTorch's threads keep spinning for a while after their work, on cores that the next one needs
 FEWEST_QUIET = 0.25  # of the rounds, for a median over the quiet ones alone

@@ -215,4 +215,5 @@ def test_a_session_needs_a_network(tmp_path, monkeypatch):
 
 
 def test_mistakes_end_in_one_line_and_exit_code_2(tmp_path):
+    pytest.importorskip("librosa", reason='needs librosa: pip install -e ".[audio]"')
     assert "nowhere" in complaint_of(classify.__file__, "--run", "nowhere", folder=tmp_path)

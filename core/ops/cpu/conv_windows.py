@@ -76,7 +76,7 @@ class WindowRows:
 
         def run(_: int, part: slice) -> None:
             np.copyto(lined_up[part], seen[part])
-            np.dot(rows[part].reshape(-1, rows.shape[2]), self._weight[0], out=products[part].reshape(-1, self._K))
+            np.matmul(rows[part].reshape(-1, rows.shape[2]), self._weight[0], out=products[part].reshape(-1, self._K))
 
         share(len(lined_up), run, multiple=1)
 

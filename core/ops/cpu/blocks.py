@@ -28,7 +28,7 @@ _zeros = {np.dtype(dtype): np.zeros(BLOCK, dtype) for dtype in (np.float32, np.f
 for _array in _zeros.values():
     _array.setflags(write=False)
 
-
+# One zero of each type: an array, which NumPy compares with others sooner than a Python number.
 ZERO = {dtype: array[:1].reshape(()) for dtype, array in _zeros.items()}
 
 

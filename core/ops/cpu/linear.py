@@ -61,7 +61,7 @@ def can_share() -> bool:
 
 
 def share(size: int, product: Callable[[int, slice], Any], multiple: int = MULTIPLE) -> None:
-    """Call product(rank, part) on every worker with its part of `size` rows or columns, a multiple of so many."""
+    """Call product(rank, part) on every worker with its part of `size` rows; all but the last are multiples."""
     pool = workers()
 
     def border(rank: int) -> int:

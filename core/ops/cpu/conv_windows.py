@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.backend import Array
+from core.ops.cpu import thin
 from core.ops.cpu.frames import Frame, ProductSum, Workspace, strided
 from core.ops.cpu.linear import MANY_ROWS, can_share, linear_forward, share
 from core.ops.windows import Windows
@@ -60,6 +61,8 @@ class WindowRows:
         self.take(images)
         if shared:
             linear_forward(self._rows[0], self._weight[0], y.reshape(-1, self._K), self._workspace)
+        elif self._groups == 1:
+            thin.product(self._rows[0], self._weight[0], y.reshape(-1, self._K))
         else:
             np.matmul(self._rows, self._weight, out=self._by_group(y))
 

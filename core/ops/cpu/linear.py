@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from core.backend import Array
+from core.ops.cpu import thin
 from core.workers import is_working, workers
 
 __all__ = ["linear_backward", "linear_forward"]
@@ -29,14 +30,16 @@ MULTIPLE = 16  # parts are whole cache lines of float32, so that no two workers 
 def linear_forward(x: Array, weight: Array, y: Array, workspace: Workspace) -> None:
     """y = x W for x (M, D), W (D, K), y (M, K)."""
     if x.size * weight.shape[1] < WORTH_SHARING or not can_share():
-        multiply = np.dot if x.dtype is weight.dtype is y.dtype else np.matmul  # dot begins sooner, but needs one dtype
-        multiply(x, weight, out=y)
+        if len(x) == 1 and x.dtype is weight.dtype is y.dtype:
+            np.dot(x, weight, out=y)  # begins sooner than other products, but needs one dtype
+        else:
+            thin.product(x, weight, y)
     elif len(x) >= MANY_ROWS:
         share(len(x), lambda _, rows: np.matmul(x[rows], weight, out=y[rows]))
     else:
         others = workspace("partial sums", (workers().count - 1, *y.shape), y)
         partial = [y, *others]
-        share(len(weight), lambda rank, rows: np.matmul(x[:, rows], weight[rows], out=partial[rank]))
+        share(len(weight), lambda rank, rows: thin.product(x[:, rows], weight[rows], partial[rank]))
         for part in others:
             y += part
 
@@ -45,9 +48,9 @@ def linear_backward(x: Array, dy: Array, weight: Array, dx: Array | None, out: A
     """out = x^T dy, the gradient (D, K) of the weight, and dx = dy W^T unless dx is None; x, dx: (M, D), dy: (M, K)."""
 
     def run(_: int, rows: slice) -> None:
-        np.matmul(x.T[rows], dy, out=out[rows])
+        thin.product_of_transposed(x[:, rows], dy, out[rows])
         if dx is not None:
-            np.matmul(dy, weight[rows].T, out=dx[:, rows])
+            thin.product_with_transposed(dy, weight[rows], dx[:, rows])
 
     if x.size * weight.shape[1] * (1 if dx is None else 2) >= WORTH_SHARING and can_share():
         share(len(weight), run)

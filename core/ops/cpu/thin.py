@@ -76,5 +76,5 @@ def _suits(rows: int, multiplications: int) -> bool:
 
 
 def _equal_pieces(size: int, least: int) -> int:
-    """The smallest number of equal pieces of `size` that is at least `least`, or 1 if it would be more than twice it."""
+    """The smallest number of equal pieces of `size` from `least` to twice that, or 1 if there is none."""
     return next((pieces for pieces in range(least, 2 * least + 1) if size % pieces == 0), 1)

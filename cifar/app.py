@@ -35,6 +35,7 @@ try:
     from core.demo.serve import serve_demo
     from core.demo.upload import colour_square, open_colour
     from core.errors import UserError
+    from core.layers import freeze
     from core.losses import softmax
     from core.params import Parameter
 except ModuleNotFoundError as error:
@@ -59,6 +60,7 @@ class Explainer:
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier, self.classes = classifier, classifier.classes
+        self.network = freeze(classifier.network)
         self.side = classifier.architecture.shape[0]
         features, head = (classifier.network.layers[name] for name in ("features", "head"))
         self.where: Callable[[Array], Array] = ClassActivation(features, head)
@@ -93,7 +95,7 @@ class Explainer:
         return cards.pictures((picture, "What the first layer looks for", text))
 
     def _probabilities(self, pictures: Array) -> Array:
-        logits = self.classifier.network.forward(prepare(self.classifier, pictures))
+        logits = self.network.forward(prepare(self.classifier, pictures))
         return softmax(logits).astype(np.float64)
 
     def _mind(self, answer: str, occlusion: Occlusion) -> str:

@@ -44,12 +44,19 @@ class Parameter:
 
     def accumulate(self, operation: Callable[..., Any], *operands: Array | None) -> None:
         """Add to the gradient what `operation(*operands, out=...)` writes."""
-        if self._is_zero:
-            operation(*operands, out=self._grad)
+        part = self.begin_part()
+        operation(*operands, out=part)
+        self.end_part(part)
+
+    def begin_part(self) -> Array:
+        """Memory for a part of the gradient: the gradient's own, if nothing stands there yet."""
+        return self._grad if self._is_zero else array_module(self._grad).empty_like(self._grad)
+
+    def end_part(self, part: Array) -> None:
+        """Add what has been written to the memory that `begin_part` returned."""
+        if part is self._grad:
             self._is_zero = False
         else:
-            part = array_module(self._grad).empty_like(self._grad)
-            operation(*operands, out=part)
             self._grad += part
 
     def add_grad(self, part: Array) -> None:
@@ -77,13 +84,10 @@ class Parameter:
 
 def accumulate(parameters: Sequence[Parameter], operation: Callable[..., Any], *operands: Array) -> list[Array]:
     """Add to several gradients what `operation(*operands, *parts)` writes into parts of their shapes; returns these."""
-    parts = [p._grad if p._is_zero else array_module(p._grad).empty_like(p._grad) for p in parameters]
+    parts = [parameter.begin_part() for parameter in parameters]
     operation(*operands, *parts)
     for parameter, part in zip(parameters, parts, strict=True):
-        if part is parameter._grad:
-            parameter._is_zero = False
-        else:
-            parameter._grad += part
+        parameter.end_part(part)
     return parts
 
 
@@ -99,6 +103,33 @@ class SharedParameter(Parameter):
     @property
     def data(self) -> Array:  # type: ignore[override]
         return self._original.data
+
+
+class Constant(Parameter):
+    """A parameter that has stopped learning: nobody can write to `data` (on the CPU), and gradients are dropped.
+
+    So whatever has been derived from it stays true, see `Workspaces.derived`.
+    """
+
+    def __init__(self, data: Array, decay: bool = True) -> None:
+        self.data = data.copy()
+        if isinstance(self.data, np.ndarray):
+            self.data.setflags(write=False)
+        self.decay = decay
+
+    @property
+    def grad(self) -> Array:
+        """There is none: raises RuntimeError."""
+        raise RuntimeError("a frozen network has no gradients of its weights")
+
+    def begin_part(self) -> Array:
+        return array_module(self.data).empty_like(self.data)  # type: ignore[no-any-return]
+
+    def end_part(self, part: Array) -> None:
+        pass
+
+    def add_grad(self, part: Array) -> None:
+        pass
 
 
 class FlatParameters:

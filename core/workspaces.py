@@ -31,6 +31,7 @@ class Workspaces:
     def __init__(self) -> None:
         self._arrays: dict[str, Array] = {}
         self._plans: dict[Hashable, Any] = {}
+        self._derived: dict[str, tuple[Array, Any]] = {}
 
     def take(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike | None = None) -> Array:
         """An uninitialised C-contiguous array on the device of `like`.
@@ -64,6 +65,20 @@ class Workspaces:
                 self._plans.clear()
             plan = self._plans[key] = make()
         return plan
+
+    def derived(self, name: str, source: Array, make: Callable[[Array], Any]) -> Any:
+        """make(source), which is kept under that name where the source is constant."""
+        if not is_constant(source):
+            return make(source)
+        known = self._derived.get(name)
+        if known is None or known[0] is not source:
+            known = self._derived[name] = source, make(source)
+        return known[1]
+
+
+def is_constant(array: Array) -> bool:
+    """Whether nobody can write to an array of NumPy's: it is read-only, and no view of another one."""
+    return isinstance(array, np.ndarray) and not array.flags.writeable and array.base is None
 
 
 class Block:

@@ -31,6 +31,7 @@ try:
     from core.demo.serve import serve_demo
     from core.demo.strokes import Stroke, parse_strokes
     from core.errors import UserError
+    from core.layers import freeze
     from core.losses import softmax
     from emnist.drawing import example, part
     from emnist.line_card import STYLE, line_card
@@ -59,7 +60,7 @@ class LineReader:
     """Reads lines of writing, from any thread."""
 
     def __init__(self, reader: Reader) -> None:
-        self.reader = reader
+        self.reader, self.network = reader, freeze(reader.network)
         self.explain = Saliency(reader.network)
         self._lock = threading.Lock()  # layers reuse their workspaces, so two answers at once would mix
 
@@ -69,7 +70,7 @@ class LineReader:
         pictures = [symbol.as_character for symbol in symbols]
         both = np.stack([*pictures, *(symbol.as_sign for symbol in symbols)])  # (2 S, 28, 28)
         with self._lock:
-            logits = self.reader.network.forward(prepare(self.reader, both))
+            logits = self.network.forward(prepare(self.reader, both))
             as_characters, as_signs = softmax(logits).astype(np.float64).reshape(2, len(symbols), -1)  # (S, K) each
         lean, low = [symbol.lean for symbol in symbols], [symbol.is_low for symbol in symbols]
         reading = read_line(Answers(as_characters, as_signs, lean, low), self.reader.classes)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from core.backend import Array, array_module, device_of, to_cpu, to_device
+from core.backend import Array, array_module, to_cpu, to_device
 from core.data.normalize import Normalize
 from core.layers import BatchNorm, Committee, Dropout, Layer, Linear, ReLU, Sequential
 from core.layers.base import expect_last_axis
@@ -149,5 +149,5 @@ def preprocess(features: Array, normalize: Normalize) -> Array:
 
 def probabilities_of(network: Sequential, normalize: Normalize, features: Array) -> Array:
     """What the network answers to features (N, 57), wherever it is: probabilities float32 (N, 10), on the CPU."""
-    x = to_device(preprocess(features, normalize), device_of(network.parameters()[0].data))
+    x = to_device(preprocess(features, normalize), network.device)
     return np.asarray(softmax(to_cpu(predict(network, x))))

@@ -10,6 +10,7 @@ import numpy as np
 
 from core.backend import Array
 from core.data.quickdraw import Drawings, join
+from core.layers import freeze
 from core.losses import softmax
 from rnn_doodles.model import answer
 from rnn_doodles.trained import Guesser
@@ -68,7 +69,7 @@ class Player:
     """The network as a player, from any thread."""
 
     def __init__(self, guesser: Guesser) -> None:
-        self.network, self.classes = guesser.network, guesser.classes
+        self.network, self.classes = freeze(guesser.network), guesser.classes
         self._lock = threading.Lock()  # layers reuse their workspaces, so two answers at once would mix
 
     def watch(self, drawing: Drawings) -> Belief:

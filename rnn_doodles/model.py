@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from core.backend import Array, device_of, to_cpu
+from core.backend import Array, to_cpu
 from core.data.quickdraw import Drawings
 from core.layers import GRU, LSTM, RNN, Dropout, LastState, Layer, Linear, MeanState, Sequential
 from core.random import Stream
@@ -94,10 +94,9 @@ def answer(network: Layer, drawings: Drawings) -> Array:
     Drawings of like length are asked about together, which is faster: there are fewer steps in all.
     """
     by_length = np.argsort(drawings.lengths, kind="stable")
-    device = device_of(network.parameters()[0].data)
     parts = []
     for start in range(0, len(drawings), AT_ONCE):
-        x = encode(Ink.of(drawings[by_length[start : start + AT_ONCE]])).to(device)
+        x = encode(Ink.of(drawings[by_length[start : start + AT_ONCE]])).to(network.device)
         parts.append(to_cpu(network.forward(x)).copy())
     logits = np.concatenate(parts)
     logits[by_length] = logits.copy()

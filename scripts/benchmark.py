@@ -120,18 +120,19 @@ def _rows(case: Any, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
     for kind, batch, actions in _passes(case, arguments.passes, data, LEARNING_RATE):
         result = compare(actions, arguments.rounds, arguments.seconds)
-        ours = result.timings[OURS].median
-        speedups = {name: timing.median / ours for name, timing in result.timings.items()}
-        del speedups[OURS]
+        medians = {name: timing.median for name, timing in result.timings.items()}
+        theirs = {name: median for name, median in medians.items() if not name.startswith(OURS)}
+        speedups = {name: median / medians[OURS] for name, median in theirs.items()}
+        best = min(median for name, median in medians.items() if name.startswith(OURS))
         noise = f"{result.quiet} of {result.rounds} rounds quiet" + ("" if result.only_quiet else ": medians over all")
         print(f"  {kind}, batch {batch}  ({noise})")
         for name, timing in result.timings.items():
-            speedup = f"   speed-up {speedups[name]:.2f}" if name in speedups else ""
+            speedup = f"   speed-up {speedups[name]:.2f}, {theirs[name] / best:.2f} at best" if name in theirs else ""
             print(f"    {name:36} {timing.median:9.3f} ms, {timing.cores:.1f} cores busy{speedup}", flush=True)
         yield {
             "pass": kind,
             "batch": batch,
-            "speedup_over_fastest": round(min(speedups.values()), 3),
+            "speedup_over_fastest": round(min(theirs.values()) / best, 3),
             "speedups": {name: round(value, 3) for name, value in speedups.items()},
             "milliseconds": {name: dataclasses.asdict(timing) for name, timing in result.timings.items()},
             "rounds": result.rounds,

@@ -142,19 +142,21 @@ def test_memory_of_a_step():
     assert "no network is called nothing" in wrong.stderr
 
 
-def test_the_table_tells_eager_from_compiled(tmp_path):
+def test_the_table_tells_eager_from_prepared_and_finds_the_fastest_forms(tmp_path):
+    medians = {"ours": 2.0, "ours, frozen": 1.5, "PyTorch": 4.0, "PyTorch, channels last": 3.0, "PyTorch, frozen": 2.4}
     row = {
-        "pass": "training step",
-        "batch": 128,
-        "speedups": {"ours, vectors": 0.1, "PyTorch, default": 1.5, "PyTorch, fused": 1.25, "PyTorch, compiled": 1.1},
-        "milliseconds": {"ours": {"median": 2.0}},
+        "pass": "inference",
+        "batch": 1,
+        "speedups": {name: median / 2 for name, median in medians.items() if name.startswith("PyTorch")},
+        "milliseconds": {name: {"median": median} for name, median in medians.items()},
         "medians_over_quiet_rounds": True,
     }
     about = {"date": "2026-11-21", "commit": "abc", "measurements": [row]}
     (tmp_path / "mlp_mnist.json").write_text(json.dumps(about))
     line = table(tmp_path).splitlines()[-1]
     assert line == (
-        "| mlp_mnist | training step | 128 | 2 | 1.25 (fused) | 1.10 (compiled) | 1, 1.3 | 2026-11-21 abc |"
+        "| mlp_mnist | inference | 1 | 2 | 1.50 (channels last) | 1.60 (ours, frozen : frozen) | 2, 5 "
+        "| 2026-11-21 abc |"
     )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from core.backend import Array
 from core.demo import cards
 from core.demo.saliency import Saliency, as_overlay
-from core.layers import Layer
+from core.layers import Layer, freeze
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Recogniser:
         prepare: Callable[[Array], Array],
         to_probabilities: Callable[[Array], Array],
     ) -> None:
-        self.network, self.classes = network, tuple(classes)
+        self.network, self.classes = freeze(network), tuple(classes)
         self.prepare, self.to_probabilities = prepare, to_probabilities
         self.explain = Saliency(network)
         self._lock = threading.Lock()  # layers reuse their workspaces, so two answers at once would mix

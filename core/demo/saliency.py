@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.backend import Array, array_module
-from core.layers import BatchNorm, Committee, Dropout, Layer, Sequential
+from core.layers import Layer, freeze
 
 
 class Saliency:
@@ -15,12 +15,11 @@ class Saliency:
     the difference between the input and a neutral one, says to first order how much each element contributes (Shrikumar
     et al., "Not just a black box", 2016, where the neutral input is 0).
 
-    The network that was given is not touched: a copy with the same weights does the work, in which dropout drops
-    nothing and BatchNorm uses its running statistics.
+    The network that was given is not touched: a frozen copy does the work.
     """
 
     def __init__(self, model: Layer) -> None:
-        self.model = _as_at_test_time(model.replica())
+        self.model = freeze(model)
 
     def __call__(self, x: Array, neutral: Array | float = 0.0) -> Array:
         """The contribution of each element of `x` (N, ...) to the row's own answer, an array of the same shape.
@@ -33,43 +32,9 @@ class Saliency:
         dlogits = xp.full_like(logits, -1 / max(others, 1))
         dlogits[xp.arange(len(logits)), logits.argmax(axis=1)] = 1
         dx = self.model.backward(dlogits)
-        for parameter in self.model.parameters():
-            parameter.zero_grad()
         assert dx is not None
         contribution: Array = dx * (x - neutral)
         return contribution
-
-
-class _FrozenBatchNorm(Layer):
-    """BatchNorm at test time, with the backward that it lacks there: a scale and a shift for each channel."""
-
-    def __init__(self, norm: BatchNorm) -> None:
-        super().__init__()
-        self.scale = norm.weight.data / array_module(norm.running_var).sqrt(norm.running_var + norm.eps)
-        self.shift = norm.bias.data - norm.running_mean * self.scale
-
-    def forward(self, x: Array, train: bool = False) -> Array:
-        y: Array = x * self.scale + self.shift
-        return y
-
-    def backward(self, dy: Array) -> Array:
-        dx: Array = dy * self.scale
-        return dx
-
-
-def _as_at_test_time(layer: Layer) -> Layer:
-    """Freeze what behaves differently in training, in place; returns the layer, or what stands in for it."""
-    if isinstance(layer, BatchNorm):
-        return _FrozenBatchNorm(layer)
-    if isinstance(layer, Dropout):
-        layer.rate = 0.0
-    if isinstance(layer, Committee):
-        layer.apart = False
-    layer.input_grad = True
-    children = layer.layers if isinstance(layer, Sequential | Committee) else vars(layer)
-    for name, child in list(layer.children()):
-        children[name] = _as_at_test_time(child)
-    return layer
 
 
 def as_overlay(image: np.ndarray, contribution: np.ndarray) -> np.ndarray:

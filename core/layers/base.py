@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from core.backend import Array, Device, array_module, to_cpu, to_device
-from core.params import Parameter, SharedParameter
+from core.backend import Array, Device, array_module, device_of, to_cpu, to_device
+from core.params import Constant, Parameter, SharedParameter
 from core.workspaces import Workspaces
 
 
@@ -28,6 +28,7 @@ class Layer:
 
     input_grad = True  # False: backward returns None and spends nothing on dx, as the first layer of a network may
     buffer_names: ClassVar[tuple[str, ...]] = ()  # arrays that belong to the state but are not trained
+    left_out_of_copies: ClassVar[tuple[str, ...]] = ("_remembered",)  # what a replica begins with None instead of
 
     def __init__(self) -> None:
         self.workspace = Workspaces()
@@ -78,8 +79,8 @@ class Layer:
                     yield f"{prefix}.{name}" if prefix else name, value
 
     def parameters(self) -> list[Parameter]:
-        """Every parameter of this layer and of those below it."""
-        return [parameter for _, parameter in self.named_parameters()]
+        """Every parameter of this layer and of those below it that learns."""
+        return [parameter for _, parameter in self.named_parameters() if not isinstance(parameter, Constant)]
 
     def skip_input_grad(self) -> Layer:
         """Let backward spend nothing on the gradient of the network's input; returns self."""
@@ -95,6 +96,11 @@ class Layer:
         for prefix, layer in self.walk():
             for name in layer.buffer_names:
                 yield f"{prefix}.{name}" if prefix else name, getattr(layer, name)
+
+    @property
+    def device(self) -> Device:
+        """Where the weights are; the CPU without any."""
+        return next((device_of(array) for _, array in self.named_state()), "cpu")
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of all parameters and buffers, as NumPy arrays."""
@@ -124,7 +130,8 @@ class Layer:
         for _, layer in self.walk():
             for name, value in list(vars(layer).items()):
                 if isinstance(value, Parameter):
-                    setattr(layer, name, Parameter(moved(value.data), value.decay))
+                    kind = Constant if isinstance(value, Constant) else Parameter
+                    setattr(layer, name, kind(moved(value.data), value.decay))
                 elif name in layer.buffer_names:
                     setattr(layer, name, moved(value))
         return self
@@ -133,10 +140,11 @@ class Layer:
         """A worker's copy: the same weights and buffers, with workspaces and gradients of its own."""
         shared: dict[int, Any] = {}
         for _, layer in self.walk():
-            shared[id(layer._remembered)] = None
+            for name in layer.left_out_of_copies:
+                shared[id(getattr(layer, name))] = None
             for name, value in vars(layer).items():
                 if isinstance(value, Parameter):
-                    shared[id(value)] = SharedParameter(value)
+                    shared[id(value)] = value if isinstance(value, Constant) else SharedParameter(value)
                 elif name in layer.buffer_names:
                     shared[id(value)] = value
         return copy.deepcopy(self, shared)

@@ -24,6 +24,7 @@ class BatchNorm(Layer):
     """
 
     buffer_names: ClassVar[tuple[str, ...]] = ("running_mean", "running_var")
+    left_out_of_copies: ClassVar[tuple[str, ...]] = ("_remembered", "member")
 
     def __init__(self, size: int, *, momentum: float = 0.1, eps: float = 1e-5, dtype: DTypeLike = np.float32) -> None:
         super().__init__()
@@ -47,8 +48,7 @@ class BatchNorm(Layer):
         if not train:
             if self.rows_measured is not None:
                 self._measure(rows)
-            scale = self.weight.data / array_module(x).sqrt(self.running_var + self.eps)
-            op.scale_shift(rows, scale, self.bias.data - self.running_mean * scale, flat)
+            op.scale_shift(rows, *self.at_rest(), flat)
             self.remember(train)
             return y
         x_hat = self.workspace("x_hat", rows.shape, like=x)
@@ -77,6 +77,11 @@ class BatchNorm(Layer):
             dx.reshape(rows.shape),
         )
         return dx
+
+    def at_rest(self) -> tuple[Array, Array]:
+        """Outside of training it is y = scale * x + shift: (scale, shift), both (C,)."""
+        scale: Array = self.weight.data / array_module(self.running_var).sqrt(self.running_var + self.eps)
+        return scale, self.bias.data - self.running_mean * scale
 
     def _over_batch(self, part: Array) -> Array:
         """The sum over the whole batch of what this worker has summed over its shard."""

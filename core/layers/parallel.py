@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from core.backend import Array, array_module, device_of
+from core.backend import Array, array_module
 from core.layers.base import Layer
 from core.layers.norm import BatchNorm
 from core.params import decayed_first, flatten_gradients, pack, settle
@@ -28,13 +28,15 @@ class Parallel(Layer):
         super().__init__()
         self.network = network
         self.workers = pool or workers()
-        self.flat = pack(network.parameters())
-        self.count = self.workers.count if device_of(self.flat.data) == "cpu" else 1
+        self.count = self.workers.count if network.device == "cpu" else 1
         _part(network)
         self.replicas = [network, *(network.replica() for _ in range(self.count - 1))]
         # Found once: a walk through the layers takes longer than many of their operations.
         self.parameters_of = [decayed_first(replica.parameters()) for replica in self.replicas]
-        self.gradients = [self.flat.grad, *(flatten_gradients(own) for own in self.parameters_of[1:])]
+        self.gradients: list[Array] = []  # a frozen network has none
+        if self.parameters_of[0]:
+            others = (flatten_gradients(own) for own in self.parameters_of[1:])
+            self.gradients = [pack(network.parameters()).grad, *others]
         self.streams = [_streams(replica) for replica in self.replicas]
         self.group = Group(self.workers)
         if self.count > 1:
@@ -87,7 +89,8 @@ class Parallel(Layer):
             settle(self.parameters_of[rank])
 
         self.workers.run(run)
-        self.workers.run(self._add_gradients)
+        if self.gradients:
+            self.workers.run(self._add_gradients)
         if inputs[0] is None:
             return None
         dx = self.workspace("dx", (len(dy), *inputs[0].shape[1:]), like=inputs[0])
@@ -101,11 +104,11 @@ class Parallel(Layer):
 
     def _add_gradients(self, rank: int) -> None:
         """Add the replicas' gradients to the network's, in the order of the ranks; each worker does a part."""
-        size, count = self.flat.grad.size, self.workers.count
+        total, *others = self.gradients
+        size, count = total.size, self.workers.count
         part = slice(rank * size // count, (rank + 1) * size // count)
-        total = self.gradients[0][part]
-        for gradient in self.gradients[1:]:
-            total += gradient[part]
+        for gradient in others:
+            total[part] += gradient[part]
 
 
 def _part(network: Layer) -> None:

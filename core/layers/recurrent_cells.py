@@ -87,11 +87,18 @@ class Direction(Layer):
             cache=self.workspace("cache", (self.cached, M, H), like=rows) if train else None,
         )
         bias = (self.bias_ih.data + self.early_bias()) * halves[:, None]  # (K, H)
-        ops.of(rows).project(rows, self.weight_ih.data * halves[:, None, None], bias, cell.gates)
+        weight_ih, weight_hh = (self._halved(name, halves) for name in ("weight_ih", "weight_hh"))
+        ops.of(rows).project(rows, weight_ih, bias, cell.gates)
         state = self.workspace("state", (B, H), like=rows)
         state[...] = 0
         self.remember(train, rows, cell)
-        return cell, self.weight_hh.data * halves[:, None, None], state, y, *self.more(state)
+        return cell, weight_hh, state, y, *self.more(state)
+
+    def _halved(self, name: str, halves: Array) -> Array:
+        """A weight with those of its gates halved that have a sigmoid."""
+        weight: Array = getattr(self, name).data
+        halved: Array = self.workspace.derived(name, weight, lambda weight: weight * halves[:, None, None])
+        return halved
 
     def begin_backward(self, dlast: Array | None, dy: Array | None) -> tuple[Array, Walk]:
         """The rows that `begin` got, and what `run_backward` takes; dlast (B, H), dy (M, H)."""

@@ -11,7 +11,7 @@ import torch
 
 from core import optim
 from core.backend import Array
-from core.layers import Layer, Parallel, Sequences
+from core.layers import Layer, Parallel, Sequences, freeze
 from core.losses import softmax_cross_entropy
 from core.predict import predict
 from core.random import Stream
@@ -20,6 +20,7 @@ from scripts.bench.torch_rivals import AT_ONCE, Rival, can_compile
 Action = Callable[[], Any]
 Batch: TypeAlias = tuple[Array | Sequences, Array]
 OURS = "ours"
+OURS_FROZEN = "ours, frozen"
 LEARNING_RATE = 1e-3
 # While timed, the networks see one batch thousands of times; with a real learning rate they would come to know it by
 # heart, and their gradients would vanish, which no training does.
@@ -86,8 +87,11 @@ class Case:
         """The outputs of each contender for so many rows."""
         x, _ = self.batch(rows)
         network = self.build(Stream(0))
-        ours: Layer = Parallel(network) if self.parallel else network
-        actions: dict[str, Action] = {OURS: lambda: predict(ours, x, AT_ONCE)}
+        ours, frozen = (Parallel(one) if self.parallel else one for one in (network, freeze(network)))
+        actions: dict[str, Action] = {
+            OURS: lambda: predict(ours, x, AT_ONCE),
+            OURS_FROZEN: lambda: predict(frozen, x, AT_ONCE),
+        }
         ways = {(rival.channels_last, rival.padded, rival.engine): rival for rival in reversed(self.rivals)}
         for rival in ways.values():
             words = [word for word in rival.name.split(", ") if word in WORDS_OF_INFERENCE]

@@ -6,6 +6,7 @@ import pytest
 from core.layers import BatchNorm, Dropout, Layer, Linear, Parallel, ReLU, Sequential
 from core.losses import softmax_cross_entropy
 from core.optim import Adam
+from core.params import pack
 from core.predict import predict
 from core.random import Stream
 from core.workers import Workers
@@ -86,10 +87,10 @@ def test_gradients_of_several_batches_add_up():
     x, dy = rng.standard_normal((8, 12), np.float32), rng.standard_normal((8, 5), np.float32)
     parallel.forward(x, train=True)
     parallel.backward(dy)
-    once = parallel.flat.grad.copy()
+    once = pack(parallel.parameters()).grad.copy()
     parallel.forward(x, train=True)
     parallel.backward(dy)
-    np.testing.assert_allclose(parallel.flat.grad, 2 * once, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(pack(parallel.parameters()).grad, 2 * once, rtol=1e-5, atol=1e-6)
 
 
 def test_the_weights_stay_views_of_the_flat_buffer_and_are_shared():
@@ -98,7 +99,7 @@ def test_the_weights_stay_views_of_the_flat_buffer_and_are_shared():
     train(parallel, stream)
     for replica in parallel.replicas:
         for parameter in replica.parameters():
-            assert np.shares_memory(parameter.data, parallel.flat.data)
+            assert np.shares_memory(parameter.data, pack(parallel.parameters()).data)
         assert replica.layers["1"].running_mean is inner.layers["1"].running_mean
 
 

@@ -113,15 +113,20 @@ def test_the_fast_version_is_the_simple_one(kernel, stride, padding, dilation, g
 def test_winograd_is_the_simple_version(size, padding, dtype, monkeypatch):
     monkeypatch.setattr(winograd, "MOST_WASTE", 100)
     windows = Windows((3, 3), padding=padding)
-    assert winograd.suits(windows, windows.count(*size), 5, 8, 9)
+    x, weight = np.empty((5, *size, 8), dtype), np.empty((9 * 8, 9), dtype)
+    assert winograd.suits(x, weight, windows, windows.count(*size))
     check_against_simple(dtype, 5, *size, 8, 9, windows)
 
 
 def test_a_few_tiles_are_not_worth_a_transform(monkeypatch):
     monkeypatch.setattr(winograd, "FEWEST_TILES", 24)
     windows = Windows((3, 3), padding=(1, 1))
-    assert not winograd.suits(windows, (8, 8), 5, 64, 64)
-    assert winograd.suits(windows, (8, 8), 6, 64, 64)
+    x, weight = np.empty((6, 8, 8, 64), np.float32), np.empty((9 * 64, 64), np.float32)
+    assert not winograd.suits(x[:5], weight, windows, (8, 8))
+    assert winograd.suits(x, weight, windows, (8, 8))
+    weight.setflags(write=False)  # a constant kernel is transformed once for all calls
+    assert not winograd.suits(x[:1, :4, :4], weight, windows, (4, 4))
+    assert winograd.suits(x[:1], weight, windows, (8, 8))
     check_against_simple(np.float32, 5, 8, 8, 64, 64, windows)
 
 

@@ -171,3 +171,29 @@ def test_an_epochs_figures_come_in_one_copy():
                 tally.add(number + 1, {"loss": gpu.full((), number, np.float32), "half": 0.5})
         assert tally.means() == {"loss": pytest.approx(sum(n * (n + 1) for n in range(20)) / 210), "half": 0.5}
         assert gpu.waits == 1
+
+
+def test_a_frozen_network_answers_on_a_gpu_too():
+    rng = np.random.default_rng(4)
+    network = layers.Sequential(
+        layers.Conv2d(3, 8, 3, padding=1, bias=False, rng=rng, dtype=np.float64),
+        layers.BatchNorm(8, dtype=np.float64),
+        layers.LeakyReLU(),
+        layers.ConvPool(8, 9, 3, padding=1, rng=rng, dtype=np.float64),
+        layers.BatchNorm(9, dtype=np.float64),
+        layers.Sequential(
+            layers.Flatten(),
+            layers.Linear(36, 7, rng=rng, dtype=np.float64),
+            layers.ReLU(),
+            layers.Linear(7, 5, rng=rng, dtype=np.float64),
+        ),
+    )
+    x = rng.standard_normal((3, 4, 4, 3))
+    network.forward(x, train=True)  # moves the statistics
+    expected = network.forward(x).copy()
+    with emulated_gpu():
+        there = layers.freeze(network.replica().to("gpu"))
+        assert there.device == "gpu"
+        for rows in (slice(0, 1), slice(None)):
+            found = to_cpu(there.forward(to_device(x[rows], "gpu")))
+            np.testing.assert_allclose(found, expected[rows], rtol=1e-9, atol=1e-12)

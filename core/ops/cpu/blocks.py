@@ -28,8 +28,9 @@ _zeros = {np.dtype(dtype): np.zeros(BLOCK, dtype) for dtype in (np.float32, np.f
 for _array in _zeros.values():
     _array.setflags(write=False)
 
-# One zero of each type: an array, which NumPy compares with others sooner than a Python number.
+# A number of each type, as an array: NumPy begins sooner with it than with a number of Python's.
 ZERO = {dtype: array[:1].reshape(()) for dtype, array in _zeros.items()}
+HALF = {dtype: np.full((), 0.5, dtype) for dtype in _zeros}
 
 
 def zeros(size: int, like: Array) -> Array:

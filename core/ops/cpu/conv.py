@@ -20,6 +20,7 @@ from core.ops.cpu.frames import Workspace, chunks, laid_out
 from core.ops.cpu.norm import column_sums
 from core.ops.cpu.winograd import WinogradTiles
 from core.ops.windows import Windows
+from core.workspaces import is_constant
 
 __all__ = ["conv2d_backward", "conv2d_forward"]
 
@@ -37,7 +38,7 @@ def conv2d_forward(
             add_to_rows(y, bias)
         return
     for method, parts in _chunks(x, weight, windows, groups, workspace):
-        method.use(weight)
+        method.use(weight, workspace)
         for part in parts:
             method.convolve(x[part], y[part])
             if bias is not None:
@@ -68,7 +69,7 @@ def conv2d_backward(
         dx = None  # done
     dweight = np.zeros_like(weight)
     for method, parts in _chunks(x, weight, windows, groups, workspace):
-        method.use(weight)
+        method.use(weight, workspace)
         for part in parts:
             method.take(x[part])
             method.backward(dy[part], None if dx is None else dx[part])
@@ -85,8 +86,7 @@ def add_to_rows(y: Array, bias: Array) -> None:
 
 
 def _suits_winograd(x: Array, weight: Array, windows: Windows, groups: int) -> bool:
-    size = windows.count(*x.shape[1:3])
-    return groups == 1 and winograd.suits(windows, size, len(x), x.shape[3], weight.shape[1])
+    return groups == 1 and winograd.suits(x, weight, windows, windows.count(*x.shape[1:3]))
 
 
 def _chunks(
@@ -103,5 +103,5 @@ def _chunks(
             for M, parts in chunks(len(x), conv_windows.images_at_once(x, windows)):
                 yield WindowRows(M, x, weight.shape, windows, groups, memory()), parts
 
-    key = "conv2d", x.shape, x.dtype, x.flags.c_contiguous, weight.shape, windows, groups
+    key = "conv2d", x.shape, x.dtype, x.flags.c_contiguous, weight.shape, is_constant(weight), windows, groups
     return laid_out(len(x), key, lay_out, workspace)

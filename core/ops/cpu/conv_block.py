@@ -23,6 +23,7 @@ from core.ops.cpu.frames import Workspace, chunks, laid_out
 from core.ops.cpu.norm import column_sums
 from core.ops.cpu.winograd import WinogradTiles
 from core.ops.windows import Pair, Windows
+from core.workspaces import is_constant
 
 __all__ = ["conv_relu_pool_backward", "conv_relu_pool_forward"]
 
@@ -42,7 +43,7 @@ def conv_relu_pool_forward(
     for block in _blocks(x, weight, windows, workspace):
         if keep and winners is None:
             winners = workspace("winners", (len(x), block.winners_size), like=x, dtype=bool)
-        block.method.use(weight)
+        block.method.use(weight, workspace)
         for part in block.parts:
             block.method.take(x[part])
             block.method.multiply()
@@ -74,7 +75,7 @@ def conv_relu_pool_backward(
     K = weight.shape[1]
     dweight, dbias = np.zeros_like(weight), np.zeros(K, weight.dtype)
     for block in _blocks(x, weight, windows, workspace):
-        block.method.use(weight)
+        block.method.use(weight, workspace)
         through_relu = workspace("through relu", (block.M, *dy.shape[1:]), like=x)
         for part in block.parts:
             if y is None:
@@ -141,8 +142,7 @@ def _pooled_part(x: Array, windows: Windows) -> Pair:
 
 def _runs_in_one_pass(x: Array, weight: Array, windows: Windows) -> bool:
     """Whether a method suits whose outputs come as planes."""
-    C, K = x.shape[3], weight.shape[1]
-    return winograd.suits(windows, _pooled_part(x, windows), len(x), C, K) or conv_phases.suits(windows, C)
+    return winograd.suits(x, weight, windows, _pooled_part(x, windows)) or conv_phases.suits(windows, x.shape[3])
 
 
 def _blocks(x: Array, weight: Array, windows: Windows, workspace: Workspace) -> Iterable[_Block]:
@@ -150,7 +150,7 @@ def _blocks(x: Array, weight: Array, windows: Windows, workspace: Workspace) -> 
         size = _pooled_part(x, windows)
         C, K = x.shape[3], weight.shape[1]
         method: WinogradTiles | PhaseWindows
-        if winograd.suits(windows, size, len(x), C, K):
+        if winograd.suits(x, weight, windows, size):
             for M, parts in chunks(len(x), winograd.images_at_once(size, C, K)):
                 own = memory()
                 method = WinogradTiles(M, x, weight.shape, windows.padding, size, own)
@@ -161,4 +161,5 @@ def _blocks(x: Array, weight: Array, windows: Windows, workspace: Workspace) -> 
                 method = PhaseWindows(M, x, weight.shape, windows, size, own)
                 yield _Block(parts, method, M, own)
 
-    return laid_out(len(x), ("block", x.shape, x.dtype, weight.shape, windows), lay_out, workspace)
+    key = "block", x.shape, x.dtype, weight.shape, is_constant(weight), windows
+    return laid_out(len(x), key, lay_out, workspace)

@@ -17,7 +17,7 @@ import numpy as np
 from core.backend import Array
 from core.ops.cpu.conv import conv2d_forward
 from core.ops.cpu.conv_mirror import has_mirror, mirror
-from core.ops.cpu.frames import ProductSum, Workspace, strided
+from core.ops.cpu.frames import ProductSum, Workspace, derived, strided
 from core.ops.windows import Pair, Windows
 
 WINDOWS_SIZE = 1 << 17  # elements of all windows of a chunk, or of one row of their outputs; see winograd.PLANE
@@ -62,10 +62,11 @@ class PhaseWindows:
         self._planes = self.outputs.reshape(2, 2, M, PH * PW, K)
         self._dshifted = [ProductSum(f"dshifted {pw}", (M, KH * row, K), x, workspace) for pw in (0, 1)]
 
-    def use(self, weight: Array) -> None:
-        """Begin with this weight (KH * KW * C, K), and with no gradient."""
+    def use(self, weight: Array, workspace: Workspace) -> None:
+        """Begin with this weight (KH * KW * C, K), and with no gradient; `workspace` keeps what is derived from it."""
         self._weight = weight
-        self._shifted = self._shift(weight)  # for the left and for the right phase: (KH * WW * C, K)
+        # For the left and for the right phase: (KH * WW * C, K).
+        self._shifted = derived(workspace, "shifted", weight, self._shift)
         for part in self._dshifted:
             part.clear()
 

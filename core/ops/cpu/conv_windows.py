@@ -43,8 +43,8 @@ class WindowRows:
         self._lined_up = self._rows.reshape(groups, M, self._OH, self._OW, KH, KW, self._C)
         self._seen = None if self._frame is None else self._seen_in(self._frame.pixels)
 
-    def use(self, weight: Array) -> None:
-        """Begin with this weight (KH * KW * C, G * K), and with no gradient."""
+    def use(self, weight: Array, workspace: Workspace) -> None:
+        """Begin with this weight (KH * KW * C, G * K), and with no gradient; nothing is derived that could be kept."""
         self._weight = weight.reshape(-1, self._groups, self._K).transpose(1, 0, 2)  # (G, KH * KW * C, K)
         self._dweight.clear()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -35,6 +35,11 @@ def laid_out(
         return lay_out(lambda: workspace)
     parts: list[Part] = workspace.plan(key, lambda: list(lay_out(Workspaces)))
     return parts
+
+
+def derived(workspace: Workspace, name: str, weight: Array, make: Callable[[Array], Any]) -> Any:
+    """make(weight), which the workspace keeps where the weight is constant, see `Workspaces.derived`."""
+    return workspace.derived(name, weight, make) if isinstance(workspace, Workspaces) else make(weight)
 
 
 def chunks(N: int, size: int) -> Iterator[tuple[int, list[slice]]]:

@@ -21,7 +21,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.backend import Array, array_module
+from core.backend import Array, array_module, on_cpu
+from core.ops.cpu.blocks import HALF
 
 __all__ = [
     "Unrolled",
@@ -288,6 +289,7 @@ def lstm_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | No
 
 def _sigmoid_of_double(a: Array) -> None:
     """a = sigmoid(2 a), in place."""
+    half = HALF[a.dtype] if on_cpu(a) else 0.5
     array_module(a).tanh(a, out=a)
-    a *= 0.5
-    a += 0.5
+    a *= half
+    a += half

@@ -21,8 +21,9 @@ from __future__ import annotations
 import numpy as np
 
 from core.backend import Array
-from core.ops.cpu.frames import Frame, ProductSum, Workspace, strided
+from core.ops.cpu.frames import Frame, ProductSum, Workspace, derived, strided
 from core.ops.windows import Pair, Windows
+from core.workspaces import is_constant
 
 KERNEL = 3
 TILE = 4  # outputs of a tile, in each direction
@@ -41,6 +42,7 @@ TILES_AT_ONCE = 64
 FEWEST_CHANNELS = 8  # with fewer, the transforms cost more than the products they save
 MOST_WASTE = 1.5  # the area of all tiles by that of the output
 FEWEST_TILES = 24  # in the batch; with fewer, the transforms of the kernel cost more than the products they save
+FEWEST_TILES_OF_CONSTANTS = 4  # where the kernel has been transformed already, but is four times as large as it was
 
 EDGES, INNER = slice(0, REACH, REACH - 1), slice(1, REACH - 1)  # rows or columns of a tile
 
@@ -66,15 +68,16 @@ def _matrices() -> tuple[Array, Array, Array]:
 A, B, G = _matrices()
 
 
-def suits(windows: Windows, size: Pair, N: int, C: int, K: int) -> bool:
+def suits(x: Array, weight: Array, windows: Windows, size: Pair) -> bool:
     """Whether tiles fit these windows, and are faster: many tiles of enough channels, and not too much beyond the edge.
 
-    `size` is that of the output, (OH, OW), and N the number of images.
+    x (N, H, W, C), weight (9 * C, K); `size` is that of the output, (OH, OW).
     """
-    TH, TW = tiles_of(size)
+    (TH, TW), fewest_channels = tiles_of(size), min(x.shape[3], weight.shape[1])
+    fewest_tiles = FEWEST_TILES_OF_CONSTANTS if is_constant(weight) else FEWEST_TILES
     fits = windows.kernel == (KERNEL, KERNEL) and windows.is_dense
     waste = TH * TW * TILE**2 / (size[0] * size[1])
-    return fits and min(C, K) >= FEWEST_CHANNELS and waste <= MOST_WASTE and N * TH * TW >= FEWEST_TILES
+    return fits and fewest_channels >= FEWEST_CHANNELS and waste <= MOST_WASTE and len(x) * TH * TW >= fewest_tiles
 
 
 def tiles_of(size: Pair) -> Pair:
@@ -119,10 +122,10 @@ class WinogradTiles:
         self._a, self._a_t, self._b, self._b_t = (matrix.astype(x.dtype, order="C") for matrix in (A, A.T, B, B.T))
         self._du = ProductSum("dU", (PLACES, C, K), x, workspace)
 
-    def use(self, weight: Array) -> None:
-        """Begin with this weight (9 * C, K), and with no gradient."""
+    def use(self, weight: Array, workspace: Workspace) -> None:
+        """Begin with this weight (9 * C, K), and with no gradient; `workspace` keeps what is derived from constants."""
         self._weight = weight.reshape(KERNEL**2, -1, weight.shape[1])  # (9, C, K)
-        self._u = _transform_kernel(self._weight)  # (36, C, K)
+        self._u = derived(workspace, "U", weight, _transform_kernel)  # (36, C, K)
         self._u_t: Array | None = None
         self._du.clear()
 
@@ -196,7 +199,8 @@ class WinogradTiles:
     def _u_transposed(self) -> Array:
         """U (36, K, C), laid out anew: products with a transposed view take twice the time."""
         if self._u_t is None:
-            self._u_t = _transform_kernel(np.ascontiguousarray(self._weight.transpose(0, 2, 1)))
+            C = self._weight.shape[1]
+            self._u_t = _transform_kernel(self._weight.transpose(0, 2, 1).reshape(-1, C))
         return self._u_t
 
     def _tiles_in(self, frame: Frame) -> Array:
@@ -242,6 +246,6 @@ def _transform_rows(matrix: Array, half: Array, result: Array) -> None:
 
 
 def _transform_kernel(weight: Array) -> Array:
-    """U = G g G^T of every pair of channels; weight (9, C, K) -> (36, C, K)."""
+    """U = G g G^T of every pair of channels; weight (9 * C, K) -> (36, C, K)."""
     both = np.kron(G, G).astype(weight.dtype)  # (36, 9)
-    return (both @ weight.reshape(KERNEL**2, -1)).reshape(PLACES, *weight.shape[1:])
+    return (both @ weight.reshape(KERNEL**2, -1)).reshape(PLACES, -1, weight.shape[1])

@@ -1,0 +1,158 @@
+"""A trained network made ready to answer: what only learning needs is left out, and what inputs do not change is done.
+
+    network = freeze(network)
+    answers = predict(network, images)
+
+Dropout goes. A BatchNorm, whose statistics stand still, becomes part of the weight of the layer before it, or a scale
+and a shift. Weights become constants, from which operations derive once what they would derive at every call, such as
+Winograd's form of a kernel. That pays most for a single input, which is over before many weights are read twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from core import ops
+from core.backend import Array, array_module, on_cpu
+from core.layers.activation import ReLU
+from core.layers.base import Layer, expect_last_axis
+from core.layers.containers import Committee, Flatten, Sequential
+from core.layers.conv import Conv2d
+from core.layers.dropout import Dropout
+from core.layers.linear import Linear
+from core.layers.mixed import MixedPrecision
+from core.layers.norm import BatchNorm
+from core.layers.parallel import Parallel
+from core.layers.recurrent import Recurrent
+from core.ops.cpu.blocks import ZERO
+from core.ops.cpu.linear import WORTH_SHARING
+from core.params import Constant, Parameter
+
+
+def freeze(network: Layer) -> Layer:
+    """A copy that answers as `network` does at test time, but for rounding, and cannot learn; (N, ...) -> the same.
+
+    It has weights of its own: training the original further does not change it. A training forward of it answers alike,
+    and a backward returns the gradient of the input. Move a network to its device before freezing it.
+    """
+    while isinstance(network, Parallel | MixedPrecision):
+        network = network.network
+    return _frozen(network.replica())
+
+
+class ScaleShift(Layer):
+    """y = scale * x + shift for each channel, of an input of any rank (..., C): a BatchNorm at rest."""
+
+    def __init__(self, scale: Array, shift: Array) -> None:
+        super().__init__()
+        self.scale, self.shift = Constant(scale), Constant(shift)
+
+    def forward(self, x: Array, train: bool = False) -> Array:
+        C = len(self.scale.data)
+        expect_last_axis(self, x, C)
+        y = self.workspace("y", x.shape, like=x)
+        ops.of(x).scale_shift(x.reshape(-1, C), self.scale.data, self.shift.data, y.reshape(-1, C))
+        self.remember(train, None)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        self.recall()
+        dx = self.workspace("dx", dy.shape, like=dy)
+        array_module(dy).multiply(dy, self.scale.data, out=dx)
+        return dx
+
+
+Step: TypeAlias = tuple[Array, Array, Array, bool]  # inputs (D + 1,), weight (D + 1, K), outputs (K,), through ReLU
+
+
+class OneRowAtOnce(Sequential):
+    """Fully connected layers with a short way for a single row, which is over sooner than Python has called them all.
+
+    A bias is one more row of the weight, for an input that is always one, and ReLU changes its input in place.
+    """
+
+    @staticmethod
+    def suits(layers: Iterable[Layer]) -> bool:
+        """Whether they are Linear and ReLU on a CPU, perhaps behind a Flatten, and no product is worth sharing."""
+        kinds, linear = [type(layer) for layer in layers], [layer for layer in layers if isinstance(layer, Linear)]
+        chain = kinds[1:] if kinds[:1] == [Flatten] else kinds
+        small = all(on_cpu(layer.weight.data) and layer.weight.data.size < WORTH_SHARING for layer in linear)
+        return chain[:1] == [Linear] and set(chain) <= {Linear, ReLU} and small
+
+    def forward(self, x: Array, train: bool = False) -> Array:
+        if train or len(x) != 1:
+            return super().forward(x, train)
+        steps: list[Step] = self.workspace.plan("steps", self._lay_out)
+        first = steps[0][0]
+        if x.size != first.size - 1 or x.dtype != first.dtype:
+            return super().forward(x, train)
+        first[:-1] = x.reshape(-1)
+        for inputs, weight, outputs, bends in steps:
+            np.dot(inputs, weight, out=outputs)
+            if bends:
+                np.maximum(outputs, ZERO[outputs.dtype], out=outputs)
+        return outputs.reshape(1, -1)
+
+    def _lay_out(self) -> list[Step]:
+        """The steps, each of which writes to the inputs of the next one."""
+        steps: list[Step] = []
+        first = next(layer for layer in self.layers.values() if isinstance(layer, Linear))
+        inputs = np.ones(first.in_features + 1, first.weight.data.dtype)
+        for layer in self.layers.values():
+            if isinstance(layer, Linear):
+                weight = layer.weight.data
+                bias = np.zeros(layer.out_features, weight.dtype) if layer.bias is None else layer.bias.data
+                results = np.ones(layer.out_features + 1, weight.dtype)
+                steps.append((inputs, np.vstack([weight, bias]), results[:-1], False))
+                inputs = results
+            elif isinstance(layer, ReLU):
+                steps[-1] = (*steps[-1][:3], True)
+        return steps
+
+
+def _frozen(layer: Layer) -> Layer:
+    """Freeze a layer and those inside it, in place; returns what stands in for it."""
+    if isinstance(layer, BatchNorm):
+        return ScaleShift(*layer.at_rest())
+    if isinstance(layer, Dropout):
+        layer.rate = 0.0
+    if isinstance(layer, Recurrent):
+        layer.dropout = 0.0
+    if isinstance(layer, Committee):
+        layer.apart = False
+    layer.input_grad = True
+    for name, value in vars(layer).items():
+        if isinstance(value, Parameter):
+            setattr(layer, name, Constant(value.data, value.decay))
+    if isinstance(layer, Sequential):
+        return _frozen_chain(layer)
+    places: dict[str, Any] = layer.layers if isinstance(layer, Committee) else vars(layer)
+    for name, child in list(layer.children()):
+        stand_in = _frozen(child)
+        if stand_in is not child:
+            places[name] = stand_in
+    return layer
+
+
+def _frozen_chain(chain: Sequential) -> Sequential:
+    """Leave out dropout, and fold each BatchNorm into the layer before it where that is possible."""
+    layers: dict[str, Layer] = {}
+    last: Layer | None = None
+    for name, layer in chain.layers.items():
+        if isinstance(layer, Dropout):
+            continue
+        if isinstance(layer, BatchNorm) and type(last) in (Conv2d, Linear):
+            _fold(layer, last)
+        else:
+            last = layers[name] = _frozen(layer)
+    return (OneRowAtOnce if OneRowAtOnce.suits(layers.values()) else Sequential)(**layers)
+
+
+def _fold(norm: BatchNorm, layer: Any) -> None:
+    """Let `layer`, a Conv2d or Linear, do what `norm` behind it does: (x W + b) s + t = x (W s) + (b s + t)."""
+    scale, shift = norm.at_rest()
+    before = 0 if layer.bias is None else layer.bias.data
+    layer.weight, layer.bias = Constant(layer.weight.data * scale), Constant(before * scale + shift, decay=False)

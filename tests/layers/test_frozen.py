@@ -1,0 +1,238 @@
+"""A frozen network answers as the one that it was made from, learns nothing, and does what it can only once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.gradcheck import gradcheck, layer_cases
+from core.layers import (
+    GRU,
+    BatchNorm,
+    Committee,
+    Conv2d,
+    ConvPool,
+    ConvReLUPool,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    LastState,
+    LeakyReLU,
+    Linear,
+    Parallel,
+    ReLU,
+    Residual,
+    Sequential,
+    freeze,
+)
+from core.layers.frozen import OneRowAtOnce, ScaleShift
+from core.ops.cpu import winograd
+from core.optim import SGD
+from core.params import Constant
+from core.random import Stream
+from core.workers import Workers
+
+DTYPES = {np.float64: 1e-12, np.float32: 2e-5}  # how far answers may be apart, relative to the largest
+ROWS = (1, 3, 40)
+
+
+def perceptron(rng, stream):
+    return Sequential(
+        Flatten(), Linear(48, 32, rng=rng), ReLU(), Dropout(0.5, stream=stream), Linear(32, 5, rng=rng, bias=False)
+    )
+
+
+def normed_perceptron(rng, stream):
+    return Sequential(
+        Flatten(), BatchNorm(48), Linear(48, 32, rng=rng), BatchNorm(32), ReLU(), Linear(32, 5, rng=rng, bias=False)
+    )
+
+
+def convolutional(rng, stream):
+    return Sequential(
+        ConvReLUPool(3, 16, 3, padding=1, rng=rng), Flatten(), Linear(64, 9, rng=rng), Linear(9, 5, rng=rng)
+    )
+
+
+def residual(rng, stream):
+    def normed(inputs, outputs, convolution=Conv2d):
+        bias = {"bias": False} if convolution is Conv2d else {}
+        layer = convolution(inputs, outputs, 3, padding=1, rng=rng, **bias)
+        return Sequential(conv=layer, norm=BatchNorm(outputs), activation=LeakyReLU(0.1))
+
+    body = Sequential(normed(12, 12), normed(12, 12))
+    last = Sequential(GlobalAvgPool(), Linear(12, 5, rng=rng))
+    return Sequential(normed(3, 8), normed(8, 12, ConvPool), Residual(body, Conv2d(12, 12, 1, rng=rng)), last)
+
+
+def committee(rng, stream):
+    return Committee(perceptron(rng, stream), normed_perceptron(rng, stream))
+
+
+def recurrent(rng, stream):
+    layer = GRU(12, 7, num_layers=2, bidirectional=True, dropout=0.3, stream=stream, rng=rng)
+    return Sequential(Steps(), layer, LastState(), Linear(14, 5, rng=rng))
+
+
+class Steps(Flatten):
+    """(N, 4, 4, 3) -> (N, 4, 12): a line of pixels a step."""
+
+    def forward(self, x, train=False):
+        super().forward(x, train)
+        return x.reshape(len(x), 4, 12)
+
+
+BUILDERS = [perceptron, normed_perceptron, convolutional, residual, committee, recurrent]
+
+
+@pytest.fixture(autouse=True)
+def tiles_for_small_images(monkeypatch):
+    monkeypatch.setattr(winograd, "FEWEST_TILES_OF_CONSTANTS", 1)
+
+
+def trained(build, dtype=np.float64):
+    """A network whose biases and statistics are not those that it starts with."""
+    rng = np.random.default_rng(0)
+    network = build(rng, Stream(0)).to(dtype=dtype)
+    for _, layer in network.walk():
+        if isinstance(layer, BatchNorm):
+            layer.running_mean[:] = rng.normal(size=layer.size)
+            layer.running_var[:] = rng.uniform(0.5, 2, layer.size)
+            layer.weight.data[:] = rng.normal(size=layer.size)  # some below zero
+        for parameter in vars(layer).values():
+            if hasattr(parameter, "decay") and not parameter.decay:
+                parameter.data[...] += 0.3 * rng.normal(size=parameter.data.shape)
+    return network
+
+
+def images(rows, dtype=np.float64):
+    return np.random.default_rng(rows).standard_normal((rows, 4, 4, 3)).astype(dtype)
+
+
+def distance(ours, expected):
+    assert ours.shape == expected.shape
+    assert ours.dtype == expected.dtype
+    return np.abs(ours - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("build", BUILDERS)
+def test_the_answers_are_the_same_but_for_rounding(build, dtype):
+    network = trained(build, dtype)
+    frozen = freeze(network)
+    for rows in (*ROWS, *ROWS):  # the second time around, what has been derived is there already
+        x = images(rows, dtype)
+        assert distance(frozen.forward(x), network.forward(x)) < DTYPES[dtype]
+        assert distance(frozen.forward(x, train=True), network.forward(x)) < DTYPES[dtype]
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in layer_cases(np.random.default_rng(0))])
+def test_every_layer_can_be_frozen(name):
+    layer, x = next((layer, x) for other, layer, x in layer_cases(np.random.default_rng(0)) if other == name)
+    layer.forward(x, train=True)  # moves statistics
+    layer.remember(False)
+    expected = np.array(layer.forward(x))
+    np.testing.assert_allclose(freeze(layer).forward(x), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_workers_share_what_is_frozen(build):
+    network = trained(build)
+    frozen = freeze(network)
+    parallel = Parallel(frozen, Workers(2))
+    assert distance(parallel.forward(images(40)), network.forward(images(40))) < 1e-12
+    for (name, one), (_, other) in zip(*(replica.named_parameters() for replica in parallel.replicas), strict=True):
+        assert one is other, name
+    assert distance(freeze(Parallel(network, Workers(2))).forward(images(3)), network.forward(images(3))) < 1e-12
+
+
+@pytest.mark.parametrize("build", [b for b in BUILDERS if b is not recurrent])
+def test_backward_gives_the_gradient_of_the_input(build):
+    assert gradcheck(freeze(trained(build)), images(3), np.random.default_rng(1)) < 1e-6
+
+
+def test_nothing_is_left_that_only_training_needs():
+    for build in BUILDERS:
+        frozen = freeze(trained(build))
+        assert not [layer for _, layer in frozen.walk() if isinstance(layer, BatchNorm)]
+        assert not [layer for _, layer in frozen.walk() if isinstance(layer, Dropout) and layer.rate]
+        assert all(isinstance(parameter, Constant) for _, parameter in frozen.named_parameters())
+    left = [type(layer) for _, layer in freeze(trained(residual)).walk() if isinstance(layer, Conv2d | ScaleShift)]
+    assert left == [Conv2d, ConvPool, ScaleShift, Conv2d, Conv2d, Conv2d]  # after pooling a scale may not be folded in
+
+
+def test_training_goes_on_without_it_and_it_cannot_be_trained():
+    network = trained(residual)
+    frozen, x = freeze(network), images(3)
+    before = frozen.forward(x).copy()
+    for parameter in network.parameters():
+        parameter.data[...] += 1
+    np.testing.assert_array_equal(frozen.forward(x), before)
+    assert frozen.parameters() == []
+    with pytest.raises(ValueError, match="at least one parameter"):
+        SGD(frozen.parameters())
+    weight = next(parameter for _, parameter in frozen.named_parameters())
+    with pytest.raises(ValueError, match="read-only"):
+        weight.data[...] = 0
+    with pytest.raises(RuntimeError, match="no gradients"):
+        _ = weight.grad
+    np.testing.assert_array_equal(freeze(frozen).forward(x), before)
+    moved = freeze(network).to(dtype=np.float32)
+    assert moved.forward(x.astype(np.float32)).dtype == np.float32
+    assert moved.parameters() == []
+
+
+def test_a_constant_kernel_is_transformed_once_and_any_other_at_every_call(monkeypatch):
+    calls = []
+    transform = winograd._transform_kernel
+    monkeypatch.setattr(winograd, "_transform_kernel", lambda weight: calls.append(weight) or transform(weight))
+    monkeypatch.setattr(winograd, "FEWEST_TILES", 1)
+    layer = Conv2d(8, 9, 3, padding=1, rng=np.random.default_rng(0), dtype=np.float64)
+    frozen, x = freeze(layer), np.random.default_rng(1).standard_normal((1, 8, 8, 8))
+    for _ in range(3):
+        np.testing.assert_allclose(frozen.forward(x), layer.forward(x), rtol=1e-9, atol=1e-12)
+    assert len(calls) == 3 + 1
+    before = layer.forward(x).copy()
+    layer.weight.data *= 2  # in place, as optimizers do
+    np.testing.assert_allclose(layer.forward(x), 2 * before)
+    frozen.weight = Constant(3 * frozen.weight.data)
+    np.testing.assert_allclose(frozen.forward(x), 3 * before)
+
+
+def test_one_row_goes_the_short_way_and_everything_else_the_usual_one(monkeypatch):
+    frozen = freeze(trained(perceptron, np.float32))
+    assert isinstance(frozen, OneRowAtOnce)
+    first, second = images(2, np.float32)[:, None]
+    answer = frozen.forward(first).copy()
+    assert distance(frozen.forward(second), answer) > 0.1  # nothing is left of the first row
+    np.testing.assert_array_equal(frozen.forward(first), answer)
+    usual = []
+    monkeypatch.setattr(Sequential, "forward", lambda self, x, train=False: usual.append(x.shape))
+    frozen.forward(first)
+    assert not usual
+    frozen.forward(images(2, np.float32))
+    frozen.forward(first.astype(np.float64))
+    frozen.forward(first, train=True)
+    assert usual == [(2, 4, 4, 3), (1, 4, 4, 3), (1, 4, 4, 3)]
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="expected"):
+        frozen.forward(np.zeros((1, 5), np.float32))
+
+
+def test_only_chains_of_small_products_go_the_short_way(monkeypatch):
+    rng = np.random.default_rng(0)
+    linear = Linear(4, 4, rng=rng)
+    assert OneRowAtOnce.suits([Flatten(), linear, ReLU(), linear])
+    assert not OneRowAtOnce.suits([])
+    assert not OneRowAtOnce.suits([Flatten()])
+    assert not OneRowAtOnce.suits([ReLU(), linear])
+    assert not OneRowAtOnce.suits([linear, LeakyReLU()])
+    monkeypatch.setattr("core.layers.frozen.WORTH_SHARING", 16)
+    assert not OneRowAtOnce.suits([linear])
+
+
+def test_the_answers_of_one_row_are_kept_apart_by_copies():
+    """Each call overwrites the answer of the one before, as every layer may: `core.predict` copies."""
+    frozen = freeze(trained(perceptron, np.float32))
+    one, other = frozen.forward(images(1, np.float32)), frozen.forward(images(1, np.float32))
+    assert np.shares_memory(one, other)

@@ -34,6 +34,7 @@ def many_chunks(request, monkeypatch):
     if request.param:
         monkeypatch.setattr(winograd, "PLANE", 140)
         monkeypatch.setattr(winograd, "TILES_AT_ONCE", 1)
+        monkeypatch.setattr(winograd, "MULTIPLICATIONS_AT_ONCE", 1)
         monkeypatch.setattr(conv_phases, "WINDOWS_SIZE", 2000)
 
 

@@ -20,7 +20,7 @@ from core.ops.cpu.conv_mirror import has_mirror, mirror
 from core.ops.cpu.frames import ProductSum, Workspace, derived, strided
 from core.ops.windows import Pair, Windows
 
-WINDOWS_SIZE = 1 << 17  # elements of all windows of a chunk, or of one row of their outputs; see winograd.PLANE
+WINDOWS_SIZE = 1 << 18  # elements of all windows of a chunk, or of one row of their outputs; see winograd.PLANE
 MOST_CHANNELS = 7  # with more, runs of channels are long enough to be copied fast
 PHASES = [(0, 0), (0, 1), (1, 0), (1, 1)]  # the row and column of an output among the four
 
@@ -55,20 +55,22 @@ class PhaseWindows:
         self._lined_up = workspace("windows", (M, (KH + 1) * 2 * pairs * C, PH * PW), like=x)
         self._places = self._lined_up.reshape(self._shape)
         row = 2 * pairs * C
-        self._rows = [slice(0, KH * row), slice(row, (KH + 1) * row)]  # of the window, that a phase sees
+        # What the upper and the lower phases see of the windows: (2, 1, M, PH * PW, KH * WW * C), in one array as each
+        # call costs two threads more than the time it takes, see `winograd.PLANE`.
+        pixels, window = PH * PW, (KH + 1) * row * PH * PW
+        seen = strided(self._lined_up, (2, M, KH * row, pixels), (row * pixels, window, pixels, 1))
+        self._seen_by_phase = seen.transpose(0, 1, 3, 2)[:, None]
         self._frame = _ColumnFrame(M, (size[0] + KH - 1, PW + pairs - 1), windows.padding, x, workspace)
         self._seen = self._seen_in(self._frame)
         self.outputs = workspace("outputs", (2, 2, M * PH * PW * K), like=x)
         self._planes = self.outputs.reshape(2, 2, M, PH * PW, K)
-        self._dshifted = [ProductSum(f"dshifted {pw}", (M, KH * row, K), x, workspace) for pw in (0, 1)]
+        self._dshifted = ProductSum("dshifted", (2, 2, M, KH * row, K), x, workspace)
 
     def use(self, weight: Array, workspace: Workspace) -> None:
         """Begin with this weight (KH * KW * C, K), and with no gradient; `workspace` keeps what is derived from it."""
         self._weight = weight
-        # For the left and for the right phase: (KH * WW * C, K).
-        self._shifted = derived(workspace, "shifted", weight, self._shift)
-        for part in self._dshifted:
-            part.clear()
+        self._shifted = derived(workspace, "shifted", weight, self._shift)  # (2, 1, KH * WW * C, K): left and right
+        self._dshifted.clear()
 
     def take(self, images: Array) -> None:
         """Line up the windows of images (M, H, W, C)."""
@@ -77,19 +79,16 @@ class PhaseWindows:
 
     def multiply(self) -> None:
         """Fill `outputs`."""
-        for ph, pw in PHASES:
-            seen = self._lined_up[:, self._rows[ph]].transpose(0, 2, 1)  # (M, PH * PW, KH * WW * C)
-            np.matmul(seen, self._shifted[pw], out=self._planes[ph, pw])
+        np.matmul(self._seen_by_phase, self._shifted, out=self._planes)
 
     def add_weight_gradient(self) -> None:
         """Add the gradients of the shifted kernels, image by image."""
-        for ph, pw in PHASES:
-            self._dshifted[pw].add(self._lined_up[:, self._rows[ph]], self._planes[ph, pw])
+        self._dshifted.add(self._seen_by_phase.swapaxes(3, 4), self._planes)
 
     def weight_gradient(self) -> Array:
         """The gradients of the shifted kernels, shifted back and added: (KH * KW * C, K)."""
         KH, KW, C, K = self._kernel
-        left, right = (part.value().sum(axis=0).reshape(KH, -1, C, K) for part in self._dshifted)
+        left, right = self._dshifted.value().sum(axis=(0, 2)).reshape(2, KH, -1, C, K)
         both: Array = left[:, :KW] + right[:, 1 : KW + 1]
         return both.reshape(-1, K)
 
@@ -119,11 +118,11 @@ class PhaseWindows:
         plane = FH * columns
         return strided(frame.pixels, self._shape, (2 * C * plane, columns, 1, C * plane, plane, 2 * columns, 1))
 
-    def _shift(self, weight: Array) -> list[Array]:
+    def _shift(self, weight: Array) -> Array:
         KH, KW, C, K = self._kernel
         shifted = np.zeros((2, KH, 2 * (KW // 2 + 1), C, K), weight.dtype)
         shifted[0, :, :KW] = shifted[1, :, 1 : KW + 1] = weight.reshape(KH, KW, C, K)
-        return [phase.reshape(-1, K) for phase in shifted]
+        return shifted.reshape(2, 1, -1, K)
 
 
 class _ColumnFrame:

@@ -35,8 +35,10 @@ POINTS = np.array([0, 5 / 8, -5 / 8, 3 / 2, -3 / 2])
 
 # Elements of a plane, one place of all tiles of a chunk. Smaller chunks stay closer to the processor but make more
 # calls, at which threads wait for the interpreter's lock: with two threads and 2 MB of second-level cache this is best
-# of 4608, 6144 and 9216. But many channels have a large U, which every chunk reads anew: so it has some tiles at least.
+# of 4608, 6144 and 9216. But few channels give a call so little to do that up to two planes are better, and many have a
+# large U, which every chunk reads anew: so a chunk has some multiplications and some tiles at least.
 PLANE = 9216
+MULTIPLICATIONS_AT_ONCE = 10_000_000
 TILES_AT_ONCE = 64
 
 FEWEST_CHANNELS = 8  # with fewer, the transforms cost more than the products they save
@@ -88,7 +90,8 @@ def tiles_of(size: Pair) -> Pair:
 def images_at_once(size: Pair, C: int, K: int) -> int:
     """How many images make a chunk."""
     TH, TW = tiles_of(size)
-    return max(1, max(PLANE // max(C, K), TILES_AT_ONCE) // (TH * TW))
+    plane, busy = PLANE // max(C, K), MULTIPLICATIONS_AT_ONCE // (PLACES * C * K)
+    return max(1, max(plane, min(busy, 2 * plane), TILES_AT_ONCE) // (TH * TW))
 
 
 class WinogradTiles:

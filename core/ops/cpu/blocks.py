@@ -10,7 +10,7 @@ from core.backend import Array
 
 # Elements: four float32 operands of this length fit into a second-level cache of 1 MB. Shorter pieces would be as good
 # for one thread; two threads would hand the interpreter lock to and fro between them, which costs more than it saves.
-BLOCK = 1 << 16
+BLOCK = 1 << 18
 
 
 def blocks(*arrays: Array) -> Iterator[list[Array]]:

@@ -41,8 +41,8 @@ def conv2d_forward(
         method.use(weight, workspace)
         for part in parts:
             method.convolve(x[part], y[part])
-            if bias is not None:
-                add_to_rows(y[part], bias)
+    if bias is not None:
+        add_to_rows(y, bias)
 
 
 def conv2d_backward(

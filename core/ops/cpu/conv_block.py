@@ -49,9 +49,9 @@ def conv_relu_pool_forward(
             block.method.multiply()
             block.take_maximum(None if winners is None else winners[part])
             block.method.store(block.pooled, y[part])
-            if bias is not None:
-                add_to_rows(y[part], bias)
-                relu_forward(y[part], y[part])
+    if bias is not None:
+        add_to_rows(y, bias)
+        relu_forward(y, y)
     return winners
 
 

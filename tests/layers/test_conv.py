@@ -7,7 +7,7 @@ import pytest
 
 from core.gradcheck import TOLERANCE, gradcheck
 from core.layers import Conv2d, ConvPool, ConvReLUPool, Flatten, MaxPool2d, ReLU, Sequential
-from core.ops.cpu import conv_phases, conv_windows, winograd
+from core.ops.cpu import conv_phases, conv_windows, frames, winograd
 from core.ops.cpu.conv_windows import WindowRows
 from core.ops.cpu.frames import FEW
 from core.params import pack
@@ -28,10 +28,12 @@ def small_batches_too(monkeypatch):
     monkeypatch.setattr(winograd, "FEWEST_TILES", 1)
 
 
-@pytest.fixture(params=[False, True], ids=["one chunk", "many chunks"])
+@pytest.fixture(params=["one chunk", "equal chunks", "chunks and a rest"])
 def many_chunks(request, monkeypatch):
-    """Cut batches into chunks of one or two small images, with a rest, as large images would be."""
-    if request.param:
+    """Cut batches into chunks of one or two small images, as large images would be."""
+    if request.param == "chunks and a rest":
+        monkeypatch.setattr(frames, "_equal_size", lambda N, size: None)
+    if request.param != "one chunk":
         monkeypatch.setattr(winograd, "PLANE", 140)
         monkeypatch.setattr(winograd, "TILES_AT_ONCE", 1)
         monkeypatch.setattr(winograd, "MULTIPLICATIONS_AT_ONCE", 1)

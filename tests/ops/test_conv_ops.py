@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.ops import cpu, gpu
-from core.ops.cpu import conv_phases, conv_windows, winograd
+from core.ops.cpu import conv_phases, conv_windows, frames, winograd
 from core.ops.cpu.conv_simple import simple_conv2d_backward, simple_conv2d_forward
 from core.ops.windows import Windows
 
@@ -24,10 +24,12 @@ def small_batches_too(monkeypatch):
     monkeypatch.setattr(winograd, "FEWEST_TILES", 1)
 
 
-@pytest.fixture(params=[False, True], ids=["one chunk", "many chunks"])
+@pytest.fixture(params=["one chunk", "equal chunks", "chunks and a rest"])
 def many_chunks(request, monkeypatch):
-    """Cut batches into chunks of one or two small images, with a rest, as large images would be."""
-    if request.param:
+    """Cut batches into chunks of one or two small images, as large images would be."""
+    if request.param == "chunks and a rest":
+        monkeypatch.setattr(frames, "_equal_size", lambda N, size: None)
+    if request.param != "one chunk":
         monkeypatch.setattr(winograd, "PLANE", 140)
         monkeypatch.setattr(winograd, "TILES_AT_ONCE", 1)
         monkeypatch.setattr(winograd, "MULTIPLICATIONS_AT_ONCE", 1)
@@ -160,3 +162,21 @@ def test_the_block_for_a_gpu_is_the_same(size):
         results.append([y, dx, *ops.conv_relu_pool_backward(dy, x, y, winners, weight, windows, dx, fresh)])
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("N", "size", "expected"),
+    [
+        (128, 23, [32] * 4),  # 1.4 times as large, so that there is no rest
+        (128, 128, [128]),
+        (128, 500, [128]),
+        (7, 3, [3, 3, 1]),  # a prime number has a rest
+        (5, 1, [1] * 5),
+        (0, 3, []),
+    ],
+)
+def test_chunks_are_equal_where_that_is_possible(N, size, expected):
+    parts = [part for _, parts in frames.chunks(N, size) for part in parts]
+    assert [part.stop - part.start for part in parts] == expected
+    assert [M for M, parts in frames.chunks(N, size) for _ in parts] == expected
+    assert [n for part in parts for n in range(part.start, part.stop)] == list(range(N))

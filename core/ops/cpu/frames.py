@@ -12,6 +12,7 @@ from core.backend import Array
 from core.ops.windows import Pair
 from core.workspaces import Workspaces
 
+STRETCH = 1.4  # how much larger than asked for chunks may be
 FEW = 4  # images, for which laying out the work takes a good part of the time that the work takes
 
 Part = TypeVar("Part")
@@ -43,12 +44,25 @@ def derived(workspace: Workspace, name: str, weight: Array, make: Callable[[Arra
 
 
 def chunks(N: int, size: int) -> Iterator[tuple[int, list[slice]]]:
-    """N images in chunks of `size`: first (size, [all full chunks]), then (rest, [the last one]) if there is a rest."""
+    """N images in chunks of about `size`: first (size, [all full chunks]), then (rest, [the last one]) if one is left."""
     size = max(1, min(size, N))
+    if size < N:
+        size = _equal_size(N, size) or size
     whole = N - N % size
     yield size, [slice(start, start + size) for start in range(0, whole, size)]
     if whole < N:
         yield N - whole, [slice(whole, N)]
+
+
+def _equal_size(N: int, size: int) -> int | None:
+    """The size of equal chunks, up to STRETCH times as large; None where N has no such part.
+
+    A rest would have to be laid out by itself, and its calls be too short: two threads meet at the interpreter's lock
+    after every call, and sleep there for longer than a short one takes.
+    """
+    fewest = -(-N // int(STRETCH * size))
+    count = next((count for count in range(fewest, 2 * fewest + 1) if N % count == 0), None)
+    return None if count is None else N // count
 
 
 class Frame:

@@ -8,9 +8,9 @@ import numpy as np
 
 from core.backend import Array
 
-# Elements: four float32 operands of this length fit into a second-level cache of 1 MB. Shorter pieces would be as good
-# for one thread; two threads would hand the interpreter lock to and fro between them, which costs more than it saves.
-BLOCK = 1 << 18
+# Elements: two float32 operands of this length fill a second-level cache of 1 MB. Shorter pieces would be as good for
+# one thread, but two meet at the interpreter's lock after every call and sleep there for longer than a short one takes.
+BLOCK = 1 << 17
 
 
 def blocks(*arrays: Array) -> Iterator[list[Array]]:

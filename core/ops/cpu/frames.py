@@ -44,7 +44,7 @@ def derived(workspace: Workspace, name: str, weight: Array, make: Callable[[Arra
 
 
 def chunks(N: int, size: int) -> Iterator[tuple[int, list[slice]]]:
-    """N images in chunks of about `size`: first (size, [all full chunks]), then (rest, [the last one]) if one is left."""
+    """N images in chunks of about `size`: first (size, [all full chunks]), then (rest, [the last one]) if it exists."""
     size = max(1, min(size, N))
     if size < N:
         size = _equal_size(N, size) or size

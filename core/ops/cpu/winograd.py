@@ -38,7 +38,7 @@ POINTS = np.array([0, 5 / 8, -5 / 8, 3 / 2, -3 / 2])
 # of 4608, 6144 and 9216. But few channels give a call so little to do that up to two planes are better, and many have a
 # large U, which every chunk reads anew: so a chunk has some multiplications and some tiles at least.
 PLANE = 9216
-MULTIPLICATIONS_AT_ONCE = 10_000_000
+MULTIPLICATIONS_AT_ONCE = 16_000_000
 TILES_AT_ONCE = 64
 
 FEWEST_CHANNELS = 8  # with fewer, the transforms cost more than the products they save

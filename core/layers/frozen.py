@@ -74,6 +74,10 @@ class OneRowAtOnce(Sequential):
     A bias is one more row of the weight, for an input that is always one, and ReLU changes its input in place.
     """
 
+    def __init__(self, **named: Layer) -> None:
+        super().__init__(**named)
+        self._first = next(layer for layer in named.values() if isinstance(layer, Linear))
+
     @staticmethod
     def suits(layers: Iterable[Layer]) -> bool:
         """Whether they are Linear and ReLU on a CPU, perhaps behind a Flatten, and no product is worth sharing."""
@@ -83,9 +87,9 @@ class OneRowAtOnce(Sequential):
         return chain[:1] == [Linear] and set(chain) <= {Linear, ReLU} and small
 
     def forward(self, x: Array, train: bool = False) -> Array:
-        if train or len(x) != 1:
+        if train or len(x) != 1 or not on_cpu(x):
             return super().forward(x, train)
-        steps: list[Step] = self.workspace.plan("steps", self._lay_out)
+        steps: list[Step] = self.workspace.derived("steps", self._first.weight.data, self._lay_out)
         first = steps[0][0]
         if x.size != first.size - 1 or x.dtype != first.dtype:
             return super().forward(x, train)
@@ -96,11 +100,10 @@ class OneRowAtOnce(Sequential):
                 np.maximum(outputs, ZERO[outputs.dtype], out=outputs)
         return outputs.reshape(1, -1)
 
-    def _lay_out(self) -> list[Step]:
-        """The steps, each of which writes to the inputs of the next one."""
+    def _lay_out(self, first: Array) -> list[Step]:
+        """The steps from the first weight (D, K) on, each of which writes to the inputs of the next one."""
         steps: list[Step] = []
-        first = next(layer for layer in self.layers.values() if isinstance(layer, Linear))
-        inputs = np.ones(first.in_features + 1, first.weight.data.dtype)
+        inputs = np.ones(len(first) + 1, first.dtype)
         for layer in self.layers.values():
             if isinstance(layer, Linear):
                 weight = layer.weight.data
@@ -127,6 +130,8 @@ def _frozen(layer: Layer) -> Layer:
     for name, value in vars(layer).items():
         if isinstance(value, Parameter):
             setattr(layer, name, Constant(value.data, value.decay))
+    for name in layer.buffer_names:
+        setattr(layer, name, getattr(layer, name).copy())
     if isinstance(layer, Sequential):
         return _frozen_chain(layer)
     places: dict[str, Any] = layer.layers if isinstance(layer, Committee) else vars(layer)
@@ -134,6 +139,8 @@ def _frozen(layer: Layer) -> Layer:
         stand_in = _frozen(child)
         if stand_in is not child:
             places[name] = stand_in
+            if stand_in not in dict(layer.children()).values():
+                raise TypeError(f"freeze cannot replace {name} in {type(layer).__name__}: keep layers as attributes")
     return layer
 
 

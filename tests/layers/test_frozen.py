@@ -236,3 +236,43 @@ def test_the_answers_of_one_row_are_kept_apart_by_copies():
     frozen = freeze(trained(perceptron, np.float32))
     one, other = frozen.forward(images(1, np.float32)), frozen.forward(images(1, np.float32))
     assert np.shares_memory(one, other)
+
+
+def test_moving_a_frozen_network_takes_the_short_way_along():
+    frozen, x = freeze(trained(perceptron, np.float32)), images(1, np.float32)
+    before = frozen.forward(x).copy()
+    frozen.to(dtype=np.float64)
+    assert distance(frozen.forward(x.astype(np.float64)), before.astype(np.float64)) < 1e-5
+    for parameter in (layer.weight for _, layer in frozen.walk() if isinstance(layer, Linear)):
+        parameter.data = 2 * parameter.data
+        parameter.data.setflags(write=False)
+    assert distance(frozen.forward(x.astype(np.float64)), before.astype(np.float64)) > 0.1
+
+
+def test_buffers_are_copied_and_layers_out_of_reach_are_refused():
+    class Shift(Flatten):
+        buffer_names = ("amount",)
+
+        def __init__(self):
+            super().__init__()
+            self.amount = np.ones(1)
+
+        def forward(self, x, train=False):
+            return x + self.amount
+
+    layer, x = Shift(), np.zeros((1, 2))
+    frozen = freeze(layer)
+    layer.amount[:] = 5
+    assert frozen.forward(x).tolist() == [[1, 1]]
+
+    class Both(Residual):
+        def __init__(self, *layers):
+            super().__init__(Flatten())
+            del self.body
+            self.pair = list(layers)
+
+        def children(self):
+            yield from zip("ab", self.pair, strict=True)
+
+    with pytest.raises(TypeError, match="keep layers as attributes"):
+        freeze(Both(BatchNorm(2), Flatten()))

@@ -33,10 +33,10 @@ from core.params import Constant, Parameter
 
 
 def freeze(network: Layer) -> Layer:
-    """A copy that answers as `network` does at test time, but for rounding, and cannot learn; (N, ...) -> the same.
+    """A copy of `network` that answers as it does at test time, but for rounding, and cannot learn.
 
     It has weights of its own: training the original further does not change it. A training forward of it answers alike,
-    and a backward returns the gradient of the input. Move a network to its device before freezing it.
+    and a backward returns the gradient of the input. Raises TypeError for a layer of layers that cannot be replaced.
     """
     while isinstance(network, Parallel | MixedPrecision):
         network = network.network
@@ -155,7 +155,10 @@ def _frozen_chain(chain: Sequential) -> Sequential:
             _fold(layer, last)
         else:
             last = layers[name] = _frozen(layer)
-    return (OneRowAtOnce if OneRowAtOnce.suits(layers.values()) else Sequential)(**layers)
+    if type(chain) is Sequential and OneRowAtOnce.suits(layers.values()):
+        return OneRowAtOnce(**layers)
+    chain.layers = layers
+    return chain
 
 
 def _fold(norm: BatchNorm, layer: Any) -> None:

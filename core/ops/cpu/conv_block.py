@@ -47,8 +47,7 @@ def conv_relu_pool_forward(
         for part in block.parts:
             block.method.take(x[part])
             block.method.multiply()
-            block.take_maximum(None if winners is None else winners[part])
-            block.method.store(block.pooled, y[part])
+            block.pool(y[part], None if winners is None else winners[part])
     if bias is not None:
         add_to_rows(y, bias)
         relu_forward(y, y)
@@ -78,13 +77,12 @@ def conv_relu_pool_backward(
         block.method.use(weight, workspace)
         through_relu = workspace("through relu", (block.M, *dy.shape[1:]), like=x)
         for part in block.parts:
-            if y is None:
-                block.method.load(dy[part], block.pooled)
-            else:
-                relu_backward(dy[part], y[part], through_relu)
+            dpooled = dy[part]
+            if y is not None:
+                relu_backward(dpooled, y[part], through_relu)
                 dbias += column_sums(through_relu.reshape(-1, K))
-                block.method.load(through_relu, block.pooled)
-            block.give_to_winners(winners[part])
+                dpooled = through_relu
+            block.give_to_winners(dpooled, winners[part])
             block.method.take(x[part])
             block.method.add_weight_gradient()
             if dx is not None:
@@ -108,26 +106,36 @@ class _Block:
         self._taller = workspace("taller", self._top.shape, like=method.outputs)
         columns = self._taller.reshape(side // 2, side // 2, 2, L)
         self._left, self._right = columns[:, :, 0], columns[:, :, 1]  # (side / 2, side / 2, L)
-        self.pooled = workspace("pooled", self._left.shape, like=method.outputs)
+        self._pooled = workspace("pooled", self._left.shape, like=method.outputs)
         self.winners_size = (self._top.size + self._left.size) // M
 
-    def take_maximum(self, winners: Array | None) -> None:
-        """Fill `pooled` from the method's outputs."""
+    def pool(self, y: Array, winners: Array | None) -> None:
+        """Fill y (M, PH, PW, K) with the maxima of the method's outputs."""
+        pooled = self._plane_of(y)
         if winners is not None:
             bottom_wins, right_wins = self._split(winners)
             np.less(self._top, self._bottom, out=bottom_wins)
         np.maximum(self._top, self._bottom, out=self._taller)
         if winners is not None:
             np.less(self._left, self._right, out=right_wins)
-        np.maximum(self._left, self._right, out=self.pooled)
+        np.maximum(self._left, self._right, out=pooled)
+        if isinstance(self.method, WinogradTiles):
+            self.method.store(pooled, y)
 
-    def give_to_winners(self, winners: Array) -> None:
-        """Fill the method's outputs with the gradient that lies in `pooled`."""
+    def give_to_winners(self, dy: Array, winners: Array) -> None:
+        """Fill the method's outputs with their gradient, from that of the maxima (M, PH, PW, K)."""
+        pooled = self._plane_of(dy)
+        if isinstance(self.method, WinogradTiles):
+            self.method.load(dy, pooled)
         bottom_wins, right_wins = self._split(winners)
-        np.multiply(self.pooled, right_wins, out=self._right)
-        np.subtract(self.pooled, self._right, out=self._left)
+        np.multiply(pooled, right_wins, out=self._right)
+        np.subtract(pooled, self._right, out=self._left)
         np.multiply(self._taller, bottom_wins, out=self._bottom)
         np.subtract(self._taller, self._bottom, out=self._top)
+
+    def _plane_of(self, y: Array) -> Array:
+        """Where the maxima lie: in y itself, unless a tile has several of them."""
+        return y.reshape(self._left.shape) if isinstance(self.method, PhaseWindows) else self._pooled
 
     def _split(self, winners: Array) -> tuple[Array, Array]:
         flat = winners.reshape(-1)

@@ -103,14 +103,6 @@ class PhaseWindows:
         weight, windows = mirror(self._weight, self._windows, groups=1)
         conv2d_forward(dproducts, weight, None, windows, 1, dimages, self._workspace)
 
-    def store(self, plane: Array, images: Array) -> None:
-        """Put one value for each window into images (M, PH, PW, K)."""
-        np.copyto(images, plane.reshape(images.shape))
-
-    def load(self, images: Array, plane: Array) -> None:
-        """The reverse of `store`."""
-        np.copyto(plane.reshape(images.shape), images)
-
     def _seen_in(self, frame: _ColumnFrame) -> Array:
         """The overlapping windows of a frame: (M, KH + 1, WW / 2, 2, C, PH, PW)."""
         FH, columns = frame.size

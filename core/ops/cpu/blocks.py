@@ -24,15 +24,9 @@ def blocks(*arrays: Array) -> Iterator[list[Array]]:
         yield [array[start : start + BLOCK] for array in flat]
 
 
-_zeros = {np.dtype(dtype): np.zeros(BLOCK, dtype) for dtype in (np.float32, np.float64, np.float16)}
-for _array in _zeros.values():
+# A line of zeros of each type, and single numbers, as arrays: NumPy begins sooner with them than with Python's numbers.
+ZEROS = {np.dtype(dtype): np.zeros(1 << 14, dtype) for dtype in (np.float32, np.float64, np.float16)}
+ZERO = {dtype: np.zeros((), dtype) for dtype in ZEROS}
+HALF = {dtype: np.full((), 0.5, dtype) for dtype in ZEROS}
+for _array in (*ZEROS.values(), *ZERO.values(), *HALF.values()):
     _array.setflags(write=False)
-
-# A number of each type, as an array: NumPy begins sooner with it than with a number of Python's.
-ZERO = {dtype: array[:1].reshape(()) for dtype, array in _zeros.items()}
-HALF = {dtype: np.full((), 0.5, dtype) for dtype in _zeros}
-
-
-def zeros(size: int, like: Array) -> Array:
-    """So many zeros, BLOCK at most, that nobody may write to."""
-    return _zeros[like.dtype][:size]

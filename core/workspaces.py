@@ -57,11 +57,14 @@ class Workspaces:
         """A copy starts empty: its arrays would no longer be the memory that its plans look at."""
         return Workspaces, ()
 
-    def plan(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What `make` has prepared for this key: views, and the arrays that they show."""
+    def plan(self, key: Hashable, make: Callable[[], Any], most: int = PLANS) -> Any:
+        """What `make` has prepared for this key: views, and the arrays that they show.
+
+        A new plan makes all others go where there would be more than `most`.
+        """
         plan = self._plans.get(key)
         if plan is None:
-            if len(self._plans) == PLANS:
+            if len(self._plans) >= most:
                 self._plans.clear()
             plan = self._plans[key] = make()
         return plan

@@ -26,14 +26,14 @@ from core.layers import (
     freeze,
 )
 from core.layers.frozen import OneRowAtOnce, ScaleShift
-from core.ops.cpu import winograd
+from core.ops.cpu import conv_phases, conv_windows, winograd
 from core.optim import SGD
 from core.params import Constant
 from core.random import Stream
 from core.workers import Workers
 
 DTYPES = {np.float64: 1e-12, np.float32: 2e-5}  # how far answers may be apart, relative to the largest
-ROWS = (1, 3, 40)
+ROWS = (1, 3, 40, 37)  # the last one is a prime number, so that chunks leave a rest
 
 
 def perceptron(rng, stream):
@@ -86,8 +86,13 @@ BUILDERS = [perceptron, normed_perceptron, convolutional, residual, committee, r
 
 
 @pytest.fixture(autouse=True)
-def tiles_for_small_images(monkeypatch):
+def many_chunks_of_small_images(monkeypatch):
     monkeypatch.setattr(winograd, "FEWEST_TILES_OF_CONSTANTS", 1)
+    monkeypatch.setattr(winograd, "PLANE", 140)
+    monkeypatch.setattr(winograd, "TILES_AT_ONCE", 1)
+    monkeypatch.setattr(winograd, "MULTIPLICATIONS_AT_ONCE", 1)
+    monkeypatch.setattr(conv_phases, "WINDOWS_SIZE", 2000)
+    monkeypatch.setattr(conv_windows, "ROWS_SIZE", 2000)
 
 
 def trained(build, dtype=np.float64):
@@ -197,6 +202,21 @@ def test_a_constant_kernel_is_transformed_once_and_any_other_at_every_call(monke
     np.testing.assert_allclose(layer.forward(x), 2 * before)
     frozen.weight = Constant(3 * frozen.weight.data)
     np.testing.assert_allclose(frozen.forward(x), 3 * before)
+
+
+def test_work_on_many_images_is_laid_out_once_and_kept_for_one_size_of_batch():
+    layer = freeze(Conv2d(8, 9, 3, padding=1, rng=np.random.default_rng(0)))
+    x = np.random.default_rng(1).standard_normal((40, 8, 8, 8)).astype(np.float32)
+    plans = layer.workspace._plans
+    layer.forward(x)
+    (kept,) = plans.values()
+    layer.forward(x[:3])
+    layer.forward(x)
+    assert any(plan is kept for plan in plans.values())
+    assert len(plans) == 2
+    layer.forward(x[:39])
+    assert not any(plan is kept for plan in plans.values())
+    assert len(plans) == 1
 
 
 def test_one_row_goes_the_short_way_and_everything_else_the_usual_one(monkeypatch):

@@ -103,5 +103,6 @@ def _chunks(
             for M, parts in chunks(len(x), conv_windows.images_at_once(x, windows)):
                 yield WindowRows(M, x, weight.shape, windows, groups, memory()), parts
 
-    key = "conv2d", x.shape, x.dtype, x.flags.c_contiguous, weight.shape, is_constant(weight), windows, groups
-    return laid_out(len(x), key, lay_out, workspace)
+    constant = is_constant(weight)
+    key = "conv2d", x.shape, x.dtype, x.flags.c_contiguous, weight.shape, constant, windows, groups
+    return laid_out(len(x), key, lay_out, workspace, constant)

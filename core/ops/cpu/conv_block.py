@@ -169,5 +169,6 @@ def _blocks(x: Array, weight: Array, windows: Windows, workspace: Workspace) -> 
                 method = PhaseWindows(M, x, weight.shape, windows, size, own)
                 yield _Block(parts, method, M, own)
 
-    key = "block", x.shape, x.dtype, weight.shape, is_constant(weight), windows
-    return laid_out(len(x), key, lay_out, workspace)
+    constant = is_constant(weight)
+    key = "block", x.shape, x.dtype, weight.shape, constant, windows
+    return laid_out(len(x), key, lay_out, workspace, constant)

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from core.backend import Array
 from core.ops.windows import Pair
-from core.workspaces import Workspaces
+from core.workspaces import PLANS, Workspaces
 
 STRETCH = 1.4  # how much larger than asked for chunks may be
 FEW = 4  # images, for which laying out the work takes a good part of the time that the work takes
@@ -25,16 +25,21 @@ class Workspace(Protocol):
 
 
 def laid_out(
-    N: int, key: Hashable, lay_out: Callable[[Callable[[], Workspace]], Iterator[Part]], workspace: Workspace
+    N: int,
+    key: Hashable,
+    lay_out: Callable[[Callable[[], Workspace]], Iterator[Part]],
+    workspace: Workspace,
+    constant: bool,
 ) -> Iterable[Part]:
     """The parts into which `lay_out` divides the work on N images, each in the memory that its argument provides.
 
-    For many images the parts are laid out one by one, all in the workspace. For a few they keep memory of their own, so
-    that the next call with that key finds them as they are.
+    For many images the parts are laid out one by one, all in the workspace. For a few, and where the weights are
+    constant, they keep memory of their own, so that the next call with that key finds them as they are.
     """
-    if N > FEW or not isinstance(workspace, Workspaces):
+    if not isinstance(workspace, Workspaces) or (N > FEW and not constant):
         return lay_out(lambda: workspace)
-    parts: list[Part] = workspace.plan(key, lambda: list(lay_out(Workspaces)))
+    most = 1 if N > FEW else PLANS  # the memory of many images is kept for one size of batch only
+    parts: list[Part] = workspace.plan(key, lambda: list(lay_out(Workspaces)), most)
     return parts
 
 

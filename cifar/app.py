@@ -62,10 +62,10 @@ class Explainer:
         self.classifier, self.classes = classifier, classifier.classes
         self.network = freeze(classifier.network)
         self.side = classifier.architecture.shape[0]
-        features, head = (classifier.network.layers[name] for name in ("features", "head"))
+        features, head = (self.network.layers[name] for name in ("features", "head"))
         self.where: Callable[[Array], Array] = ClassActivation(features, head)
         if classifier.architecture.model == "mlp":  # it has no maps, so each pixel's own contribution stands in
-            by_pixel = Saliency(classifier.network)
+            by_pixel = Saliency(self.network)
             self.where = lambda x: by_pixel(x)[0].sum(axis=-1).astype(np.float64)
         self._lock = threading.Lock()  # layers reuse their workspaces, so two answers at once would mix
 

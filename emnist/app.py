@@ -61,7 +61,7 @@ class LineReader:
 
     def __init__(self, reader: Reader) -> None:
         self.reader, self.network = reader, freeze(reader.network)
-        self.explain = Saliency(reader.network)
+        self.explain = Saliency(self.network)
         self._lock = threading.Lock()  # layers reuse their workspaces, so two answers at once would mix
 
     def read(self, strokes: list[Stroke]) -> tuple[Reading, list[Picture], Array]:

@@ -62,7 +62,7 @@ def measure(case: Any, contender: str) -> dict[str, float]:
     """Make a few steps of one contender; returns megabytes."""
     from core.random import Stream
     from core.workers import workers
-    from scripts.bench.case import OURS
+    from scripts.bench.table import OURS
 
     workers()  # the threads are no part of a step
     batch = case.batch(case.training_batch)

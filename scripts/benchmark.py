@@ -8,12 +8,13 @@
     python scripts/benchmark.py --profile cifar_cnn  # where our step spends its time
     python scripts/benchmark.py --scaling            # how cost grows with batch, width and length
 
-Speed-up = PyTorch's median time / ours, so above 1 ours is faster; it is given for every PyTorch configuration, and the
-smallest counts. PyTorch runs eagerly in each layout of memory that suits, frozen by torch.jit (inference) and, where
-there is a C++ compiler, compiled by torch.compile. All contenders use the same number of threads on the same cores and
-take turns. Before timing, the losses of the first training steps and the outputs must agree. Each network's figures go
-to scripts/results/NAME.json, unless the machine was busy with something else: on a crowded machine PyTorch's threads
-wait for each other, and a ratio says little.
+Speed-up = PyTorch's median time / ours, so above 1 ours is faster; it is given for every PyTorch configuration, over
+ours as it trains and "at best" over our fastest form (in inference a frozen network), and the smallest counts. PyTorch
+runs eagerly in each layout of memory that suits, frozen by torch.jit (inference) and, where there is a C++ compiler,
+compiled by torch.compile. All contenders use the same number of threads on the same cores and take turns. Before
+timing, the losses of the first training steps and the outputs must agree. Each network's figures go to
+scripts/results/NAME.json, unless the machine was busy with something else: on a crowded machine PyTorch's threads wait
+for each other, and a ratio says little.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts import environment, machine
-from scripts.bench.table import RESULTS, table
+from scripts.bench.table import OURS, RESULTS, table
 from scripts.environment import ROOT
 
 AGREEMENT = 1e-3  # relative, over the first steps in float32
@@ -115,7 +116,7 @@ def _measure(case: Any, arguments: argparse.Namespace, setting: Mapping[str, Any
 def _rows(case: Any, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Time each kind of pass of one network; print its table and yield it for the result file."""
     from scripts.bench import data
-    from scripts.bench.case import LEARNING_RATE, OURS
+    from scripts.bench.case import LEARNING_RATE
     from scripts.bench.timing import compare
 
     for kind, batch, actions in _passes(case, arguments.passes, data, LEARNING_RATE):

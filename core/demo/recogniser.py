@@ -39,7 +39,7 @@ class Recogniser:
     ) -> None:
         self.network, self.classes = freeze(network), tuple(classes)
         self.prepare, self.to_probabilities = prepare, to_probabilities
-        self.explain = Saliency(network)
+        self.explain = Saliency(self.network)
         self._lock = threading.Lock()  # layers reuse their workspaces, so two answers at once would mix
 
     def predict(self, image: NDArray[np.uint8]) -> Prediction:

@@ -5,7 +5,7 @@
 
 Dropout goes. A BatchNorm, whose statistics stand still, becomes part of the weight of the layer before it, or a scale
 and a shift. Weights become constants, from which operations derive once what they would derive at every call, such as
-Winograd's form of a kernel. That pays most for a single input, which is over before many weights are read twice.
+Winograd's form of a kernel. That pays most for a single input, for which preparing a weight takes longer than using it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from core.params import Constant, Parameter
 def freeze(network: Layer) -> Layer:
     """A copy of `network` that answers as it does at test time, but for rounding, and cannot learn.
 
-    It has weights of its own: training the original further does not change it. A training forward of it answers alike,
-    and a backward returns the gradient of the input. Raises TypeError for a layer of layers that cannot be replaced.
+    Training the original further does not change it: it has weights of its own, which only frozen copies of it share. A
+    training forward of it answers alike, and a backward returns the gradient of the input. Raises TypeError for a layer
+    of layers that cannot be replaced.
     """
     while isinstance(network, Parallel | MixedPrecision):
         network = network.network
@@ -128,7 +129,7 @@ def _frozen(layer: Layer) -> Layer:
         layer.apart = False
     layer.input_grad = True
     for name, value in vars(layer).items():
-        if isinstance(value, Parameter):
+        if isinstance(value, Parameter) and not isinstance(value, Constant):
             setattr(layer, name, Constant(value.data, value.decay))
     for name in layer.buffer_names:
         setattr(layer, name, getattr(layer, name).copy())

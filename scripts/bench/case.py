@@ -15,12 +15,12 @@ from core.layers import Layer, Parallel, Sequences, freeze
 from core.losses import softmax_cross_entropy
 from core.predict import predict
 from core.random import Stream
+from scripts.bench.table import OURS
 from scripts.bench.torch_rivals import AT_ONCE, Rival, can_compile
 
 Action = Callable[[], Any]
 Batch: TypeAlias = tuple[Array | Sequences, Array]
-OURS = "ours"
-OURS_FROZEN = "ours, frozen"
+OURS_FROZEN = f"{OURS}, frozen"
 LEARNING_RATE = 1e-3
 # While timed, the networks see one batch thousands of times; with a real learning rate they would come to know it by
 # heart, and their gradients would vanish, which no training does.

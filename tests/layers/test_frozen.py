@@ -29,6 +29,7 @@ from core.layers.frozen import OneRowAtOnce, ScaleShift
 from core.ops.cpu import conv_phases, conv_windows, winograd
 from core.optim import SGD
 from core.params import Constant
+from core.predict import predict
 from core.random import Stream
 from core.workers import Workers
 
@@ -256,6 +257,21 @@ def test_the_answers_of_one_row_are_kept_apart_by_copies():
     frozen = freeze(trained(perceptron, np.float32))
     one, other = frozen.forward(images(1, np.float32)), frozen.forward(images(1, np.float32))
     assert np.shares_memory(one, other)
+    one, other = (predict(frozen, images(1, np.float32)) for _ in range(2))
+    assert not np.shares_memory(one, other)
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_freezing_twice_shares_the_constants_and_nothing_that_is_written(build):
+    once = freeze(trained(build))
+    twice, x = freeze(once), images(1)
+    for (name, one), (_, other) in zip(once.named_parameters(), twice.named_parameters(), strict=True):
+        assert one is other, name
+    before = once.forward(x)
+    kept = before.copy()
+    np.testing.assert_array_equal(twice.forward(x), kept)
+    twice.forward(-x)
+    np.testing.assert_array_equal(before, kept)
 
 
 def test_moving_a_frozen_network_takes_the_short_way_along():

@@ -106,7 +106,9 @@ class _Block:
         self._taller = workspace("taller", self._top.shape, like=method.outputs)
         columns = self._taller.reshape(side // 2, side // 2, 2, L)
         self._left, self._right = columns[:, :, 0], columns[:, :, 1]  # (side / 2, side / 2, L)
-        self._pooled = workspace("pooled", self._left.shape, like=method.outputs)
+        self._pooled: Array | None = None
+        if isinstance(method, WinogradTiles):  # a tile has several maxima, which lie apart in the images
+            self._pooled = workspace("pooled", self._left.shape, like=method.outputs)
         self.winners_size = (self._top.size + self._left.size) // M
 
     def pool(self, y: Array, winners: Array | None) -> None:
@@ -134,8 +136,8 @@ class _Block:
         np.subtract(self._taller, self._bottom, out=self._top)
 
     def _plane_of(self, y: Array) -> Array:
-        """Where the maxima lie: in y itself, unless a tile has several of them."""
-        return y.reshape(self._left.shape) if isinstance(self.method, PhaseWindows) else self._pooled
+        """The maxima (side / 2, side / 2, L): y itself, where a plane has the order of the images."""
+        return y.reshape(self._left.shape) if self._pooled is None else self._pooled
 
     def _split(self, winners: Array) -> tuple[Array, Array]:
         flat = winners.reshape(-1)

@@ -62,8 +62,8 @@ class Explainer:
         self.classifier, self.classes = classifier, classifier.classes
         self.network = freeze(classifier.network)
         self.side = classifier.architecture.shape[0]
-        features, head = (self.network.layers[name] for name in ("features", "head"))
-        self.where: Callable[[Array], Array] = ClassActivation(features, head)
+        layers = dict(self.network.children())
+        self.where: Callable[[Array], Array] = ClassActivation(layers["features"], layers["head"])
         if classifier.architecture.model == "mlp":  # it has no maps, so each pixel's own contribution stands in
             by_pixel = Saliency(self.network)
             self.where = lambda x: by_pixel(x)[0].sum(axis=-1).astype(np.float64)

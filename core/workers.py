@@ -2,13 +2,16 @@
 
 NumPy drops the interpreter lock in copies, ufuncs and matrix products, so plain threads keep all cores busy. They beat
 the threads inside OpenBLAS twice: element-wise work runs in parallel too, and nothing spins when the machine is busy.
+Only a single product that is over in some hundred microseconds is theirs, see `blas_threads`.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from core.backend import Array
 from core.cores import usable_cores
@@ -21,6 +24,16 @@ _thread = threading.local()  # .working: this thread is a rank of a pool that is
 def is_working() -> bool:
     """Whether the calling thread is at work for a pool, and so should not hand out work itself."""
     return getattr(_thread, "working", False)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let nobody help the calling thread in a `with` block."""
+    before, _thread.working = is_working(), True
+    try:
+        yield
+    finally:
+        _thread.working = before
 
 
 class Workers:
@@ -58,7 +71,9 @@ class Workers:
             self._task = task
             for start in self._start:
                 start.release()
+            before, _thread.working = is_working(), True
             self._attempt(0)
+            _thread.working = before
             for done in self._done:
                 done.acquire()
             self._task = None
@@ -67,6 +82,7 @@ class Workers:
 
     def _serve(self, rank: int) -> None:
         start, done = self._start[rank - 1], self._done[rank - 1]
+        _thread.working = True
         while True:
             start.acquire()
             self._attempt(rank)
@@ -74,7 +90,6 @@ class Workers:
 
     def _attempt(self, rank: int) -> None:
         assert self._task is not None
-        _thread.working = True
         try:
             self._task(rank)
         except threading.BrokenBarrierError:
@@ -82,8 +97,6 @@ class Workers:
         except BaseException as error:
             self._errors.append(error)
             self.barrier.abort()
-        finally:
-            _thread.working = False
 
     def _raise_first_error(self) -> None:
         error = self._errors[0]
@@ -152,10 +165,46 @@ def workers() -> Workers:
     return _pool
 
 
+def can_share() -> bool:
+    """Whether there are workers who would wait while the caller works."""
+    return not is_working() and workers().count > 1
+
+
 def limit_blas_threads() -> None:
     """One BLAS thread for each thread that calls it: the workers are the parallelism."""
+    for library in _blas_libraries():
+        library.set_num_threads(1)
+
+
+class _BlasThreads:
+    """`with blas_threads:` lends the products inside as many of BLAS's own threads as there are workers.
+
+    They wait for work in a loop, and have it two microseconds later; a worker has to be woken, which takes ten times as
+    long. So they are better for a single row or image. A caller who is a worker himself gets none.
+    """
+
+    def __init__(self) -> None:
+        self._set: list[Callable[[int], Any]] | None = None
+
+    def __enter__(self) -> None:
+        if can_share():
+            if self._set is None:
+                self._set = [library.set_num_threads for library in _blas_libraries()]
+            for set_threads_of_library in self._set:
+                set_threads_of_library(workers().count)
+
+    def __exit__(self, *error: object) -> None:
+        if can_share():
+            for set_threads_of_library in self._set or ():
+                set_threads_of_library(1)
+
+
+blas_threads = _BlasThreads()
+
+
+def _blas_libraries() -> list[Any]:
+    """What controls each BLAS of this process, but for PyTorch's, which a benchmark loads."""
     from threadpoolctl import ThreadpoolController
 
-    for library in ThreadpoolController().lib_controllers:
-        if library.user_api == "blas" and library.internal_api != "mkl":  # PyTorch's own, where a benchmark loads it
-            library.set_num_threads(1)
+    controllers = ThreadpoolController().lib_controllers
+    return [one for one in controllers if one.user_api == "blas" and one.internal_api != "mkl"]

@@ -28,10 +28,12 @@ PLANS = 4  # that one owner keeps
 class Workspaces:
     """The scratch memory of one owner, such as a layer; not for use in two threads at once."""
 
+    keeps_all_plans = False  # True: also those that take much memory
+
     def __init__(self) -> None:
         self._arrays: dict[str, Array] = {}
         self._plans: dict[Hashable, Any] = {}
-        self._derived: dict[str, tuple[Array, Any]] = {}
+        self._derived: dict[str, tuple[tuple[Array, ...], Any]] = {}
 
     def take(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike | None = None) -> Array:
         """An uninitialised C-contiguous array on the device of `like`.
@@ -57,26 +59,28 @@ class Workspaces:
         """A copy starts empty: its arrays would no longer be the memory that its plans look at."""
         return Workspaces, ()
 
-    def plan(self, key: Hashable, make: Callable[[], Any], most: int = PLANS) -> Any:
-        """What `make` has prepared for this key: views, and the arrays that they show.
+    def another(self) -> Workspaces:
+        """Others of the same kind, for what is to keep memory of its own."""
+        return Workspaces()
 
-        A new plan makes all others go where there would be more than `most`.
-        """
+    def plan(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` has prepared for this key: views, and the arrays that they show."""
         plan = self._plans.get(key)
         if plan is None:
-            if len(self._plans) >= most:
+            if len(self._plans) == PLANS:
                 self._plans.clear()
             plan = self._plans[key] = make()
         return plan
 
-    def derived(self, name: str, source: Array, make: Callable[[Array], Any]) -> Any:
-        """make(source), which is kept under that name where the source is constant."""
-        if not is_constant(source):
-            return make(source)
+    def derived(self, name: str, make: Callable[..., Any], *sources: Array) -> Any:
+        """make(*sources), which is kept under that name where all sources are constant."""
         known = self._derived.get(name)
-        if known is None or known[0] is not source:
-            known = self._derived[name] = source, make(source)
-        return known[1]
+        if known is not None and all(before is now for before, now in zip(known[0], sources, strict=True)):
+            return known[1]
+        result = make(*sources)
+        if all(map(is_constant, sources)):
+            self._derived[name] = sources, result
+        return result
 
 
 def is_constant(array: Array) -> bool:

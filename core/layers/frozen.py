@@ -11,7 +11,7 @@ Winograd's form of a kernel. That pays most for a single input, for which prepar
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,9 +27,12 @@ from core.layers.mixed import MixedPrecision
 from core.layers.norm import BatchNorm
 from core.layers.parallel import Parallel
 from core.layers.recurrent import Recurrent
+from core.layers.replay import Replay
 from core.ops.cpu.blocks import ZERO
-from core.ops.cpu.linear import WORTH_SHARING
+from core.ops.cpu.linear import SHARED_BY_BLAS
+from core.ops.cpu.thin import LINE
 from core.params import Constant, Parameter
+from core.workers import blas_threads
 
 
 def freeze(network: Layer) -> Layer:
@@ -39,9 +42,11 @@ def freeze(network: Layer) -> Layer:
     training forward of it answers alike, and a backward returns the gradient of the input. Raises TypeError for a layer
     of layers that cannot be replaced.
     """
-    while isinstance(network, Parallel | MixedPrecision):
+    while isinstance(network, Parallel | MixedPrecision | Replay):
         network = network.network
-    return _frozen(network.replica())
+    network = _frozen(network.replica())
+    is_short = isinstance(network, OneRowAtOnce) and not network.before
+    return network if is_short else Replay(network)
 
 
 class ScaleShift(Layer):
@@ -66,55 +71,90 @@ class ScaleShift(Layer):
         return dx
 
 
-Step: TypeAlias = tuple[Array, Array, Array, bool]  # inputs (D + 1,), weight (D + 1, K), outputs (K,), through ReLU
+class Step(NamedTuple):
+    """A fully connected layer of `OneRowAtOnce`. Its bias is one more row of the weight, for an input of one."""
+
+    inputs: Array  # (D + 1,), or with zeros behind up to a multiple of a cache line
+    weight: Array  # (D + 1, K), or transposed
+    outputs: Array  # (K,)
+    bends: bool  # goes through ReLU
+    transposed: bool
 
 
 class OneRowAtOnce(Sequential):
-    """Fully connected layers with a short way for a single row, which is over sooner than Python has called them all.
+    """A chain that ends in fully connected layers, with a short way through these for a single row.
 
-    A bias is one more row of the weight, for an input that is always one, and ReLU changes its input in place.
+    Python takes longer to call them all than they take. A large product is shared by BLAS's own threads, for which the
+    weight is transposed: otherwise they would have sums to add.
     """
+
+    left_out_of_copies = (*Layer.left_out_of_copies, "_laid_out")
 
     def __init__(self, **named: Layer) -> None:
         super().__init__(**named)
-        self._first = next(layer for layer in named.values() if isinstance(layer, Linear))
+        layers = list(named.values())
+        self.before, self._dense = _split(layers)
+        self._first = next(layer for layer in self._dense if isinstance(layer, Linear))
+        self._laid_out: tuple[Array, list[Step]] | None = None  # for this first weight
 
     @staticmethod
     def suits(layers: Iterable[Layer]) -> bool:
-        """Whether they are Linear and ReLU on a CPU, perhaps behind a Flatten, and no product is worth sharing."""
-        kinds, linear = [type(layer) for layer in layers], [layer for layer in layers if isinstance(layer, Linear)]
-        chain = kinds[1:] if kinds[:1] == [Flatten] else kinds
-        small = all(on_cpu(layer.weight.data) and layer.weight.data.size < WORTH_SHARING for layer in linear)
-        return chain[:1] == [Linear] and set(chain) <= {Linear, ReLU} and small
+        """Whether the last of them are Linear and ReLU on a CPU, perhaps behind a Flatten."""
+        return bool(_split(list(layers))[1])
 
     def forward(self, x: Array, train: bool = False) -> Array:
-        if train or len(x) != 1 or not on_cpu(x):
+        if train or len(x) != 1:
             return super().forward(x, train)
-        steps: list[Step] = self.workspace.derived("steps", self._first.weight.data, self._lay_out)
-        first = steps[0][0]
-        if x.size != first.size - 1 or x.dtype != first.dtype:
-            return super().forward(x, train)
-        first[:-1] = x.reshape(-1)
-        for inputs, weight, outputs, bends in steps:
-            np.dot(inputs, weight, out=outputs)
+        for layer in self.before:
+            x = layer.forward(x)
+        first = self._first
+        if not on_cpu(x) or x.size != first.in_features or x.dtype != first.weight.data.dtype:
+            for layer in self._dense:
+                x = layer.forward(x)
+            return x
+        if self._laid_out is None or self._laid_out[0] is not first.weight.data:
+            self._laid_out = first.weight.data, self._lay_out(x)
+        steps = self._laid_out[1]
+        steps[0].inputs[: x.size] = x.reshape(-1)
+        for inputs, weight, outputs, bends, transposed in steps:
+            if transposed:
+                with blas_threads:
+                    np.dot(weight, inputs, out=outputs)
+            else:
+                np.dot(inputs, weight, out=outputs)
             if bends:
                 np.maximum(outputs, ZERO[outputs.dtype], out=outputs)
         return outputs.reshape(1, -1)
 
-    def _lay_out(self, first: Array) -> list[Step]:
-        """The steps from the first weight (D, K) on, each of which writes to the inputs of the next one."""
+    def _lay_out(self, x: Array) -> list[Step]:
+        """The steps, each of which writes to the inputs of the next one."""
         steps: list[Step] = []
-        inputs = np.ones(len(first) + 1, first.dtype)
-        for layer in self.layers.values():
-            if isinstance(layer, Linear):
-                weight = layer.weight.data
-                bias = np.zeros(layer.out_features, weight.dtype) if layer.bias is None else layer.bias.data
-                results = np.ones(layer.out_features + 1, weight.dtype)
-                steps.append((inputs, np.vstack([weight, bias]), results[:-1], False))
-                inputs = results
-            elif isinstance(layer, ReLU):
-                steps[-1] = (*steps[-1][:3], True)
+        outputs, bends = None, False
+        for place, layer in reversed(list(enumerate(self._dense))):
+            if isinstance(layer, ReLU):
+                bends = True
+            elif isinstance(layer, Linear):
+                (D, K), transposed = layer.weight.data.shape, layer.weight.data.size >= SHARED_BY_BLAS
+                rows = -(-(D + 1) // LINE) * LINE if transposed else D + 1
+                weight = np.zeros((rows, K), x.dtype)
+                weight[:D], weight[D] = layer.weight.data, 0 if layer.bias is None else layer.bias.data
+                inputs = self.workspace(f"inputs {place}", (rows,), like=x)
+                inputs[:D], inputs[D], inputs[D + 1 :] = 0, 1, 0
+                outputs = self.workspace("outputs", (K,), like=x) if outputs is None else outputs
+                steps.insert(0, Step(inputs, weight.T.copy() if transposed else weight, outputs, bends, transposed))
+                outputs, bends = inputs[:D], False
         return steps
+
+
+def _split(layers: list[Layer]) -> tuple[list[Layer], list[Layer]]:
+    """The layers before, and those from the first on after which all are fully connected; none if there are none."""
+    first = len(layers)
+    while first and type(layers[first - 1]) in (Flatten, Linear, ReLU) and layers[first - 1].device == "cpu":
+        first -= 1
+    while first < len(layers) and isinstance(layers[first], ReLU):
+        first += 1
+    has_products = any(isinstance(layer, Linear) for layer in layers[first:])
+    return (layers[:first], layers[first:]) if has_products else (layers, [])
 
 
 def _frozen(layer: Layer) -> Layer:

@@ -20,6 +20,8 @@ from core.layers.base import Layer
 from core.layers.sequences import Layout
 from core.ops.cpu.recurrent import Unrolled
 from core.params import Parameter
+from core.workers import blas_threads, can_share
+from core.workspaces import is_constant
 
 Walk = tuple[Any, ...]
 """The arguments of an operation of `core.ops` for one direction: a cell, its weight, its state, and the rest."""
@@ -34,6 +36,7 @@ def forward_steps(
     more than one.
     """
     walks = [direction.begin(rows, layout, y, train) for direction, y in zip(directions, parts, strict=True)]
+    _project(directions, rows, [cell.gates for cell, *_ in walks])
     directions[0].run(ops.of(rows), walks)
     return [state for _, _, state, *_ in walks]
 
@@ -79,26 +82,31 @@ class Direction(Layer):
     def begin(self, rows: Array, layout: Layout, y: Array, train: bool) -> Walk:
         """What `run` takes to fill y (M, H) with the state after every step of rows (M, I)."""
         K, M, B, H = len(self.sigmoid_gates), layout.rows, len(layout.lengths), self.hidden
-        halves = _halves(array_module(rows), self.sigmoid_gates, rows.dtype)  # (K,)
         cell = Unrolled(
             gates=self.workspace("gates", (K, M, H), like=rows),
             spans=layout.spans_from_end if self.reverse else layout.spans,
             work=self.workspace("work", (K + 1, B, H), like=rows),
             cache=self.workspace("cache", (self.cached, M, H), like=rows) if train else None,
         )
-        bias = (self.bias_ih.data + self.early_bias()) * halves[:, None]  # (K, H)
-        weight_ih, weight_hh = (self._halved(name, halves) for name in ("weight_ih", "weight_hh"))
-        ops.of(rows).project(rows, weight_ih, bias, cell.gates)
         state = self.workspace("state", (B, H), like=rows)
         state[...] = 0
         self.remember(train, rows, cell)
-        return cell, weight_hh, state, y, *self.more(state)
+        return cell, self.halved("weight_hh"), state, y, *self.more(state)
 
-    def _halved(self, name: str, halves: Array) -> Array:
+    def halved(self, name: str) -> Array:
         """A weight with those of its gates halved that have a sigmoid."""
         weight: Array = getattr(self, name).data
-        halved: Array = self.workspace.derived(name, weight, lambda weight: weight * halves[:, None, None])
+        halved: Array = self.workspace.derived(name, lambda weight: weight * self._halves(weight)[..., None], weight)
         return halved
+
+    def bias(self) -> Array:
+        """What is added to the input's contributions, (K, H)."""
+        bias = self.bias_ih.data + self.early_bias()
+        return bias * self._halves(bias)
+
+    def _halves(self, like: Array) -> Array:
+        """What each gate's contributions are multiplied by, (K, 1)."""
+        return _halves(array_module(like), self.sigmoid_gates, like.dtype)
 
     def begin_backward(self, dlast: Array | None, dy: Array | None) -> tuple[Array, Walk]:
         """The rows that `begin` got, and what `run_backward` takes; dlast (B, H), dy (M, H)."""
@@ -197,10 +205,37 @@ class LSTMDirection(Direction):
         op.lstm_backward(*walks)
 
 
+def _project(directions: Sequence[Direction], rows: Array, gates: Sequence[Array]) -> None:
+    """Fill the gates (K, M, H) of each direction with what rows (M, I) contribute to them."""
+    weights = [direction.weight_ih.data for direction in directions]
+    if all(map(is_constant, weights)) and can_share():
+        _project_together(directions, rows, gates)
+        return
+    for direction, its_gates in zip(directions, gates, strict=True):
+        ops.of(rows).project(rows, direction.halved("weight_ih"), direction.bias(), its_gates)
+
+
+def _project_together(directions: Sequence[Direction], rows: Array, gates: Sequence[Array]) -> None:
+    """The same in one product, large enough for BLAS's own threads; constants are laid out for that only once."""
+
+    def side_by_side(*_: Array) -> Array:
+        weights = np.concatenate([direction.halved("weight_ih") for direction in directions])  # (D * K, I, H)
+        return np.concatenate(weights, axis=1)  # (I, D * K * H)
+
+    first = directions[0]
+    weight = first.workspace.derived("side by side", side_by_side, *(one.weight_ih.data for one in directions))
+    products = first.workspace("products", (len(rows), weight.shape[1]), like=rows)
+    with blas_threads:
+        np.matmul(rows, weight, out=products)
+    by_gate = products.reshape(len(rows), len(gates), len(gates[0]), -1).transpose(1, 2, 0, 3)  # (D, K, M, H)
+    for direction, part, its_gates in zip(directions, by_gate, gates, strict=True):
+        np.add(part, direction.bias()[:, None], out=its_gates)
+
+
 @functools.lru_cache(maxsize=16)
 def _halves(xp: Any, sigmoid_gates: tuple[bool, ...], dtype: np.dtype[Any]) -> Array:
-    """What each gate's contributions are multiplied by; sent to a GPU once."""
-    return xp.array([0.5 if sigmoid else 1 for sigmoid in sigmoid_gates], dtype)  # type: ignore[no-any-return]
+    """What each gate's contributions are multiplied by, (K, 1); sent to a GPU once."""
+    return xp.array([[0.5 if sigmoid else 1] for sigmoid in sigmoid_gates], dtype)  # type: ignore[no-any-return]
 
 
 def _products(left: Array, *gates: Array, out: Array) -> None:

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from to_freeze import BUILDERS, convolutional, distance, images, perceptron, recurrent, residual, trained
 
 from core.gradcheck import gradcheck, layer_cases
 from core.layers import (
-    GRU,
     BatchNorm,
-    Committee,
     Conv2d,
     ConvPool,
-    ConvReLUPool,
     Dropout,
     Flatten,
-    GlobalAvgPool,
-    LastState,
     LeakyReLU,
     Linear,
     Parallel,
     ReLU,
     Residual,
-    Sequential,
     freeze,
 )
 from core.layers.frozen import OneRowAtOnce, ScaleShift
@@ -30,60 +25,10 @@ from core.ops.cpu import conv_phases, conv_windows, winograd
 from core.optim import SGD
 from core.params import Constant
 from core.predict import predict
-from core.random import Stream
 from core.workers import Workers
 
 DTYPES = {np.float64: 1e-12, np.float32: 2e-5}  # how far answers may be apart, relative to the largest
 ROWS = (1, 3, 40, 37)  # the last one is a prime number, so that chunks leave a rest
-
-
-def perceptron(rng, stream):
-    return Sequential(
-        Flatten(), Linear(48, 32, rng=rng), ReLU(), Dropout(0.5, stream=stream), Linear(32, 5, rng=rng, bias=False)
-    )
-
-
-def normed_perceptron(rng, stream):
-    return Sequential(
-        Flatten(), BatchNorm(48), Linear(48, 32, rng=rng), BatchNorm(32), ReLU(), Linear(32, 5, rng=rng, bias=False)
-    )
-
-
-def convolutional(rng, stream):
-    return Sequential(
-        ConvReLUPool(3, 16, 3, padding=1, rng=rng), Flatten(), Linear(64, 9, rng=rng), Linear(9, 5, rng=rng)
-    )
-
-
-def residual(rng, stream):
-    def normed(inputs, outputs, convolution=Conv2d):
-        bias = {"bias": False} if convolution is Conv2d else {}
-        layer = convolution(inputs, outputs, 3, padding=1, rng=rng, **bias)
-        return Sequential(conv=layer, norm=BatchNorm(outputs), activation=LeakyReLU(0.1))
-
-    body = Sequential(normed(12, 12), normed(12, 12))
-    last = Sequential(GlobalAvgPool(), Linear(12, 5, rng=rng))
-    return Sequential(normed(3, 8), normed(8, 12, ConvPool), Residual(body, Conv2d(12, 12, 1, rng=rng)), last)
-
-
-def committee(rng, stream):
-    return Committee(perceptron(rng, stream), normed_perceptron(rng, stream))
-
-
-def recurrent(rng, stream):
-    layer = GRU(12, 7, num_layers=2, bidirectional=True, dropout=0.3, stream=stream, rng=rng)
-    return Sequential(Steps(), layer, LastState(), Linear(14, 5, rng=rng))
-
-
-class Steps(Flatten):
-    """(N, 4, 4, 3) -> (N, 4, 12): a line of pixels a step."""
-
-    def forward(self, x, train=False):
-        super().forward(x, train)
-        return x.reshape(len(x), 4, 12)
-
-
-BUILDERS = [perceptron, normed_perceptron, convolutional, residual, committee, recurrent]
 
 
 @pytest.fixture(autouse=True)
@@ -94,31 +39,6 @@ def many_chunks_of_small_images(monkeypatch):
     monkeypatch.setattr(winograd, "MULTIPLICATIONS_AT_ONCE", 1)
     monkeypatch.setattr(conv_phases, "WINDOWS_SIZE", 2000)
     monkeypatch.setattr(conv_windows, "ROWS_SIZE", 2000)
-
-
-def trained(build, dtype=np.float64):
-    """A network whose biases and statistics are not those that it starts with."""
-    rng = np.random.default_rng(0)
-    network = build(rng, Stream(0)).to(dtype=dtype)
-    for _, layer in network.walk():
-        if isinstance(layer, BatchNorm):
-            layer.running_mean[:] = rng.normal(size=layer.size)
-            layer.running_var[:] = rng.uniform(0.5, 2, layer.size)
-            layer.weight.data[:] = rng.normal(size=layer.size)  # some below zero
-        for parameter in vars(layer).values():
-            if hasattr(parameter, "decay") and not parameter.decay:
-                parameter.data[...] += 0.3 * rng.normal(size=parameter.data.shape)
-    return network
-
-
-def images(rows, dtype=np.float64):
-    return np.random.default_rng(rows).standard_normal((rows, 4, 4, 3)).astype(dtype)
-
-
-def distance(ours, expected):
-    assert ours.shape == expected.shape
-    assert ours.dtype == expected.dtype
-    return np.abs(ours - expected).max() / np.abs(expected).max()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -191,7 +111,7 @@ def test_training_goes_on_without_it_and_it_cannot_be_trained():
 def test_a_constant_kernel_is_transformed_once_and_any_other_at_every_call(monkeypatch):
     calls = []
     transform = winograd._transform_kernel
-    monkeypatch.setattr(winograd, "_transform_kernel", lambda weight: calls.append(weight) or transform(weight))
+    monkeypatch.setattr(winograd, "_transform_kernel", lambda *args: calls.append(args) or transform(*args))
     monkeypatch.setattr(winograd, "FEWEST_TILES", 1)
     layer = Conv2d(8, 9, 3, padding=1, rng=np.random.default_rng(0), dtype=np.float64)
     frozen, x = freeze(layer), np.random.default_rng(1).standard_normal((1, 8, 8, 8))
@@ -201,23 +121,8 @@ def test_a_constant_kernel_is_transformed_once_and_any_other_at_every_call(monke
     before = layer.forward(x).copy()
     layer.weight.data *= 2  # in place, as optimizers do
     np.testing.assert_allclose(layer.forward(x), 2 * before)
-    frozen.weight = Constant(3 * frozen.weight.data)
+    frozen.network.weight = Constant(3 * frozen.network.weight.data)
     np.testing.assert_allclose(frozen.forward(x), 3 * before)
-
-
-def test_work_on_many_images_is_laid_out_once_and_kept_for_one_size_of_batch():
-    layer = freeze(Conv2d(8, 9, 3, padding=1, rng=np.random.default_rng(0)))
-    x = np.random.default_rng(1).standard_normal((40, 8, 8, 8)).astype(np.float32)
-    plans = layer.workspace._plans
-    layer.forward(x)
-    (kept,) = plans.values()
-    layer.forward(x[:3])
-    layer.forward(x)
-    assert any(plan is kept for plan in plans.values())
-    assert len(plans) == 2
-    layer.forward(x[:39])
-    assert not any(plan is kept for plan in plans.values())
-    assert len(plans) == 1
 
 
 def test_one_row_goes_the_short_way_and_everything_else_the_usual_one(monkeypatch):
@@ -228,28 +133,53 @@ def test_one_row_goes_the_short_way_and_everything_else_the_usual_one(monkeypatc
     assert distance(frozen.forward(second), answer) > 0.1  # nothing is left of the first row
     np.testing.assert_array_equal(frozen.forward(first), answer)
     usual = []
-    monkeypatch.setattr(Sequential, "forward", lambda self, x, train=False: usual.append(x.shape))
+    monkeypatch.setattr(Linear, "forward", lambda self, x, train=False: usual.append((len(x), x.dtype, train)) or x)
     frozen.forward(first)
     assert not usual
     frozen.forward(images(2, np.float32))
     frozen.forward(first.astype(np.float64))
     frozen.forward(first, train=True)
-    assert usual == [(2, 4, 4, 3), (1, 4, 4, 3), (1, 4, 4, 3)]
+    assert usual[::2] == [(2, np.float32, False), (1, np.float64, False), (1, np.float32, True)]
     monkeypatch.undo()
     with pytest.raises(ValueError, match="expected"):
         frozen.forward(np.zeros((1, 5), np.float32))
 
 
-def test_only_chains_of_small_products_go_the_short_way(monkeypatch):
-    rng = np.random.default_rng(0)
-    linear = Linear(4, 4, rng=rng)
+def test_the_short_way_begins_at_the_first_of_the_last_layers_that_can_take_it():
+    linear = Linear(4, 4, rng=np.random.default_rng(0))
     assert OneRowAtOnce.suits([Flatten(), linear, ReLU(), linear])
     assert not OneRowAtOnce.suits([])
     assert not OneRowAtOnce.suits([Flatten()])
-    assert not OneRowAtOnce.suits([ReLU(), linear])
     assert not OneRowAtOnce.suits([linear, LeakyReLU()])
-    monkeypatch.setattr("core.layers.frozen.WORTH_SHARING", 16)
-    assert not OneRowAtOnce.suits([linear])
+    layers = {"a": linear, "b": LeakyReLU(), "c": ReLU(), "d": Flatten(), "e": linear, "f": ReLU()}
+    assert OneRowAtOnce(**layers).before == [linear, layers["b"], layers["c"]]
+
+
+class Lender:
+    """Stands in for `blas_threads`."""
+
+    def __init__(self, events):
+        self.events = events
+
+    def __enter__(self):
+        self.events.append("in")
+
+    def __exit__(self, *error):
+        self.events.append("out")
+
+
+def test_large_products_take_a_transposed_weight_and_blas_threads(monkeypatch):
+    network = trained(convolutional, np.float32)
+    expected = network.forward(images(1, np.float32)).copy()
+    lent = []
+    monkeypatch.setattr("core.layers.frozen.SHARED_BY_BLAS", 100)
+    monkeypatch.setattr("core.layers.frozen.blas_threads", Lender(lent))
+    frozen = freeze(network)
+    assert distance(frozen.forward(images(1, np.float32)), expected) < 2e-5
+    assert lent == ["in", "out"]  # for the first product, 64 x 9, and not for the second
+    steps = frozen.network._laid_out[1]
+    assert [step.transposed for step in steps] == [True, False]
+    assert steps[0].weight.shape == (9, 80)  # 64 and the bias, to the next multiple of 16
 
 
 def test_the_answers_of_one_row_are_kept_apart_by_copies():

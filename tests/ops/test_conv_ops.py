@@ -112,25 +112,52 @@ def test_the_fast_version_is_the_simple_one(kernel, stride, padding, dilation, g
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("padding", [(0, 0), (1, 1), (2, 2), (0, 1)])
 @pytest.mark.parametrize("size", [(3, 3), (4, 4), (5, 7), (8, 8), (13, 6)])
+@pytest.mark.parametrize("form", [winograd.LARGE, winograd.SMALL], ids=["F(4x4)", "F(2x2)"])
 @pytest.mark.usefixtures("many_chunks")
-def test_winograd_is_the_simple_version(size, padding, dtype, monkeypatch):
-    monkeypatch.setattr(winograd, "MOST_WASTE", 100)
-    windows = Windows((3, 3), padding=padding)
-    x, weight = np.empty((5, *size, 8), dtype), np.empty((9 * 8, 9), dtype)
-    assert winograd.suits(x, weight, windows, windows.count(*size))
-    check_against_simple(dtype, 5, *size, 8, 9, windows)
+def test_winograd_is_the_simple_version(form, size, padding, dtype, monkeypatch):
+    used = []
+    monkeypatch.setattr(winograd, "form_for", lambda *_: used.append(form) or form)
+    check_against_simple(dtype, 5, *size, 8, 9, Windows((3, 3), padding=padding))
+    assert used
 
 
 def test_a_few_tiles_are_not_worth_a_transform(monkeypatch):
     monkeypatch.setattr(winograd, "FEWEST_TILES", 24)
     windows = Windows((3, 3), padding=(1, 1))
     x, weight = np.empty((6, 8, 8, 64), np.float32), np.empty((9 * 64, 64), np.float32)
-    assert not winograd.suits(x[:5], weight, windows, (8, 8))
-    assert winograd.suits(x, weight, windows, (8, 8))
+    assert winograd.form_for(x[:5], weight, windows, (8, 8)) is None
+    assert winograd.form_for(x, weight, windows, (8, 8)) is winograd.LARGE
     weight.setflags(write=False)  # a constant kernel is transformed once for all calls
-    assert not winograd.suits(x[:1, :4, :4], weight, windows, (4, 4))
-    assert winograd.suits(x[:1], weight, windows, (8, 8))
+    assert winograd.form_for(x[:1, :4, :4], weight, windows, (4, 4)) is None
+    assert winograd.form_for(x[:1], weight, windows, (8, 8)) is winograd.LARGE
     check_against_simple(np.float32, 5, 8, 8, 64, 64, windows)
+
+
+def test_a_few_small_tiles_are_worth_it_where_the_kernel_is_large(monkeypatch):
+    monkeypatch.setattr(winograd, "FEWEST_TILES", 24)
+    windows, x = Windows((3, 3), padding=(1, 1)), np.empty((4, 4, 4, 256), np.float32)
+    weight = np.empty((9 * 256, 256), np.float32)
+    assert winograd.form_for(x, weight, windows, (4, 4)) is None
+    weight.setflags(write=False)
+    assert winograd.form_for(x, weight, windows, (4, 4)) is winograd.LARGE
+    assert winograd.form_for(x[:1], weight, windows, (4, 4)) is winograd.SMALL
+    assert winograd.form_for(x[:1, :2, :2], weight, windows, (2, 2)) is None
+    assert winograd.form_for(x[:1], weight, Windows((3, 3), stride=(2, 2), padding=(1, 1)), (2, 2)) is None
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_panels_of_the_transformed_kernel_make_the_same_products(count, monkeypatch):
+    monkeypatch.setattr(winograd, "PANEL", 4)
+    monkeypatch.setattr(winograd, "FEW_TILES", 8 if count == 3 else 0)
+    rng, windows = np.random.default_rng(0), Windows((3, 3), padding=(1, 1))
+    x, weight, _ = arrays(rng, np.float64, 1, 8, 8, 8, 12, (3, 3))
+    weight.setflags(write=False)
+    tiles = winograd.WinogradTiles(winograd.LARGE, 1, x, weight.shape, (1, 1), (8, 8), fresh)
+    tiles.use(weight, fresh)
+    assert tiles._u.shape == (36, count, 8, 12 // count)
+    y = np.empty((1, 8, 8, 12))
+    tiles.convolve(x, y)
+    np.testing.assert_allclose(y, simple_conv2d_forward(x, weight, np.zeros(12), windows), atol=1e-12)
 
 
 def test_winograd_in_float32_is_nearly_as_precise_as_a_direct_sum():

@@ -52,6 +52,27 @@ def test_the_three_products_are_right(rows: int, size: tuple[int, int]) -> None:
     np.testing.assert_allclose(dweight, x.astype(float).T @ dy, rtol=0, atol=2e-6 * rows)
 
 
+@pytest.mark.parametrize("rows", [2, 16, 32])
+@pytest.mark.parametrize("size", [(2304, 256), (784, 256), (1152, 512), (8192, 512)], ids=str)
+def test_products_with_panels_are_right(rows: int, size: tuple[int, int]) -> None:
+    D, K = size
+    x, weight, y = numbers(rows, D), numbers(D, K), np.empty((rows, K), np.float32)
+    pieces = thin.pieces_of_panels(rows, D, K)
+    assert bool(pieces) == thin.multiplies_in_place()
+    panels = thin.panels(weight, pieces or 1)
+    assert panels.flags.c_contiguous
+    thin.product_with_panels(x, panels, y, lambda _, shape, like: np.empty(shape, like.dtype))
+    np.testing.assert_allclose(y, x.astype(float) @ weight, rtol=0, atol=2e-6 * D)
+
+
+def test_panels_are_for_few_rows_of_divisible_weights() -> None:
+    assert thin.pieces_of_panels(1, 2304, 256) == 0
+    assert thin.pieces_of_panels(33, 2304, 256) == 0
+    assert thin.pieces_of_panels(16, 2304, 200) == 0
+    assert thin.pieces_of_panels(16, 30, 64) == 0  # so small that it is over sooner
+    assert thin.pieces_of_panels(32, 8191, 512) == 0  # a prime number
+
+
 def test_a_part_of_larger_arrays_is_written_and_nothing_else() -> None:
     """As the workers do, each with a stretch of the weight's rows."""
     x, dy, weight, half = numbers(16, 784), numbers(16, 256), numbers(784, 256), slice(392, None)

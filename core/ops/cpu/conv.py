@@ -18,7 +18,7 @@ from core.ops.cpu.conv_mirror import has_mirror, mirror
 from core.ops.cpu.conv_windows import WindowRows
 from core.ops.cpu.frames import Workspace, chunks, laid_out
 from core.ops.cpu.norm import column_sums
-from core.ops.cpu.winograd import WinogradTiles
+from core.ops.cpu.winograd import Form, WinogradTiles
 from core.ops.windows import Windows
 from core.workspaces import is_constant
 
@@ -63,7 +63,7 @@ def conv2d_backward(
         if dx is not None:
             np.matmul(drows, weight.T, out=dx.reshape(-1, C))
         return rows.T @ drows, dbias
-    if dx is not None and not _suits_winograd(x, weight, windows, groups) and has_mirror(windows):
+    if dx is not None and _form(x, weight, windows, groups) is None and has_mirror(windows):
         mirrored, mirrored_windows = mirror(weight, windows, groups)
         conv2d_forward(dy, mirrored, None, mirrored_windows, groups, dx, workspace)
         dx = None  # done
@@ -85,8 +85,9 @@ def add_to_rows(y: Array, bias: Array) -> None:
     lines += line.reshape(-1)
 
 
-def _suits_winograd(x: Array, weight: Array, windows: Windows, groups: int) -> bool:
-    return groups == 1 and winograd.suits(x, weight, windows, windows.count(*x.shape[1:3]))
+def _form(x: Array, weight: Array, windows: Windows, groups: int) -> Form | None:
+    """Winograd's form for this convolution, if one suits."""
+    return winograd.form_for(x, weight, windows, windows.count(*x.shape[1:3])) if groups == 1 else None
 
 
 def _chunks(
@@ -95,14 +96,14 @@ def _chunks(
     """The parts of the batch that are equally long, with the method that convolves each of them."""
 
     def lay_out(memory: Callable[[], Workspace]) -> Iterator[tuple[Method, list[slice]]]:
-        if _suits_winograd(x, weight, windows, groups):
+        form = _form(x, weight, windows, groups)
+        if form is not None:
             size = windows.count(*x.shape[1:3])
-            for M, parts in chunks(len(x), winograd.images_at_once(size, x.shape[3], weight.shape[1])):
-                yield WinogradTiles(M, x, weight.shape, windows.padding, size, memory()), parts
+            for M, parts in chunks(len(x), form.images_at_once(size, x.shape[3], weight.shape[1])):
+                yield WinogradTiles(form, M, x, weight.shape, windows.padding, size, memory()), parts
         else:
             for M, parts in chunks(len(x), conv_windows.images_at_once(x, windows)):
                 yield WindowRows(M, x, weight.shape, windows, groups, memory()), parts
 
-    constant = is_constant(weight)
-    key = "conv2d", x.shape, x.dtype, x.flags.c_contiguous, weight.shape, constant, windows, groups
-    return laid_out(len(x), key, lay_out, workspace, constant)
+    key = "conv2d", x.shape, x.dtype, x.flags.c_contiguous, weight.shape, is_constant(weight), windows, groups
+    return laid_out(len(x), key, lay_out, workspace)

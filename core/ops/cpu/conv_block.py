@@ -152,7 +152,8 @@ def _pooled_part(x: Array, windows: Windows) -> Pair:
 
 def _runs_in_one_pass(x: Array, weight: Array, windows: Windows) -> bool:
     """Whether a method suits whose outputs come as planes."""
-    return winograd.suits(x, weight, windows, _pooled_part(x, windows)) or conv_phases.suits(windows, x.shape[3])
+    form = winograd.form_for(x, weight, windows, _pooled_part(x, windows))
+    return form is not None or conv_phases.suits(windows, x.shape[3])
 
 
 def _blocks(x: Array, weight: Array, windows: Windows, workspace: Workspace) -> Iterable[_Block]:
@@ -160,10 +161,11 @@ def _blocks(x: Array, weight: Array, windows: Windows, workspace: Workspace) -> 
         size = _pooled_part(x, windows)
         C, K = x.shape[3], weight.shape[1]
         method: WinogradTiles | PhaseWindows
-        if winograd.suits(x, weight, windows, size):
-            for M, parts in chunks(len(x), winograd.images_at_once(size, C, K)):
+        form = winograd.form_for(x, weight, windows, size)
+        if form is not None:
+            for M, parts in chunks(len(x), form.images_at_once(size, C, K)):
                 own = memory()
-                method = WinogradTiles(M, x, weight.shape, windows.padding, size, own)
+                method = WinogradTiles(form, M, x, weight.shape, windows.padding, size, own)
                 yield _Block(parts, method, M, own)
         else:
             for M, parts in chunks(len(x), conv_phases.images_at_once(size, C, K, windows)):
@@ -171,6 +173,5 @@ def _blocks(x: Array, weight: Array, windows: Windows, workspace: Workspace) -> 
                 method = PhaseWindows(M, x, weight.shape, windows, size, own)
                 yield _Block(parts, method, M, own)
 
-    constant = is_constant(weight)
-    key = "block", x.shape, x.dtype, weight.shape, constant, windows
-    return laid_out(len(x), key, lay_out, workspace, constant)
+    key = "block", x.shape, x.dtype, weight.shape, is_constant(weight), windows
+    return laid_out(len(x), key, lay_out, workspace)

@@ -9,9 +9,11 @@ import numpy as np
 
 from core.backend import Array
 from core.ops.cpu import thin
-from core.ops.cpu.frames import Frame, ProductSum, Workspace, strided
-from core.ops.cpu.linear import MANY_ROWS, can_share, linear_forward, share
+from core.ops.cpu.frames import Frame, ProductSum, Workspace, derived, strided
+from core.ops.cpu.linear import MANY_ROWS, linear_forward, share
 from core.ops.windows import Windows
+from core.workers import can_share
+from core.workspaces import is_constant
 
 WORTH_SHARING = 8e6  # multiplications, twice as many as where nothing has to be lined up
 ROWS_SIZE = 1 << 17  # elements of all rows of a chunk: 512 KB in float32, a part of the second-level cache
@@ -44,8 +46,15 @@ class WindowRows:
         self._seen = None if self._frame is None else self._seen_in(self._frame.pixels)
 
     def use(self, weight: Array, workspace: Workspace) -> None:
-        """Begin with this weight (KH * KW * C, G * K), and with no gradient; nothing is derived that could be kept."""
+        """Begin with this weight (KH * KW * C, G * K), and with no gradient; see `WinogradTiles.use`."""
         self._weight = weight.reshape(-1, self._groups, self._K).transpose(1, 0, 2)  # (G, KH * KW * C, K)
+        self._panels: Array | None = None
+        if self._groups == 1 and is_constant(weight):
+            pieces = thin.pieces_of_panels(self._rows.shape[1], *weight.shape)
+            if pieces:
+                self._panels = derived(
+                    workspace, f"panels {pieces}", weight, lambda weight: thin.panels(weight, pieces)
+                )
         self._dweight.clear()
 
     def take(self, images: Array) -> None:
@@ -54,6 +63,10 @@ class WindowRows:
 
     def convolve(self, images: Array, y: Array) -> None:
         """Fill y (M, OH, OW, G * K) from images (M, H, W, G * C)."""
+        if self._panels is not None:
+            self.take(images)
+            thin.product_with_panels(self._rows[0], self._panels, y.reshape(-1, self._K), self._workspace)
+            return
         shared = self._groups == 1 and self._rows.size * self._K >= WORTH_SHARING and can_share()
         if shared and self._rows.shape[1] >= MANY_ROWS:
             self._convolve_together(self._seen_of(images), y)

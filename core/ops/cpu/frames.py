@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from core.backend import Array
 from core.ops.windows import Pair
-from core.workspaces import PLANS, Workspaces
+from core.workspaces import Workspaces
 
 STRETCH = 1.4  # how much larger than asked for chunks may be
 FEW = 4  # images, for which laying out the work takes a good part of the time that the work takes
@@ -25,27 +25,22 @@ class Workspace(Protocol):
 
 
 def laid_out(
-    N: int,
-    key: Hashable,
-    lay_out: Callable[[Callable[[], Workspace]], Iterator[Part]],
-    workspace: Workspace,
-    constant: bool,
+    N: int, key: Hashable, lay_out: Callable[[Callable[[], Workspace]], Iterator[Part]], workspace: Workspace
 ) -> Iterable[Part]:
     """The parts into which `lay_out` divides the work on N images, each in the memory that its argument provides.
 
-    For many images the parts are laid out one by one, all in the workspace. For a few, and where the weights are
-    constant, they keep memory of their own, so that the next call with that key finds them as they are.
+    For many images the parts are laid out one by one, all in the workspace. For a few, or where the workspace keeps all
+    plans, they have memory of their own, so that the next call with that key finds them as they are.
     """
-    if not isinstance(workspace, Workspaces) or (N > FEW and not constant):
+    if not isinstance(workspace, Workspaces) or (N > FEW and not workspace.keeps_all_plans):
         return lay_out(lambda: workspace)
-    most = 1 if N > FEW else PLANS  # the memory of many images is kept for one size of batch only
-    parts: list[Part] = workspace.plan(key, lambda: list(lay_out(Workspaces)), most)
+    parts: list[Part] = workspace.plan(key, lambda: list(lay_out(workspace.another)))
     return parts
 
 
 def derived(workspace: Workspace, name: str, weight: Array, make: Callable[[Array], Any]) -> Any:
     """make(weight), which the workspace keeps where the weight is constant, see `Workspaces.derived`."""
-    return workspace.derived(name, weight, make) if isinstance(workspace, Workspaces) else make(weight)
+    return workspace.derived(name, make, weight) if isinstance(workspace, Workspaces) else make(weight)
 
 
 def chunks(N: int, size: int) -> Iterator[tuple[int, list[slice]]]:

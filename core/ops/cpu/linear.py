@@ -16,13 +16,13 @@ import numpy as np
 
 from core.backend import Array
 from core.ops.cpu import thin
-from core.workers import is_working, workers
+from core.ops.cpu.thin import Workspace
+from core.workers import can_share, workers
 
 __all__ = ["linear_backward", "linear_forward"]
 
-Workspace = Callable[[str, tuple[int, ...], Array], Array]  # a layer's own, see `Layer.workspace`
-
 WORTH_SHARING = 4e6  # multiplications; one thread does fewer of them in the time it takes to wake another
+SHARED_BY_BLAS = 460_800  # elements of a weight; OpenBLAS multiplies a single row by fewer of them in one thread
 MANY_ROWS = 256  # of a batch: with so many, forward shares them
 MULTIPLE = 16  # parts are whole cache lines of float32, so that no two workers write to the same line
 
@@ -56,11 +56,6 @@ def linear_backward(x: Array, dy: Array, weight: Array, dx: Array | None, out: A
         share(len(weight), run)
     else:
         run(0, slice(None))
-
-
-def can_share() -> bool:
-    """Whether there are workers who would wait while the caller works."""
-    return not is_working() and workers().count > 1
 
 
 def share(size: int, product: Callable[[int, slice], Any], multiple: int = MULTIPLE) -> None:

@@ -122,19 +122,25 @@ def _gru_of_one_sequence(
     biases: Sequence[Array],
 ) -> None:
     """The walk of inference with all D directions in the same calls, of which a step of one row mostly consists."""
-    xp = array_module(states[0])
+    xp, half = array_module(states[0]), _half(states[0])
     orders = [[row for row, _ in cell.spans] for cell in cells]  # (T,) the row of each step, for each direction
-    gates = xp.stack([cell.gates[:, order] for cell, order in zip(cells, orders, strict=True)], axis=2)  # (3, T, D, H)
-    h, bias, weight = xp.stack(states), xp.stack(biases), xp.stack(weights, axis=1)  # (D, 1, H) twice, (3, D, H, H)
-    steps = xp.empty((gates.shape[1], *h.shape), h.dtype)  # (T, D, 1, H) the states after each step
-    products = xp.empty((3, *h.shape), h.dtype)  # (3, D, 1, H)
+    h, weight = xp.stack(states), xp.stack(weights, axis=1)  # (D, 1, H), (3, D, H, H)
+    T, (D, _, H) = len(orders[0]), h.shape
+    sums, ns, steps, products = (
+        xp.empty_like(h, shape=(*shape, D, 1, H)) for shape in ((T, 3), (T,), (T,), (3,))
+    )  # steps: the states after each one
+    for place, (cell, order, bias) in enumerate(zip(cells, orders, biases, strict=True)):
+        sums[:, :2, place, 0] = cell.gates[:2, order].swapaxes(0, 1)
+        sums[:, 2, place] = bias
+        ns[:, place, 0] = cell.gates[2, order]
     sigmoids, m = products[:2], products[2]
     r, z = sigmoids
-    for sums, n, after in zip(gates[:2].swapaxes(0, 1)[..., None, :], gates[2][..., None, :], steps, strict=True):
+    for terms, n, after in zip(sums, ns, steps, strict=True):
         xp.matmul(h, weight, out=products)
-        sigmoids += sums
-        _sigmoid_of_double(sigmoids)
-        m += bias
+        products += terms
+        xp.tanh(sigmoids, out=sigmoids)  # without a function of its own: every microsecond counts here
+        sigmoids *= half
+        sigmoids += half
         m *= r
         n += m
         xp.tanh(n, out=n)
@@ -289,7 +295,11 @@ def lstm_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | No
 
 def _sigmoid_of_double(a: Array) -> None:
     """a = sigmoid(2 a), in place."""
-    half = HALF[a.dtype] if on_cpu(a) else 0.5
+    half = _half(a)
     array_module(a).tanh(a, out=a)
     a *= half
     a += half
+
+
+def _half(like: Array) -> Array | float:
+    return HALF[like.dtype] if on_cpu(like) else 0.5

@@ -1,19 +1,24 @@
 """Products of matrices of which one has few rows, cut into pieces that OpenBLAS multiplies where they lie.
 
 OpenBLAS lays a matrix out anew before it multiplies, which with few rows takes longer than the product. For processors
-with AVX-512 it has kernels that do without, but only for small products: so the large ones are cut.
+with AVX-512 it has kernels that do without, but only for small products: so the large ones are cut. A weight that stays
+as it is can be laid out for that once, in panels: then each product reads one piece of memory from end to end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 
 from core.backend import Array
 
+Workspace = Callable[[str, tuple[int, ...], Array], Array]  # a layer's own, see `Layer.workspace`
+
 FEW_ROWS = 32  # with more, laying out the weight pays
 MOST_MULTIPLICATIONS = 1_000_000  # of one product that is multiplied in place
+PANEL = 64  # columns, as many as OpenBLAS multiplies at once
 MOST_TRANSPOSED = 1024  # elements of the result, where the weight is transposed
 WORTH_CUTTING = 1 << 17  # multiplications; fewer are done sooner than cut
 NARROWEST = 64  # columns of a piece, whose rows would be too short stretches of memory otherwise
@@ -67,6 +72,30 @@ def product_of_transposed(x: Array, dy: Array, dweight: Array) -> None:
         np.matmul(x.T.reshape(pieces, -1, M), dy, out=dweight.reshape(pieces, -1, K))
     else:
         np.matmul(x.T, dy, out=dweight)
+
+
+def pieces_of_panels(rows: int, D: int, K: int) -> int:
+    """Into how many pieces to cut panels of a weight (D, K) for so many rows; 0 where panels do not pay."""
+    if not _suits(rows, rows * D * K) or K % PANEL:
+        return 0
+    pieces = _equal_pieces(D, -(-rows * D * PANEL // MOST_MULTIPLICATIONS))
+    return pieces if rows * (D // pieces) * PANEL <= MOST_MULTIPLICATIONS else 0
+
+
+def panels(weight: Array, pieces: int) -> Array:
+    """A weight (D, K) in panels of columns, cut into pieces, contiguous: (pieces, K / 64, D / pieces, 64)."""
+    D, K = weight.shape
+    return np.ascontiguousarray(weight.reshape(pieces, D // pieces, K // PANEL, PANEL).transpose(0, 2, 1, 3))
+
+
+def product_with_panels(x: Array, panels: Array, y: Array, workspace: Workspace) -> None:
+    """y = x W for a weight in panels; x (M, D), y (M, K)."""
+    (M, K), pieces = y.shape, len(panels)
+    partial = y[None] if pieces == 1 else workspace("partial sums", (pieces, M, K), y)
+    cut = x.reshape(M, pieces, -1).transpose(1, 0, 2)[:, None]  # (pieces, 1, M, D / pieces)
+    np.matmul(cut, panels, out=partial.reshape(pieces, M, -1, PANEL).transpose(0, 2, 1, 3))
+    if pieces > 1:
+        np.add.reduce(partial, axis=0, out=y)
 
 
 def _suits(rows: int, multiplications: int) -> bool:

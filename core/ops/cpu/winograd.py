@@ -1,7 +1,7 @@
 """3 x 3 convolution with a quarter of the multiplications: Winograd's F(4 x 4, 3 x 3).
 
 Lavin and Gray 2016, arXiv:1509.09308, section 4. A tile of 4 x 4 outputs Y sees 6 x 6 inputs d. With three matrices
-A, B and G, made in `_matrices`,
+A, B and G, see `Form`,
 
     Y = A^T (U * V) A,    U = G g G^T,    V = B^T d B,
 
@@ -14,6 +14,9 @@ Every step is linear, so backward takes the transposed steps in the reversed ord
     dM = A dY A^T,    dU = V^T dM,    dg = G^T dU G,    dV = dM U^T,    dd = B dV B^T,
 
 and adds up dd where tiles overlap.
+
+For an image so small that few tiles cover it, reading U takes longer than the products: there F(2 x 2, 3 x 3), with a U
+of 16 places instead of 36, is faster. Below, t is the side of a tile, 4 or 2, and r that of what it sees, 6 or 4.
 """
 
 from __future__ import annotations
@@ -22,16 +25,11 @@ import numpy as np
 
 from core.backend import Array
 from core.ops.cpu.frames import Frame, ProductSum, Workspace, derived, strided
+from core.ops.cpu.thin import PANEL
 from core.ops.windows import Pair, Windows
 from core.workspaces import is_constant
 
 KERNEL = 3
-TILE = 4  # outputs of a tile, in each direction
-REACH = TILE + KERNEL - 1  # inputs of a tile
-PLACES = REACH * REACH
-
-# Where polynomials are evaluated, besides infinity. With the usual 0, 1, -1, 2, -2 errors would be twice as large.
-POINTS = np.array([0, 5 / 8, -5 / 8, 3 / 2, -3 / 2])
 
 # Elements of a plane, one place of all tiles of a chunk. Smaller chunks stay closer to the processor but make more
 # calls, at which threads wait for the interpreter's lock: with two threads and 2 MB of second-level cache this is best
@@ -45,90 +43,115 @@ FEWEST_CHANNELS = 8  # with fewer, the transforms cost more than the products th
 MOST_WASTE = 1.5  # the area of all tiles by that of the output
 FEWEST_TILES = 24  # in the batch; with fewer, the transforms of the kernel cost more than the products they save
 FEWEST_TILES_OF_CONSTANTS = 4  # where the kernel has been transformed already, but is four times as large as it was
+LEAST_KERNEL_OF_SMALL_TILES = 1 << 16  # C * K; products with smaller ones are over sooner than transforms
 
-EDGES, INNER = slice(0, REACH, REACH - 1), slice(1, REACH - 1)  # rows or columns of a tile
+FEW_TILES = 8  # with which a product takes no longer than reading U, faster where that lies in panels, see `thin`
 
 
-def _matrices() -> tuple[Array, Array, Array]:
-    """A (6, 4), B (6, 6) and G (6, 3), after Cook and Toom.
+class Form:
+    """F(t x t, 3 x 3) with t = points - 1: its matrices A (r, t), B (r, r) and G (r, 3), after Cook and Toom.
 
     A polynomial is known by its values at as many points as it has coefficients, so the product of two comes out of the
     products of their values: A and G evaluate, the columns of B hold the polynomials that interpolate. Convolution is
-    the transpose of that product. At infinity the value is the highest coefficient.
+    the transpose of that product. Besides the given points there is infinity, where the value is the highest
+    coefficient.
     """
-    a, b, g = np.zeros((REACH, TILE)), np.zeros((REACH, REACH)), np.zeros((REACH, KERNEL))
-    for i, point in enumerate(POINTS):
-        others = np.delete(POINTS, i)
-        a[i] = point ** np.arange(TILE)
-        g[i] = point ** np.arange(KERNEL) / np.prod(point - others)
-        b[:-1, i] = np.poly(others)[::-1]
-    a[-1, -1] = g[-1, -1] = 1
-    b[:, -1] = np.poly(POINTS)[::-1]
-    return a, b, g
+
+    def __init__(self, *points: float) -> None:
+        self.tile = len(points) - KERNEL + 2  # outputs, in each direction
+        self.reach = self.tile + KERNEL - 1  # inputs
+        self.places = self.reach**2
+        self.edges, self.inner = slice(0, self.reach, self.reach - 1), slice(1, self.reach - 1)  # of a tile's inputs
+        a, b, g = (np.zeros((self.reach, size)) for size in (self.tile, self.reach, KERNEL))
+        for i, point in enumerate(points):
+            others = np.delete(points, i)
+            a[i] = point ** np.arange(self.tile)
+            g[i] = point ** np.arange(KERNEL) / np.prod(point - others)
+            b[:-1, i] = np.poly(others)[::-1]
+        a[-1, -1] = g[-1, -1] = 1
+        b[:, -1] = np.poly(points)[::-1]
+        self.a, self.b, self.g = a, b, g
+
+    def tiles_of(self, size: Pair) -> Pair:
+        """How many tiles cover an output of this size, (TH, TW)."""
+        return -(-size[0] // self.tile), -(-size[1] // self.tile)
+
+    def images_at_once(self, size: Pair, C: int, K: int) -> int:
+        """How many images make a chunk."""
+        TH, TW = self.tiles_of(size)
+        plane, busy = PLANE // max(C, K), MULTIPLICATIONS_AT_ONCE // (self.places * C * K)
+        return max(1, max(plane, min(busy, 2 * plane), TILES_AT_ONCE) // (TH * TW))
 
 
-A, B, G = _matrices()
+LARGE = Form(0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)  # with the usual 0, 1, -1, 2, -2 errors would be twice as large
+SMALL = Form(0, 1, -1)
 
 
-def suits(x: Array, weight: Array, windows: Windows, size: Pair) -> bool:
-    """Whether tiles fit these windows, and are faster: many tiles of enough channels, and not too much beyond the edge.
+def form_for(x: Array, weight: Array, windows: Windows, size: Pair) -> Form | None:
+    """The form that is faster than lining up windows; None where there is none, or where tiles do not fit these.
 
-    x (N, H, W, C), weight (9 * C, K); `size` is that of the output, (OH, OW).
+    It takes many tiles of enough channels, and not too much beyond the edge. x (N, H, W, C), weight (9 * C, K); `size`
+    is that of the output, (OH, OW).
     """
-    (TH, TW), fewest_channels = tiles_of(size), min(x.shape[3], weight.shape[1])
-    fewest_tiles = FEWEST_TILES_OF_CONSTANTS if is_constant(weight) else FEWEST_TILES
-    fits = windows.kernel == (KERNEL, KERNEL) and windows.is_dense
-    waste = TH * TW * TILE**2 / (size[0] * size[1])
-    return fits and fewest_channels >= FEWEST_CHANNELS and waste <= MOST_WASTE and len(x) * TH * TW >= fewest_tiles
+    C, K = x.shape[3], weight.shape[1]
+    if windows.kernel != (KERNEL, KERNEL) or not windows.is_dense or min(C, K) < FEWEST_CHANNELS:
+        return None
+    if not is_constant(weight):
+        return LARGE if _covers(LARGE, len(x), size, FEWEST_TILES) else None
+    forms = (LARGE, SMALL) if C * K >= LEAST_KERNEL_OF_SMALL_TILES else (LARGE,)
+    return next((form for form in forms if _covers(form, len(x), size, FEWEST_TILES_OF_CONSTANTS)), None)
 
 
-def tiles_of(size: Pair) -> Pair:
-    """How many tiles cover an output of this size, (TH, TW)."""
-    return -(-size[0] // TILE), -(-size[1] // TILE)
-
-
-def images_at_once(size: Pair, C: int, K: int) -> int:
-    """How many images make a chunk."""
-    TH, TW = tiles_of(size)
-    plane, busy = PLANE // max(C, K), MULTIPLICATIONS_AT_ONCE // (PLACES * C * K)
-    return max(1, max(plane, min(busy, 2 * plane), TILES_AT_ONCE) // (TH * TW))
+def _covers(form: Form, N: int, size: Pair, fewest: int) -> bool:
+    """Whether so many tiles at least cover N images, without too much waste."""
+    TH, TW = form.tiles_of(size)
+    area, wanted = TH * TW * form.tile**2, size[0] * size[1]
+    return fewest <= N * TH * TW and area <= MOST_WASTE * wanted
 
 
 class WinogradTiles:
     """M images cut into tiles, and the way from their inputs to their outputs and back.
 
-    `outputs` (4, 4, TH * TW * M * K) has one plane for each place in a tile. `multiply` leaves Y there, and the
+    `outputs` (t, t, TH * TW * M * K) has one plane for each place in a tile. `multiply` leaves Y there, and the
     gradients expect dY there. `size` is the part of the output that is wanted, (OH, OW) from its top left corner.
 
     Within a plane the images come after the tiles, so that neighbouring tiles are long stretches of memory apart.
     """
 
     def __init__(
-        self, M: int, x: Array, weight: tuple[int, ...], padding: Pair, size: Pair, workspace: Workspace
+        self, form: Form, M: int, x: Array, weight: tuple[int, ...], padding: Pair, size: Pair, workspace: Workspace
     ) -> None:
-        C, K = x.shape[3], weight[1]
-        TH, TW = tiles_of(size)
+        C, K, t, r = x.shape[3], weight[1], form.tile, form.reach
+        TH, TW = form.tiles_of(size)
         tiles = M * TH * TW
-        self._workspace, self._grid = workspace, (TH, TW, M, K)
-        frame_size = TILE * TH + KERNEL - 1, TILE * TW + KERNEL - 1
+        self._form, self._workspace, self._grid = form, workspace, (TH, TW, M, K)
+        frame_size = t * TH + KERNEL - 1, t * TW + KERNEL - 1
         self._frame = Frame("frame", M, frame_size, padding, x, workspace).clear()
         self._dframe = Frame("dframe", M, frame_size, padding, x, workspace)
         self._tiles, self._dtiles = self._tiles_in(self._frame), self._tiles_in(self._dframe)
-        self._wanted = (INNER,) if self._dframe.has_border else (EDGES, INNER)
+        self._wanted = (form.inner,) if self._dframe.has_border else (form.edges, form.inner)
         # Little memory stays in the cache: V takes the place of d, M that of Y, and all transforms go through `half`.
-        self._v = workspace("V", (REACH, REACH, tiles * C), like=x)
-        self._m = workspace("M", (REACH, REACH, tiles * K), like=x)
-        self.outputs = self._m.reshape(-1)[: TILE * TILE * tiles * K].reshape(TILE, TILE, -1)
-        self._half = workspace("half", (max(REACH * REACH * tiles * C, REACH * TILE * tiles * K),), like=x)
-        self._v36 = self._v.reshape(PLACES, tiles, C)
-        self._m36 = self._m.reshape(PLACES, tiles, K)
-        self._a, self._a_t, self._b, self._b_t = (matrix.astype(x.dtype, order="C") for matrix in (A, A.T, B, B.T))
-        self._du = ProductSum("dU", (PLACES, C, K), x, workspace)
+        self._v = workspace("V", (r, r, tiles * C), like=x)
+        self._m = workspace("M", (r, r, tiles * K), like=x)
+        self.outputs = self._m.reshape(-1)[: t * t * tiles * K].reshape(t, t, -1)
+        self._half = workspace("half", (max(r * r * tiles * C, r * t * tiles * K),), like=x)
+        self._v_by_place = self._v.reshape(form.places, tiles, C)
+        self._m_by_place = self._m.reshape(form.places, tiles, K)
+        matrices = form.a, form.a.T, form.b, form.b.T
+        self._a, self._a_t, self._b, self._b_t = (matrix.astype(x.dtype, order="C") for matrix in matrices)
+        self._du = ProductSum("dU", (form.places, C, K), x, workspace)
 
     def use(self, weight: Array, workspace: Workspace) -> None:
         """Begin with this weight (9 * C, K), and with no gradient; `workspace` keeps what is derived from constants."""
         self._weight = weight.reshape(KERNEL**2, -1, weight.shape[1])  # (9, C, K)
-        self._u = derived(workspace, "U", weight, _transform_kernel)  # (36, C, K)
+        form, (places, tiles, K) = self._form, self._m_by_place.shape
+        count = K // PANEL if tiles <= FEW_TILES and K % PANEL == 0 and is_constant(weight) else 1
+
+        def transform(weight: Array) -> Array:
+            return _panels(_transform_kernel(form, weight), count)
+
+        self._u = derived(workspace, f"U of {places} places in {count} panels", weight, transform)
+        self._products = self._m_by_place.reshape(places, tiles, count, -1).transpose(0, 2, 1, 3)
         self._u_t: Array | None = None
         self._du.clear()
 
@@ -140,33 +163,35 @@ class WinogradTiles:
 
     def multiply(self) -> None:
         """Y = A^T (U V) A."""
-        np.matmul(self._v36, self._u, out=self._m36)
+        np.matmul(self._v_by_place[:, None], self._u, out=self._products)
         _transform(self._a_t, self._m, self._half, self.outputs)
 
     def add_weight_gradient(self) -> None:
         """dU += V^T dM with dM = A dY A^T."""
         _transform(self._a, self.outputs, self._half, self._m)
-        self._du.add(self._v36.transpose(0, 2, 1), self._m36)
+        self._du.add(self._v_by_place.transpose(0, 2, 1), self._m_by_place)
 
     def weight_gradient(self) -> Array:
         """dg = G^T dU G, as (9 * C, K)."""
-        _, C, K = self._u.shape
-        both = np.kron(G, G).astype(self._u.dtype)  # (36, 9)
-        dg: Array = both.T @ self._du.value().reshape(PLACES, C * K)  # (9, C * K)
+        _, C, K = self._weight.shape
+        both = np.kron(self._form.g, self._form.g).astype(self._weight.dtype)  # (r * r, 9)
+        dg: Array = both.T @ self._du.value().reshape(-1, C * K)  # (9, C * K)
         return dg.reshape(KERNEL**2 * C, K)
 
     def input_gradient(self, dimages: Array) -> None:
         """Fill dimages (M, H, W, C) from dd = B dM U^T B^T; after `add_weight_gradient`, and consumes V."""
-        np.matmul(self._m36, self._u_transposed(), out=self._v36)
-        # Rows 4 and 5 of a tile are rows 0 and 1 of the one below: rows 1 to 4 collect both. Columns likewise.
+        np.matmul(self._m_by_place, self._u_transposed(), out=self._v_by_place)
+        # The last two rows of a tile are the first two of the one below: all but the outermost collect both, and so do
+        # columns.
+        t, last = self._form.tile, self._form.reach - 1
         half = self._half[: self._v.size].reshape(self._v.shape)
         rows_first, columns_first = half.reshape(self._dtiles.shape), self._v.reshape(self._dtiles.shape)
         _transform_columns(self._b, self._v, half)
-        rows_first[4, :, :-1] += rows_first[0, :, 1:]
-        rows_first[1, :, 1:] += rows_first[5, :, :-1]
+        rows_first[t, :, :-1] += rows_first[0, :, 1:]
+        rows_first[1, :, 1:] += rows_first[last, :, :-1]
         _transform_rows(self._b, half, self._v.transpose(1, 0, 2))
-        columns_first[4, :, :, :-1] += columns_first[0, :, :, 1:]
-        columns_first[1, :, :, 1:] += columns_first[5, :, :, :-1]
+        columns_first[t, :, :, :-1] += columns_first[0, :, :, 1:]
+        columns_first[1, :, :, 1:] += columns_first[last, :, :, :-1]
         for rows in self._wanted:  # the sums come last, over what neighbours have left there
             for columns in self._wanted:
                 np.copyto(self._dtiles[rows, columns], columns_first[columns, rows].swapaxes(0, 1))
@@ -200,17 +225,18 @@ class WinogradTiles:
             self.input_gradient(dimages)
 
     def _u_transposed(self) -> Array:
-        """U (36, K, C), laid out anew: products with a transposed view take twice the time."""
+        """U (r * r, K, C), laid out anew: products with a transposed view take twice the time."""
         if self._u_t is None:
             C = self._weight.shape[1]
-            self._u_t = _transform_kernel(self._weight.transpose(0, 2, 1).reshape(-1, C))
+            self._u_t = _transform_kernel(self._form, self._weight.transpose(0, 2, 1).reshape(-1, C))
         return self._u_t
 
     def _tiles_in(self, frame: Frame) -> Array:
-        """The overlapping tiles of a frame: (6, 6, TH, TW, M, C)."""
+        """The overlapping tiles of a frame: (r, r, TH, TW, M, C)."""
         TH, TW, M, _ = self._grid
         _, FH, FW, C = frame.pixels.shape
-        return strided(frame.pixels, (REACH, REACH, TH, TW, M, C), (FW * C, C, TILE * FW * C, TILE * C, FH * FW * C, 1))
+        t, r = self._form.tile, self._form.reach
+        return strided(frame.pixels, (r, r, TH, TW, M, C), (FW * C, C, t * FW * C, t * C, FH * FW * C, 1))
 
     def _places(self, planes: Array, images: Array) -> tuple[Frame | None, Array]:
         """The places (t, t, TH, TW, M, K) in the images, or in a frame around them where the tiles reach beyond."""
@@ -248,7 +274,13 @@ def _transform_rows(matrix: Array, half: Array, result: Array) -> None:
     np.matmul(matrix, half, out=result)
 
 
-def _transform_kernel(weight: Array) -> Array:
-    """U = G g G^T of every pair of channels; weight (9 * C, K) -> (36, C, K)."""
-    both = np.kron(G, G).astype(weight.dtype)  # (36, 9)
-    return (both @ weight.reshape(KERNEL**2, -1)).reshape(PLACES, -1, weight.shape[1])
+def _transform_kernel(form: Form, weight: Array) -> Array:
+    """U = G g G^T of every pair of channels; weight (9 * C, K) -> (r * r, C, K)."""
+    both = np.kron(form.g, form.g).astype(weight.dtype)  # (r * r, 9)
+    return (both @ weight.reshape(KERNEL**2, -1)).reshape(form.places, -1, weight.shape[1])
+
+
+def _panels(u: Array, count: int) -> Array:
+    """U (r * r, C, K) as panels of columns, each in one piece: (r * r, count, C, K / count)."""
+    places, C, K = u.shape
+    return np.ascontiguousarray(u.reshape(places, C, count, K // count).transpose(0, 2, 1, 3))

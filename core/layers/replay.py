@@ -1,0 +1,307 @@
+"""A frozen network's calls of NumPy, made again without the Python between them.
+
+For every input of one shape a frozen network makes the same calls on the same memory. So they are written down once, by
+arrays that see what is done to them, and from then on only made again, as CUDA graphs do it for the kernels of a GPU.
+For a single image Python would take about as long as NumPy; and threads that run less of it wait less for each other.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from core.backend import Array
+from core.layers.base import Layer
+from core.ops.cpu.frames import FEW
+from core.ops.cpu.linear import SHARED_BY_BLAS
+from core.params import Parameter
+from core.workers import alone, blas_threads, can_share, workers
+from core.workspaces import Workspaces
+
+WORTH_WRITING_DOWN = 4  # inputs of a shape; writing down takes about as long as answering so many
+SHAPES = 4  # whose calls are kept
+CLOSE = 1e-3  # relative; answers may differ by rounding in another order
+
+WORTH_SHARING = 4e6  # multiplications; one thread does as many in the time in which two get together
+
+Call: TypeAlias = partial[Any]  # of NumPy, with the array that it writes to among its arguments
+
+
+class Replay(Layer):
+    """A frozen network, and the calls that answer inputs of the shapes that have come most lately.
+
+    What cannot be written down goes the usual way through the network: training forwards, sequences, arrays on a GPU,
+    and layers whose calls depend on the values that they see.
+    """
+
+    left_out_of_copies = (*Layer.left_out_of_copies, "_calls")
+
+    def __init__(self, network: Layer) -> None:
+        super().__init__()
+        self.network = network
+        self._calls: dict[tuple[int, ...], Calls] | None = None
+        self._seen: Counter[tuple[int, ...]] = Counter()
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        return self.network.children()
+
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+        return self.network.walk(prefix)
+
+    def forward(self, x: Array, train: bool = False) -> Array:
+        if train or type(x) is not np.ndarray:
+            return self.network.forward(x, train)
+        calls = None if self._calls is None else self._calls.get(x.shape)
+        if calls is None or not calls.suit(x):
+            calls = self._write_down(x)
+        return self.network.forward(x) if calls is None else calls.make(x)
+
+    def backward(self, dy: Array) -> Array | None:
+        return self.network.backward(dy)
+
+    def _write_down(self, x: Array) -> Calls | None:
+        """The calls for inputs like `x`, once there have been enough of them."""
+        known = self._calls or {}
+        if known.pop(x.shape, None) is not None:  # they suit no longer
+            self._seen[x.shape] = 0
+        self._seen[x.shape] += 1
+        calls = write_down(self.network, x) if self._seen[x.shape] == WORTH_WRITING_DOWN else None
+        if calls is not None:
+            if len(x) > FEW:  # the memory of many rows is kept for one number of them only
+                known = {shape: one for shape, one in known.items() if shape[0] <= FEW}
+            known = {} if len(known) == SHAPES else known
+            self._calls = {**known, x.shape: calls}
+        return calls
+
+
+class Source(NamedTuple):
+    """Where a parameter of the network was found."""
+
+    attributes: dict[str, Any]  # of its layer
+    name: str
+    parameter: Parameter
+    data: Array
+
+
+class Calls:
+    """All calls from an input to the answer, and the parameters that they take for constant."""
+
+    def __init__(self, inputs: Array, calls: list[Call], outputs: Array, sources: list[Source]) -> None:
+        self._inputs, self._outputs, self._sources = inputs, outputs, sources
+        self._has_large_product = any(_is_large_product(call) for call in calls)
+        self._calls = list(map(_shared, calls)) if can_share() else calls
+
+    def suit(self, x: Array) -> bool:
+        """Whether they answer inputs of the type of `x`, and the network still has the parameters that they know."""
+        for attributes, name, parameter, data in self._sources:
+            if attributes[name] is not parameter or parameter.data is not data:
+                return False
+        return x.dtype is self._inputs.dtype
+
+    def make(self, x: Array) -> Array:
+        """The answer to `x`, in memory that the next one overwrites."""
+        np.copyto(self._inputs, x)
+        if self._has_large_product:
+            with blas_threads:
+                self._make_all()
+        else:
+            self._make_all()
+        return self._outputs
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def _make_all(self) -> None:
+        for call in self._calls:
+            call()
+
+
+def write_down(network: Layer, x: Array) -> Calls | None:
+    """The calls that lead from `x` to the answer of a frozen network; None where they cannot be written down."""
+    writer = network.replica()  # which has memory of its own
+    calls: list[Call] = []
+    for _, layer in writer.walk():
+        layer.workspace = WrittenWorkspaces(calls)
+    inputs = x.copy()
+    with alone():  # so that a large product is one call, which BLAS's own threads share
+        try:
+            writer.forward(_written(inputs, calls))
+            calls.clear()  # these laid out the work, too, which has to be done only once
+            outputs: Any = writer.forward(_written(inputs, calls))
+        except Exception:  # whatever a layer did with arrays that are not quite NumPy's, the usual way is there
+            return None
+    if not isinstance(outputs, Written):
+        return None
+    written = Calls(inputs, calls, _plain(outputs), list(_sources(network)))
+    # Had a call been overlooked, something of `x` would still be there in the answer to another input.
+    other = np.random.default_rng(0).standard_normal(x.shape).astype(x.dtype)
+    expected = network.forward(other).copy()
+    close = np.allclose(written.make(other), expected, rtol=CLOSE, atol=CLOSE * np.abs(expected).max())
+    return written if close else None
+
+
+def _sources(network: Layer) -> Iterator[Source]:
+    for _, layer in network.walk():
+        for name, value in vars(layer).items():
+            if isinstance(value, Parameter):
+                yield Source(vars(layer), name, value, value.data)
+
+
+def _is_large_product(call: Call) -> bool:
+    """Whether BLAS would share a product between its threads."""
+    if call.func not in (np.matmul, np.dot):
+        return False
+    a, b, *_ = call.args
+    return max(a.size * b.shape[-1], b.size * a.shape[0]) >= SHARED_BY_BLAS  # type: ignore[no-any-return]
+
+
+class Shared:
+    """Parts of a call that the workers make at the same time."""
+
+    def __init__(self, parts: list[Call]) -> None:
+        self._parts = parts
+
+    def __call__(self) -> None:
+        if can_share() and workers().count == len(self._parts):
+            workers().run(self._make_part)
+        else:
+            for part in self._parts:
+                part()
+
+    def _make_part(self, rank: int) -> None:
+        self._parts[rank]()
+
+
+def _shared(call: Call) -> Call | Shared:
+    """The same call; one of many matrix products, if they are worth it, in parts for the workers."""
+    if call.func is not np.matmul or call.keywords["out"].ndim < 3:
+        return call
+    (a, b), y = call.args, call.keywords["out"]
+    if y.size * a.shape[-1] < WORTH_SHARING:
+        return call
+    count = workers().count
+    borders = [part * len(y) // count for part in range(count + 1)]
+
+    def part(operand: Array, rows: slice) -> Array:
+        return operand[rows] if operand.ndim == y.ndim and len(operand) == len(y) else operand
+
+    parts = [slice(start, stop) for start, stop in itertools.pairwise(borders)]
+    return Shared([partial(np.matmul, part(a, rows), part(b, rows), out=y[rows]) for rows in parts])
+
+
+class UnwritableError(Exception):
+    """What is done depends on values, or cannot be done again for others."""
+
+
+class Written(np.ndarray[Any, Any]):
+    """An array that writes down every call that reads it or writes to it; so does everything that comes of it."""
+
+    calls: list[Call]
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.calls = getattr(source, "calls", [])
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = (), **options: Any) -> Any:
+        if method not in ("__call__", "reduce") or ufunc.nout > 1:
+            raise UnwritableError
+        operands, options = _plain(inputs), _plain(options)
+        function = ufunc if method == "__call__" else ufunc.reduce
+        result = out[0] if out else self._new(function(*operands, **options))
+        self._do(function, *operands, out=_plain(result), **options)
+        return result
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
+        operands, plain_options = _plain(inputs), _plain(options)
+        if function is np.empty_like:
+            return self._new(function(*operands, **plain_options))
+        if function in (np.copyto, np.ndarray.fill) or "out" in options:
+            self._do(function, *operands, **plain_options)
+            return options.get("out")
+        result = function(*operands, **plain_options)
+        if isinstance(result, int | tuple) and not isinstance(result, bool):  # a shape, or a part of it
+            return result
+        if any(np.may_share_memory(result, one) for one in operands if isinstance(one, np.ndarray)):
+            return self._new(result)  # shows the same memory
+        result = self._new(result)
+        self._do(_copy_result, partial(function, **plain_options), _plain(result), *operands)
+        return result
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.__array_function__(np.ndarray.__getitem__, (), (self, key), {})
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._do(np.ndarray.__setitem__, _plain(self), _plain(key), _plain(value))
+
+    def __bool__(self) -> bool:
+        raise UnwritableError
+
+    __int__ = __float__ = __index__ = item = tolist = __bool__  # type: ignore[assignment]
+    flat = property(__bool__)
+
+    def _new(self, result: Any) -> Written:
+        if not isinstance(result, np.ndarray):  # a single number
+            raise UnwritableError
+        return _written(result, self.calls)
+
+    def _do(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+        self.calls.append(partial(function, *arguments, **options))
+        self.calls[-1]()
+
+
+def _method(name: str) -> Callable[..., Any]:
+    """A method that NumPy does not announce to arrays like ours, so that it is."""
+    original = getattr(np.ndarray, name)
+
+    def method(self: Written, *arguments: Any, **options: Any) -> Any:
+        return self.__array_function__(original, (), (self, *arguments), options)
+
+    return method
+
+
+for _name in ("reshape", "ravel", "flatten", "copy", "astype", "take", "repeat", "dot", "fill"):
+    setattr(Written, _name, _method(_name))
+
+
+def _written(array: Array, calls: list[Call]) -> Written:
+    written = array.view(Written)
+    written.calls = calls
+    return written
+
+
+def _plain(value: Any) -> Any:
+    """The same without arrays of ours, also inside lists and tuples."""
+    if isinstance(value, Written):
+        return value.view(np.ndarray)
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(one) for one in value)
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return value
+
+
+def _copy_result(function: Callable[..., Any], result: Array, *operands: Any) -> None:
+    np.copyto(result, function(*operands))
+
+
+class WrittenWorkspaces(Workspaces):
+    """Memory whose arrays write down what is done to them."""
+
+    keeps_all_plans = True
+
+    def __init__(self, calls: list[Call]) -> None:
+        super().__init__()
+        self._calls = calls
+
+    def take(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike | None = None) -> Array:
+        return _written(super().take(name, shape, _plain(like), dtype), self._calls)
+
+    __call__ = take
+
+    def another(self) -> Workspaces:
+        return WrittenWorkspaces(self._calls)

@@ -1,0 +1,190 @@
+"""Calls that have been written down lead to the answers of the network, whatever the input; what cannot be written
+down goes the usual way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from to_freeze import BUILDERS, convolutional, distance, images, perceptron, residual, trained
+
+from core.layers import GRU, Conv2d, Flatten, LastState, Layer, LeakyReLU, Linear, Parallel, Sequential, freeze
+from core.layers.frozen import OneRowAtOnce
+from core.layers.replay import SHAPES, WORTH_WRITING_DOWN, Replay, Shared, write_down
+from core.layers.sequences import Sequences
+from core.params import Constant
+from core.workers import Workers, alone, set_threads, workers
+
+TOLERANCE = {np.float64: 1e-12, np.float32: 2e-5}
+
+
+def replay_of(network: Layer) -> Replay:
+    frozen = freeze(network)
+    return frozen if isinstance(frozen, Replay) else Replay(frozen)
+
+
+def replayed(network: Layer, x: np.ndarray) -> Replay:
+    """The network as it is when the calls for inputs like `x` have been written down."""
+    replay = replay_of(network)
+    for _ in range(WORTH_WRITING_DOWN):
+        replay.forward(x)
+    return replay
+
+
+def fails(*_: object) -> None:
+    raise AssertionError("went the usual way")
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("rows", [1, 5, 40])
+@pytest.mark.parametrize("build", BUILDERS)
+def test_all_kinds_of_networks_answer_without_their_layers(build, rows, dtype, monkeypatch):
+    network, x = trained(build, dtype), images(rows, dtype)
+    replay = replayed(network, np.zeros_like(x))
+    others = [x, 2 - x, np.zeros_like(x)]
+    expected = [network.forward(other).copy() for other in others]
+    monkeypatch.setattr(replay, "network", None)
+    for other, answer in zip(others, expected, strict=True):
+        assert distance(replay.forward(other) + 0, answer) < TOLERANCE[dtype]
+
+
+def test_a_shape_has_to_come_often_enough(monkeypatch):
+    replay, written = replay_of(trained(residual)), []
+    monkeypatch.setattr("core.layers.replay.write_down", lambda _, x: written.append(x.shape) or write_down(_, x))
+    for rows in [1, 2] * (WORTH_WRITING_DOWN - 1):
+        replay.forward(images(rows))
+    assert not written
+    for rows in [1] * 5 + [2] * 5:
+        replay.forward(images(rows))
+    assert written == [(1, 4, 4, 3), (2, 4, 4, 3)]
+
+
+def test_few_shapes_are_kept_and_of_many_rows_only_one():
+    replay = replay_of(trained(residual))
+
+    def kept_after(rows):
+        for _ in range(WORTH_WRITING_DOWN):
+            replay.forward(images(rows))
+        return sorted(shape[0] for shape in replay._calls)
+
+    assert SHAPES == 4
+    kept = [kept_after(rows) for rows in (1, 2, 40, 41, 3, 4)]
+    assert kept == [[1], [1, 2], [1, 2, 40], [1, 2, 41], [1, 2, 3, 41], [4]]
+
+
+@pytest.mark.parametrize("change", ["moved", "parameter", "data"])
+def test_new_weights_are_noticed(change):
+    x = images(1)
+    replay = replayed(trained(convolutional), x)
+    first = next(layer for _, layer in replay.walk() if isinstance(layer, Conv2d))
+    before, nothing = replay.forward(x).copy(), np.zeros_like(first.weight.data)
+    if change == "moved":
+        replay.to(dtype=np.float32)
+        x = x.astype(np.float32)
+    elif change == "parameter":
+        first.weight = Constant(nothing)
+    else:
+        nothing.setflags(write=False)
+        first.weight.data = nothing
+    answers = [replay.forward(x).copy() for _ in range(WORTH_WRITING_DOWN + 1)]
+    for answer in answers:
+        assert (distance(answer, before.astype(x.dtype)) < 1e-5) == (change == "moved")
+        assert distance(answer, answers[0]) < 1e-5
+    assert answers[0].dtype == x.dtype
+
+
+def test_everything_else_goes_the_usual_way(monkeypatch):
+    network, x = trained(residual), images(1)
+    replay = replayed(network, x)
+    monkeypatch.setattr("core.layers.replay.Calls.make", fails)
+    with pytest.raises(AssertionError):
+        replay.forward(x)
+    assert distance(replay.forward(x, train=True), network.forward(x)) < 1e-12
+    dx = replay.backward(np.ones((1, 5)))
+    assert dx.shape == x.shape
+    rng = np.random.default_rng(0)
+    reader = Sequential(GRU(3, 4, rng=rng), LastState(), Linear(4, 2, rng=rng))
+    frozen = freeze(reader)
+    sequences = Sequences.pack_padded(rng.standard_normal((1, 6, 3)).astype(np.float32))
+    for _ in range(WORTH_WRITING_DOWN + 1):
+        assert distance(frozen.forward(sequences), reader.forward(sequences)) < 2e-5
+
+
+class Looks(Flatten):
+    """A layer whose calls depend on what it sees."""
+
+    def forward(self, x, train=False):
+        return super().forward(x * 2 if x.flat[0] > 0 else x, train)
+
+
+class Compares(Flatten):
+    def forward(self, x, train=False):
+        return super().forward(x * 2 if (x > 0).all() else x, train)
+
+
+class Hides(Flatten):
+    """A layer that works on memory of which nobody sees that it is written to."""
+
+    def forward(self, x, train=False):
+        unseen = np.frombuffer(bytearray(x.tobytes()), x.dtype).reshape(x.shape)
+        return super().forward(np.add(unseen, 1, out=self.workspace("y", x.shape, like=x)), train)
+
+
+@pytest.mark.parametrize("kind", [Looks, Compares, Hides])
+def test_what_depends_on_values_or_cannot_be_seen_is_not_written_down(kind):
+    layer = kind()
+    assert write_down(layer, np.ones((2, 3))) is None
+    replay = Replay(layer)
+    for _ in range(WORTH_WRITING_DOWN + 2):
+        for sign in (1, -1):
+            x = sign * np.ones((2, 3))
+            np.testing.assert_array_equal(replay.forward(x), layer.forward(x))
+
+
+def test_errors_of_the_network_are_its_own():
+    replay = replay_of(trained(residual))
+    for _ in range(WORTH_WRITING_DOWN + 1):
+        with pytest.raises(ValueError, match=r"expected \(N, H, W, 3\)"):
+            replay.forward(np.zeros((1, 4, 4, 5)))
+
+
+def test_copies_begin_with_nothing_and_workers_have_their_own():
+    network, x = trained(residual), images(40)
+    parallel = Parallel(freeze(network), Workers(2))
+    for _ in range(WORTH_WRITING_DOWN + 2):
+        assert distance(parallel.forward(x), network.forward(x)) < 1e-12
+    one, other = (replica._calls for replica in parallel.replicas)
+    assert list(one) == list(other) == [(20, 4, 4, 3)]
+    assert one is not other
+    assert freeze(parallel)._calls is None
+    assert isinstance(freeze(parallel), Replay)
+    assert not isinstance(freeze(parallel).network, Replay)
+
+
+def test_the_answers_of_the_workers_are_those_of_one(monkeypatch):
+    monkeypatch.setattr("core.layers.replay.WORTH_SHARING", 1)
+    monkeypatch.setattr("core.ops.cpu.winograd.FEWEST_TILES_OF_CONSTANTS", 1)
+    rng = np.random.default_rng(0)
+    network = Sequential(Conv2d(8, 8, 3, padding=1, rng=rng), LeakyReLU(0.1), Flatten(), Linear(8 * 64, 3, rng=rng))
+    x = rng.standard_normal((1, 8, 8, 8)).astype(np.float32)
+    before = workers().count
+    set_threads(3)
+    replay = replayed(network, x)
+    ((_, calls),) = replay._calls.items()
+    shared = [call for call in calls._calls if isinstance(call, Shared)]
+    assert shared
+    assert all(len(call._parts) == 3 for call in shared)
+    together = replay.forward(x).copy()
+    with alone():
+        np.testing.assert_array_equal(replay.forward(x), together)
+    set_threads(2)  # no longer as many as there are parts
+    np.testing.assert_array_equal(replay.forward(x), together)
+    set_threads(before)
+    assert distance(together, network.forward(x)) < 2e-5
+
+
+def test_a_network_as_a_list_of_calls():
+    calls = write_down(freeze(trained(convolutional, np.float32)).network, images(1, np.float32))
+    assert len(calls) < 25
+    functions = {call.func for call in calls._calls}
+    assert functions == {np.copyto, np.matmul, np.maximum, np.add, np.dot, np.ndarray.__setitem__}
+    assert isinstance(freeze(trained(perceptron)), OneRowAtOnce)  # whose way is shorter still

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_info
 
 from core import workers as pool_module
 from core.cores import usable_cores
-from core.workers import Group, Member, Workers, set_threads, workers
+from core.workers import Group, Member, Workers, alone, blas_threads, can_share, is_working, set_threads, workers
 
 
 def test_every_rank_runs_once_in_a_thread_of_its_own():
@@ -74,6 +74,49 @@ def test_blas_is_left_with_one_thread():
     set_threads(2)
     blas = [library["num_threads"] for library in threadpool_info() if library["internal_api"] == "openblas"]
     assert set(blas) <= {1}
+
+
+def blas_in_use():
+    return {library["num_threads"] for library in threadpool_info() if library["internal_api"] == "openblas"}
+
+
+@pytest.mark.skipif(not blas_in_use(), reason="NumPy has another BLAS here")
+def test_blas_threads_are_lent_to_who_has_workers_and_is_none():
+    before = workers().count
+    set_threads(2)
+    with blas_threads:
+        assert blas_in_use() == {2}
+    assert blas_in_use() == {1}
+    with pytest.raises(KeyError), blas_threads:
+        raise KeyError
+    assert blas_in_use() == {1}
+    seen = []
+
+    def task(rank):
+        with blas_threads:
+            seen.append((can_share(), blas_in_use()))
+
+    workers().run(task)
+    with alone(), blas_threads:
+        seen.append((can_share(), blas_in_use()))
+    assert seen == [(False, {1})] * 3
+    assert can_share()
+    set_threads(1)
+    with blas_threads:
+        assert blas_in_use() == {1}
+    assert not can_share()
+    set_threads(before)
+
+
+def test_who_is_alone_stays_so_after_a_run():
+    pool = Workers(2)
+    with alone():
+        pool.run(lambda rank: None)
+        assert is_working()
+        with alone():
+            pass
+        assert is_working()
+    assert not is_working()
 
 
 def _sum_in_child(queue):

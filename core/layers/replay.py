@@ -7,7 +7,6 @@ For a single image Python would take about as long as NumPy; and threads that ru
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,14 +20,13 @@ from core.layers.base import Layer
 from core.ops.cpu.frames import FEW
 from core.ops.cpu.linear import SHARED_BY_BLAS
 from core.params import Parameter
-from core.workers import alone, blas_threads, can_share, workers
+from core.workers import alone, blas_threads
 from core.workspaces import Workspaces
 
 WORTH_WRITING_DOWN = 4  # inputs of a shape; writing down takes about as long as answering so many
 SHAPES = 4  # whose calls are kept
 CLOSE = 1e-3  # relative; answers may differ by rounding in another order
 
-WORTH_SHARING = 4e6  # multiplications; one thread does as many in the time in which two get together
 
 Call: TypeAlias = partial[Any]  # of NumPy, with the array that it writes to among its arguments
 
@@ -93,9 +91,8 @@ class Calls:
     """All calls from an input to the answer, and the parameters that they take for constant."""
 
     def __init__(self, inputs: Array, calls: list[Call], outputs: Array, sources: list[Source]) -> None:
-        self._inputs, self._outputs, self._sources = inputs, outputs, sources
+        self._inputs, self._calls, self._outputs, self._sources = inputs, calls, outputs, sources
         self._has_large_product = any(_is_large_product(call) for call in calls)
-        self._calls = list(map(_shared, calls)) if can_share() else calls
 
     def suit(self, x: Array) -> bool:
         """Whether they answer inputs of the type of `x`, and the network still has the parameters that they know."""
@@ -159,40 +156,6 @@ def _is_large_product(call: Call) -> bool:
         return False
     a, b, *_ = call.args
     return max(a.size * b.shape[-1], b.size * a.shape[0]) >= SHARED_BY_BLAS  # type: ignore[no-any-return]
-
-
-class Shared:
-    """Parts of a call that the workers make at the same time."""
-
-    def __init__(self, parts: list[Call]) -> None:
-        self._parts = parts
-
-    def __call__(self) -> None:
-        if can_share() and workers().count == len(self._parts):
-            workers().run(self._make_part)
-        else:
-            for part in self._parts:
-                part()
-
-    def _make_part(self, rank: int) -> None:
-        self._parts[rank]()
-
-
-def _shared(call: Call) -> Call | Shared:
-    """The same call; one of many matrix products, if they are worth it, in parts for the workers."""
-    if call.func is not np.matmul or call.keywords["out"].ndim < 3:
-        return call
-    (a, b), y = call.args, call.keywords["out"]
-    if y.size * a.shape[-1] < WORTH_SHARING:
-        return call
-    count = workers().count
-    borders = [part * len(y) // count for part in range(count + 1)]
-
-    def part(operand: Array, rows: slice) -> Array:
-        return operand[rows] if operand.ndim == y.ndim and len(operand) == len(y) else operand
-
-    parts = [slice(start, stop) for start, stop in itertools.pairwise(borders)]
-    return Shared([partial(np.matmul, part(a, rows), part(b, rows), out=y[rows]) for rows in parts])
 
 
 class UnwritableError(Exception):

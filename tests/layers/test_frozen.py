@@ -8,6 +8,9 @@ from to_freeze import BUILDERS, convolutional, distance, images, perceptron, rec
 
 from core.gradcheck import gradcheck, layer_cases
 from core.layers import (
+    GRU,
+    LSTM,
+    RNN,
     BatchNorm,
     Conv2d,
     ConvPool,
@@ -18,14 +21,16 @@ from core.layers import (
     Parallel,
     ReLU,
     Residual,
+    Sequences,
     freeze,
 )
 from core.layers.frozen import OneRowAtOnce, ScaleShift
+from core.layers.recurrent_cells import _project_together as project_together
 from core.ops.cpu import conv_phases, conv_windows, winograd
 from core.optim import SGD
 from core.params import Constant
 from core.predict import predict
-from core.workers import Workers
+from core.workers import Workers, set_threads, workers
 
 DTYPES = {np.float64: 1e-12, np.float32: 2e-5}  # how far answers may be apart, relative to the largest
 ROWS = (1, 3, 40, 37)  # the last one is a prime number, so that chunks leave a rest
@@ -213,6 +218,32 @@ def test_moving_a_frozen_network_takes_the_short_way_along():
         parameter.data = 2 * parameter.data
         parameter.data.setflags(write=False)
     assert distance(frozen.forward(x.astype(np.float64)), before.astype(np.float64)) > 0.1
+
+
+@pytest.mark.parametrize("kind", [RNN, GRU, LSTM])
+@pytest.mark.parametrize("lengths", [[9], [5, 9, 1]], ids=["one sequence", "three sequences"])
+def test_constant_weights_of_all_gates_are_one_product(kind, lengths, monkeypatch):
+    together = []
+    monkeypatch.setattr(
+        "core.layers.recurrent_cells._project_together", lambda *args: together.append(project_together(*args))
+    )
+    rng, before = np.random.default_rng(0), workers().count
+    layer = kind(3, 4, num_layers=2, bidirectional=True, rng=rng, dtype=np.float64)
+    for parameter in layer.parameters():
+        parameter.data[...] = rng.normal(size=parameter.data.shape)
+    x = Sequences.pack(rng.standard_normal((sum(lengths), 3)), lengths)
+    set_threads(1)
+    expected = layer.forward(x).rows.copy()
+    frozen = freeze(layer)
+    np.testing.assert_allclose(frozen.forward(x).rows, expected, atol=1e-12)
+    assert not together
+    set_threads(2)
+    for _ in range(2):
+        np.testing.assert_allclose(frozen.forward(x).rows, expected, atol=1e-12)
+    assert len(together) == 4
+    np.testing.assert_allclose(layer.forward(x).rows, expected, atol=1e-12)
+    assert len(together) == 4
+    set_threads(before)
 
 
 def test_buffers_are_copied_and_layers_out_of_reach_are_refused():

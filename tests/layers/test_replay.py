@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from to_freeze import BUILDERS, convolutional, distance, images, perceptron, residual, trained
 
-from core.layers import GRU, Conv2d, Flatten, LastState, Layer, LeakyReLU, Linear, Parallel, Sequential, freeze
+from core.layers import GRU, Conv2d, Flatten, LastState, Layer, Linear, Parallel, Sequential, freeze
 from core.layers.frozen import OneRowAtOnce
-from core.layers.replay import SHAPES, WORTH_WRITING_DOWN, Replay, Shared, write_down
+from core.layers.replay import SHAPES, WORTH_WRITING_DOWN, Replay, write_down
 from core.layers.sequences import Sequences
 from core.params import Constant
-from core.workers import Workers, alone, set_threads, workers
+from core.workers import Workers
 
 TOLERANCE = {np.float64: 1e-12, np.float32: 2e-5}
 
@@ -160,26 +160,24 @@ def test_copies_begin_with_nothing_and_workers_have_their_own():
     assert not isinstance(freeze(parallel).network, Replay)
 
 
-def test_the_answers_of_the_workers_are_those_of_one(monkeypatch):
-    monkeypatch.setattr("core.layers.replay.WORTH_SHARING", 1)
-    monkeypatch.setattr("core.ops.cpu.winograd.FEWEST_TILES_OF_CONSTANTS", 1)
-    rng = np.random.default_rng(0)
-    network = Sequential(Conv2d(8, 8, 3, padding=1, rng=rng), LeakyReLU(0.1), Flatten(), Linear(8 * 64, 3, rng=rng))
-    x = rng.standard_normal((1, 8, 8, 8)).astype(np.float32)
-    before = workers().count
-    set_threads(3)
+@pytest.mark.parametrize("large", [True, False])
+def test_a_large_product_is_lent_blas_threads(large, monkeypatch):
+    asked = []
+
+    class Lender:
+        def __enter__(self):
+            asked.append("in")
+
+        def __exit__(self, *error):
+            asked.append("out")
+
+    monkeypatch.setattr("core.layers.replay.blas_threads", Lender())
+    monkeypatch.setattr("core.layers.replay.SHARED_BY_BLAS", 100 if large else 1e9)
+    network, x = trained(convolutional), images(1)
     replay = replayed(network, x)
-    ((_, calls),) = replay._calls.items()
-    shared = [call for call in calls._calls if isinstance(call, Shared)]
-    assert shared
-    assert all(len(call._parts) == 3 for call in shared)
-    together = replay.forward(x).copy()
-    with alone():
-        np.testing.assert_array_equal(replay.forward(x), together)
-    set_threads(2)  # no longer as many as there are parts
-    np.testing.assert_array_equal(replay.forward(x), together)
-    set_threads(before)
-    assert distance(together, network.forward(x)) < 2e-5
+    asked.clear()
+    assert distance(replay.forward(x), network.forward(x)) < 1e-12
+    assert asked == (["in", "out"] if large else [])
 
 
 def test_a_network_as_a_list_of_calls():

@@ -35,7 +35,7 @@ from scripts.bench.table import OURS, RESULTS, table
 from scripts.environment import ROOT
 
 AGREEMENT = 1e-3  # relative, over the first steps in float32
-STEPS_COMPARED = 5
+STEPS_COMPARED = 5  # the first ones; a frozen network replays the last of them
 PASSES = ("training", "inference", "loading")
 MAKING = "making"  # how the kind of the pass "loading" begins
 SONG_BY_SONG = "music_cuda_epoch"  # measured by bench_music.py, in a process of its own with one thread
@@ -151,7 +151,7 @@ def _passes(case: Any, wanted: Any, data: Any, learning_rate: float) -> Iterator
         yield "training step", batch, case.training(batch)
     for batch in case.inference_batches if "inference" in wanted else ():
         actions = case.inference(batch)
-        _check_agreement(case.agreeing(actions), calls=1)
+        _check_agreement(case.agreeing(actions), STEPS_COMPARED)
         yield "inference", batch, actions
     if "loading" in wanted and case.name in data.LOADINGS:
         loading = data.LOADINGS[case.name]

@@ -25,6 +25,7 @@ from core.workspaces import Workspaces
 
 WORTH_WRITING_DOWN = 4  # inputs of a shape; writing down takes about as long as answering so many
 SHAPES = 4  # whose calls are kept
+MOST_ROWS = 256  # with more, the calls take so long that Python's part hardly counts, and too much memory
 CLOSE = 1e-3  # relative; answers may differ by rounding in another order
 
 
@@ -34,8 +35,8 @@ Call: TypeAlias = partial[Any]  # of NumPy, with the array that it writes to amo
 class Replay(Layer):
     """A frozen network, and the calls that answer inputs of the shapes that have come most lately.
 
-    What cannot be written down goes the usual way through the network: training forwards, sequences, arrays on a GPU,
-    and layers whose calls depend on the values that they see.
+    Everything else goes the usual way through the network: many rows, training forwards, sequences, arrays on a GPU, and
+    layers whose calls depend on the values that they see.
     """
 
     left_out_of_copies = (*Layer.left_out_of_copies, "_calls")
@@ -53,7 +54,7 @@ class Replay(Layer):
         return self.network.walk(prefix)
 
     def forward(self, x: Array, train: bool = False) -> Array:
-        if train or type(x) is not np.ndarray:
+        if train or type(x) is not np.ndarray or len(x) > MOST_ROWS:
             return self.network.forward(x, train)
         calls = None if self._calls is None else self._calls.get(x.shape)
         if calls is None or not calls.suit(x):

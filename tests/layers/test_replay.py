@@ -9,7 +9,7 @@ from to_freeze import BUILDERS, convolutional, distance, images, perceptron, res
 
 from core.layers import GRU, Conv2d, Flatten, LastState, Layer, Linear, Parallel, Sequential, freeze
 from core.layers.frozen import OneRowAtOnce
-from core.layers.replay import SHAPES, WORTH_WRITING_DOWN, Replay, write_down
+from core.layers.replay import MOST_ROWS, SHAPES, WORTH_WRITING_DOWN, Replay, write_down
 from core.layers.sequences import Sequences
 from core.params import Constant
 from core.workers import Workers
@@ -101,6 +101,9 @@ def test_everything_else_goes_the_usual_way(monkeypatch):
     assert distance(replay.forward(x, train=True), network.forward(x)) < 1e-12
     dx = replay.backward(np.ones((1, 5)))
     assert dx.shape == x.shape
+    for _ in range(WORTH_WRITING_DOWN + 1):
+        many = images(MOST_ROWS + 1)
+        assert distance(replay.forward(many), network.forward(many)) < 1e-12
     rng = np.random.default_rng(0)
     reader = Sequential(GRU(3, 4, rng=rng), LastState(), Linear(4, 2, rng=rng))
     frozen = freeze(reader)

@@ -6,6 +6,7 @@
 Dropout goes. A BatchNorm, whose statistics stand still, becomes part of the weight of the layer before it, or a scale
 and a shift. Weights become constants, from which operations derive once what they would derive at every call, such as
 Winograd's form of a kernel. That pays most for a single input, for which preparing a weight takes longer than using it.
+And its calls of NumPy, always the same ones, are soon made without the Python in between, see `core.layers.replay`.
 """
 
 from __future__ import annotations

@@ -35,17 +35,17 @@ Call: TypeAlias = partial[Any]  # of NumPy, with the array that it writes to amo
 class Replay(Layer):
     """A frozen network, and the calls that answer inputs of the shapes that have come most lately.
 
-    Everything else goes the usual way through the network: many rows, training forwards, sequences, arrays on a GPU, and
-    layers whose calls depend on the values that they see.
+    Everything else goes the usual way through the network: many rows, training forwards, sequences, arrays on a GPU,
+    and layers whose calls depend on the values that they see.
     """
 
-    left_out_of_copies = (*Layer.left_out_of_copies, "_calls")
+    left_out_of_copies = (*Layer.left_out_of_copies, "_calls", "_seen")
 
     def __init__(self, network: Layer) -> None:
         super().__init__()
         self.network = network
         self._calls: dict[tuple[int, ...], Calls] | None = None
-        self._seen: Counter[tuple[int, ...]] = Counter()
+        self._seen: Counter[tuple[int, ...]] | None = None
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return self.network.children()
@@ -66,11 +66,12 @@ class Replay(Layer):
 
     def _write_down(self, x: Array) -> Calls | None:
         """The calls for inputs like `x`, once there have been enough of them."""
-        known = self._calls or {}
+        known, seen = self._calls or {}, self._seen or Counter()
         if known.pop(x.shape, None) is not None:  # they suit no longer
-            self._seen[x.shape] = 0
-        self._seen[x.shape] += 1
-        calls = write_down(self.network, x) if self._seen[x.shape] == WORTH_WRITING_DOWN else None
+            seen[x.shape] = 0
+        seen[x.shape] += 1
+        self._seen = seen
+        calls = write_down(self.network, x) if seen[x.shape] == WORTH_WRITING_DOWN else None
         if calls is not None:
             if len(x) > FEW:  # the memory of many rows is kept for one number of them only
                 known = {shape: one for shape, one in known.items() if shape[0] <= FEW}
@@ -95,6 +96,9 @@ class Calls:
         self._inputs, self._calls, self._outputs, self._sources = inputs, calls, outputs, sources
         self._has_large_product = any(_is_large_product(call) for call in calls)
 
+    def __len__(self) -> int:
+        return len(self._calls)
+
     def suit(self, x: Array) -> bool:
         """Whether they answer inputs of the type of `x`, and the network still has the parameters that they know."""
         for attributes, name, parameter, data in self._sources:
@@ -111,9 +115,6 @@ class Calls:
         else:
             self._make_all()
         return self._outputs
-
-    def __len__(self) -> int:
-        return len(self._calls)
 
     def _make_all(self) -> None:
         for call in self._calls:

@@ -25,7 +25,8 @@ from core.workspaces import Workspaces
 
 WORTH_WRITING_DOWN = 4  # inputs of a shape; writing down takes about as long as answering so many
 SHAPES = 4  # whose calls are kept
-MOST_ROWS = 256  # with more, the calls take so long that Python's part hardly counts, and too much memory
+MOST_ROWS = 256  # with more, the calls take so long that Python's part hardly counts
+MOST_MEMORY = 32 << 20  # bytes; all memory of the calls is their own, while layers lend each other what is large
 CLOSE = 1e-3  # relative; answers may differ by rounding in another order
 
 
@@ -35,8 +36,8 @@ Call: TypeAlias = partial[Any]  # of NumPy, with the array that it writes to amo
 class Replay(Layer):
     """A frozen network, and the calls that answer inputs of the shapes that have come most lately.
 
-    Everything else goes the usual way through the network: many rows, training forwards, sequences, arrays on a GPU,
-    and layers whose calls depend on the values that they see.
+    Everything else goes the usual way through the network: many rows or much memory, training forwards, sequences,
+    arrays on a GPU, and layers whose calls depend on the values that they see.
     """
 
     left_out_of_copies = (*Layer.left_out_of_copies, "_calls", "_seen")
@@ -124,14 +125,14 @@ class Calls:
 def write_down(network: Layer, x: Array) -> Calls | None:
     """The calls that lead from `x` to the answer of a frozen network; None where they cannot be written down."""
     writer = network.replica()  # which has memory of its own
-    calls: list[Call] = []
-    for _, layer in writer.walk():
-        layer.workspace = WrittenWorkspaces(calls)
+    calls = Notes()
+    for (_, original), (_, layer) in zip(network.walk(), writer.walk(), strict=True):
+        layer.workspace = WrittenWorkspaces(calls, original.workspace)
     inputs = x.copy()
     with alone():  # so that a large product is one call, which BLAS's own threads share
         try:
             writer.forward(_written(inputs, calls))
-            calls.clear()  # these laid out the work, too, which has to be done only once
+            calls.forget()  # these laid out the work, too, which has to be done only once
             outputs: Any = writer.forward(_written(inputs, calls))
         except Exception:  # whatever a layer did with arrays that are not quite NumPy's, the usual way is there
             return None
@@ -161,16 +162,32 @@ def _is_large_product(call: Call) -> bool:
 
 
 class UnwritableError(Exception):
-    """What is done depends on values, or cannot be done again for others."""
+    """What is done depends on values, cannot be done again for others, or takes too much memory."""
+
+
+class Notes(list[Call]):
+    """What has been written down so far, and the bytes of memory that were taken for it."""
+
+    taken = 0
+
+    def take(self, size: int) -> None:
+        self.taken += size
+        if self.taken > MOST_MEMORY:
+            raise UnwritableError
+
+    def forget(self) -> None:
+        self.clear()
+        self.taken = 0
 
 
 class Written(np.ndarray[Any, Any]):
     """An array that writes down every call that reads it or writes to it; so does everything that comes of it."""
 
-    calls: list[Call]
+    calls: Notes
 
     def __array_finalize__(self, source: Any) -> None:
-        self.calls = getattr(source, "calls", [])
+        notes: Any = getattr(source, "calls", None)
+        self.calls = Notes() if notes is None else notes
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = (), **options: Any) -> Any:
         if method not in ("__call__", "reduce") or ufunc.nout > 1:
@@ -233,7 +250,7 @@ for _name in ("reshape", "ravel", "flatten", "copy", "astype", "take", "repeat",
     setattr(Written, _name, _method(_name))
 
 
-def _written(array: Array, calls: list[Call]) -> Written:
+def _written(array: Array, calls: Notes) -> Written:
     written = array.view(Written)
     written.calls = calls
     return written
@@ -255,18 +272,25 @@ def _copy_result(function: Callable[..., Any], result: Array, *operands: Any) ->
 
 
 class WrittenWorkspaces(Workspaces):
-    """Memory whose arrays write down what is done to them."""
+    """Memory whose arrays write down what is done to them; what is derived from constants, the `original` keeps."""
 
     keeps_all_plans = True
 
-    def __init__(self, calls: list[Call]) -> None:
+    def __init__(self, calls: Notes, original: Workspaces) -> None:
         super().__init__()
-        self._calls = calls
+        self._calls, self._original = calls, original
 
     def take(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike | None = None) -> Array:
-        return _written(super().take(name, shape, _plain(like), dtype), self._calls)
+        known = self._arrays.get(name)
+        array = super().take(name, shape, _plain(like), dtype)
+        if array is not known:
+            self._calls.take(array.nbytes)
+        return _written(array, self._calls)
 
     __call__ = take
 
     def another(self) -> Workspaces:
-        return WrittenWorkspaces(self._calls)
+        return WrittenWorkspaces(self._calls, self._original)
+
+    def derived(self, name: str, make: Callable[..., Any], *sources: Array) -> Any:
+        return self._original.derived(name, make, *sources)

@@ -11,6 +11,7 @@ from core.layers import GRU, Conv2d, Flatten, LastState, Layer, Linear, Parallel
 from core.layers.frozen import OneRowAtOnce
 from core.layers.replay import MOST_ROWS, SHAPES, WORTH_WRITING_DOWN, Replay, write_down
 from core.layers.sequences import Sequences
+from core.ops.cpu import winograd
 from core.params import Constant
 from core.workers import Workers
 
@@ -141,6 +142,27 @@ def test_what_depends_on_values_or_cannot_be_seen_is_not_written_down(kind):
         for sign in (1, -1):
             x = sign * np.ones((2, 3))
             np.testing.assert_array_equal(replay.forward(x), layer.forward(x))
+
+
+def test_what_takes_much_memory_is_not_written_down(monkeypatch):
+    network, x = trained(residual), images(40)
+    frozen = freeze(network).network
+    assert write_down(frozen, x) is not None
+    monkeypatch.setattr("core.layers.replay.MOST_MEMORY", 50_000)
+    assert write_down(frozen, x) is None
+    assert write_down(frozen, x[:1]) is not None
+    replay = replayed(network, x)
+    assert distance(replay.forward(x), network.forward(x)) < 1e-12
+
+
+def test_what_is_derived_from_constants_is_there_once(monkeypatch):
+    made = []
+    transform = winograd._transform_kernel
+    monkeypatch.setattr(winograd, "_transform_kernel", lambda *args: made.append(args) or transform(*args))
+    monkeypatch.setattr(winograd, "FEWEST_TILES_OF_CONSTANTS", 1)
+    replay = replayed(Conv2d(8, 9, 3, padding=1, rng=np.random.default_rng(0)), np.ones((1, 8, 8, 8), np.float32))
+    assert len(replay._calls) == 1
+    assert len(made) == 1
 
 
 def test_errors_of_the_network_are_its_own():

@@ -179,8 +179,8 @@ def limit_blas_threads() -> None:
 class _BlasThreads:
     """`with blas_threads:` lends the products inside as many of BLAS's own threads as there are workers.
 
-    They wait for work in a loop, and have it two microseconds later; a worker has to be woken, which takes ten times as
-    long. So they are better for a single row or image. A caller who is a worker himself gets none.
+    They wait for work in a loop, while a worker has to be woken, which takes longer than it saves where a product is
+    over soon. So they are better for a single row or image. A caller who is a worker himself gets none.
     """
 
     def __init__(self) -> None:

@@ -157,8 +157,9 @@ def _is_large_product(call: Call) -> bool:
     """Whether BLAS would share a product between its threads."""
     if call.func not in (np.matmul, np.dot):
         return False
-    a, b, *_ = call.args
-    return max(a.size * b.shape[-1], b.size * a.shape[0]) >= SHARED_BY_BLAS  # type: ignore[no-any-return]
+    a, b = call.args
+    rows, columns = (a.shape[-2] if a.ndim > 1 else 1), (b.shape[-1] if b.ndim > 1 else 1)
+    return rows * columns * a.shape[-1] >= SHARED_BY_BLAS  # type: ignore[no-any-return]
 
 
 class UnwritableError(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from to_freeze import BUILDERS, convolutional, distance, images, perceptron, recurrent, residual, trained
+from to_freeze import BUILDERS, Lender, convolutional, distance, images, perceptron, recurrent, residual, trained
 
 from core.gradcheck import gradcheck, layer_cases
 from core.layers import (
@@ -160,28 +160,15 @@ def test_the_short_way_begins_at_the_first_of_the_last_layers_that_can_take_it()
     assert OneRowAtOnce(**layers).before == [linear, layers["b"], layers["c"]]
 
 
-class Lender:
-    """Stands in for `blas_threads`."""
-
-    def __init__(self, events):
-        self.events = events
-
-    def __enter__(self):
-        self.events.append("in")
-
-    def __exit__(self, *error):
-        self.events.append("out")
-
-
 def test_large_products_take_a_transposed_weight_and_blas_threads(monkeypatch):
     network = trained(convolutional, np.float32)
     expected = network.forward(images(1, np.float32)).copy()
-    lent = []
+    lender = Lender()
     monkeypatch.setattr("core.layers.frozen.SHARED_BY_BLAS", 100)
-    monkeypatch.setattr("core.layers.frozen.blas_threads", Lender(lent))
+    monkeypatch.setattr("core.layers.frozen.blas_threads", lender)
     frozen = freeze(network)
     assert distance(frozen.forward(images(1, np.float32)), expected) < 2e-5
-    assert lent == ["in", "out"]  # for the first product, 64 x 9, and not for the second
+    assert lender.events == ["in", "out"]  # for the first product, 64 x 9, and not for the second
     steps = frozen.network._laid_out[1]
     assert [step.transposed for step in steps] == [True, False]
     assert steps[0].weight.shape == (9, 80)  # 64 and the bias, to the next multiple of 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from to_freeze import BUILDERS, convolutional, distance, images, perceptron, residual, trained
+from to_freeze import BUILDERS, Lender, convolutional, distance, images, perceptron, residual, trained
 
 from core.layers import GRU, Conv2d, Flatten, LastState, Layer, Linear, Parallel, Sequential, freeze
 from core.layers.frozen import OneRowAtOnce
@@ -45,7 +45,7 @@ def test_all_kinds_of_networks_answer_without_their_layers(build, rows, dtype, m
     expected = [network.forward(other).copy() for other in others]
     monkeypatch.setattr(replay, "network", None)
     for other, answer in zip(others, expected, strict=True):
-        assert distance(replay.forward(other) + 0, answer) < TOLERANCE[dtype]
+        assert distance(replay.forward(other), answer) < TOLERANCE[dtype]
 
 
 def test_a_shape_has_to_come_often_enough(monkeypatch):
@@ -187,22 +187,14 @@ def test_copies_begin_with_nothing_and_workers_have_their_own():
 
 @pytest.mark.parametrize("large", [True, False])
 def test_a_large_product_is_lent_blas_threads(large, monkeypatch):
-    asked = []
-
-    class Lender:
-        def __enter__(self):
-            asked.append("in")
-
-        def __exit__(self, *error):
-            asked.append("out")
-
-    monkeypatch.setattr("core.layers.replay.blas_threads", Lender())
-    monkeypatch.setattr("core.layers.replay.SHARED_BY_BLAS", 100 if large else 1e9)
+    lender = Lender()
+    monkeypatch.setattr("core.layers.replay.blas_threads", lender)
+    monkeypatch.setattr("core.layers.replay.SHARED_BY_BLAS", 500 if large else 7000)
     network, x = trained(convolutional), images(1)
     replay = replayed(network, x)
-    asked.clear()
+    lender.events.clear()
     assert distance(replay.forward(x), network.forward(x)) < 1e-12
-    assert asked == (["in", "out"] if large else [])
+    assert lender.events == (["in", "out"] if large else [])
 
 
 def test_a_network_as_a_list_of_calls():

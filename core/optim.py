@@ -14,10 +14,12 @@ import numpy as np
 
 from core import ops
 from core.backend import Array, array_module, device_of, to_cpu
+from core.memory import empty, zeros
 from core.params import FlatParameters, Parameter, pack
 from core.workers import workers
 
 LONGEST_PIECE = 1 << 17  # elements; four float32 buffers of this length are 2 MB, and ten operations go over them
+MULTIPLE = 16  # elements, at least a cache line
 WORTH_SHARING = 1 << 16  # elements; fewer are updated sooner by one worker than another one wakes
 SWEEP_EVERY = 100  # steps; by the usual factor of 0.9 a step, a number takes 170 of them from tiny to subnormal
 
@@ -37,9 +39,9 @@ class Optimizer:
         self.flat: FlatParameters = pack(parameters)
         self.weight_decay = weight_decay
         self.steps = 0
-        xp, data = array_module(self.flat.data), self.flat.data
-        self.state: dict[str, Array] = {name: xp.zeros_like(data) for name in self.slots}
-        self.factors: Array = xp.zeros(3, data.dtype)  # (3,) what changes from step to step, where the weights are
+        data = self.flat.data
+        self.state: dict[str, Array] = {name: zeros(data.shape, data.dtype, data) for name in self.slots}
+        self.factors = zeros(3, data.dtype, data)  # (3,) what changes from step to step, where the weights are
         self._pieces: list[list[Any]] = []  # for each worker
 
     def step(self, lr: float) -> None:
@@ -96,14 +98,11 @@ class Optimizer:
         size, count = self.flat.data.size, self._workers()
         longest = size if device_of(self.flat.data) == "gpu" else min(LONGEST_PIECE, size)
         pieces: list[list[Piece]] = [[] for _ in range(count)]
-        scratches = [array_module(self.flat.data).empty(longest, self.flat.data.dtype) for _ in range(count)]
+        scratches = [empty(longest + MULTIPLE, self.flat.data.dtype, self.flat.data) for _ in range(count)]
         for first, last, decays in self._stretches():
-            for rank, own in enumerate(pieces):
-                start, stop = (first + n * (last - first) // count for n in (rank, rank + 1))
-                number = -(-(stop - start) // longest)
-                borders = [start + n * (stop - start) // max(1, number) for n in range(number + 1)]
-                scratch = scratches[rank]
-                own.extend(Piece(self, slice(a, b), decays, scratch) for a, b in pairwise(borders))
+            for own, scratch, (start, stop) in zip(pieces, scratches, pairwise(_borders(first, last, count)), strict=True):
+                borders = _borders(start, stop, -(-(stop - start) // longest))
+                own.extend(Piece(self, slice(a, b), decays, scratch) for a, b in pairwise(borders) if a < b)
         return pieces
 
     def _stretches(self) -> list[tuple[int, int, bool]]:
@@ -112,6 +111,12 @@ class Optimizer:
         if not self.weight_decay:
             return [(0, size, False)]
         return [(0, decayed, True), (decayed, size, False)]
+
+
+def _borders(start: int, stop: int, count: int) -> list[int]:
+    """Where `count` parts of about the same length begin, all but the first at a cache line; and where they end."""
+    inner = ((start + n * (stop - start) // count) // MULTIPLE * MULTIPLE for n in range(1, count))
+    return [start, *(max(start, border) for border in inner), stop]
 
 
 class Piece:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from core.backend import Array, array_module
+from core.memory import aligned, constant, empty, zeros
 
 
 class Parameter:
@@ -25,9 +26,9 @@ class Parameter:
     half: Array | None = None  # its data rounded to float16, in mixed precision
 
     def __init__(self, data: Array, decay: bool = True) -> None:
-        self.data = data
+        self.data = aligned(data)
         self.decay = decay
-        self._grad: Array = array_module(data).zeros_like(data)
+        self._grad = zeros(data.shape, data.dtype, data)
         self._is_zero = True
 
     @property
@@ -97,7 +98,7 @@ class SharedParameter(Parameter):
     def __init__(self, original: Parameter) -> None:
         self._original = original
         self.decay = original.decay
-        self._grad: Array = array_module(original.data).zeros_like(original.data)
+        self._grad = zeros(original.data.shape, original.data.dtype, original.data)
         self._is_zero = True
 
     @property
@@ -112,9 +113,7 @@ class Constant(Parameter):
     """
 
     def __init__(self, data: Array, decay: bool = True) -> None:
-        self.data = data.copy()
-        if isinstance(self.data, np.ndarray):
-            self.data.setflags(write=False)
+        self.data = constant(data)
         self.decay = decay
 
     @property
@@ -144,7 +143,7 @@ class FlatParameters:
         self.parameters = decayed_first(parameters)
         self.decayed = sum(parameter.data.size for parameter in self.parameters if parameter.decay)
         self.grad = flatten_gradients(self.parameters)  # (size,)
-        self.data = array_module(self.grad).empty_like(self.grad)  # (size,)
+        self.data = empty(self.grad.shape, self.grad.dtype, self.grad)  # (size,)
         for parameter, part in _places(self.parameters):
             parameter.move_data(self.data[part].reshape(parameter.data.shape))
             parameter.flat = self
@@ -156,7 +155,7 @@ class FlatParameters:
 
     def keep_half(self) -> Array:
         """Let each parameter have a float16 copy of its data; returns the buffer (size,) of all, for others to fill."""
-        half: Array = array_module(self.data).empty(self.data.size, np.float16)
+        half = empty(self.data.size, np.float16, self.data)
         for parameter, part in _places(self.parameters):
             parameter.half = half[part].reshape(parameter.data.shape)
         return half
@@ -183,10 +182,10 @@ def pack(parameters: Iterable[Parameter]) -> FlatParameters:
 def flatten_gradients(parameters: Sequence[Parameter]) -> Array:
     """Move the gradients into one buffer, in the given order; returns it, (total size,)."""
     first = parameters[0].data
-    flat = array_module(first).empty(sum(parameter.data.size for parameter in parameters), first.dtype)
+    flat = empty(sum(parameter.data.size for parameter in parameters), first.dtype, first)
     for parameter, part in _places(parameters):
         parameter.move_grad(flat[part].reshape(parameter.data.shape))
-    return flat  # type: ignore[no-any-return]
+    return flat
 
 
 def settle(parameters: Iterable[Parameter]) -> None:

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from core.backend import Array, array_module, on_cpu
+from core.backend import Array, on_cpu
+from core.memory import bytes_on_a_line, constant, empty, is_constant
 
 LARGE = 1 << 18  # bytes
-LINE = 64  # bytes of a cache line
 MOST_WASTE = 1.5  # the size of a block by what is wanted
 MOST_SPARE = 1.25  # all blocks of a thread by those that were in use at once
 PLANS = 4  # that one owner keeps
@@ -32,6 +32,7 @@ class Workspaces:
 
     def __init__(self) -> None:
         self._arrays: dict[str, Array] = {}
+        self._memory: dict[str, Array] = {}  # of each array, which may be larger
         self._plans: dict[Hashable, Any] = {}
         self._derived: dict[str, tuple[tuple[Array, ...], Any]] = {}
 
@@ -46,10 +47,10 @@ class Workspaces:
         size, wanted = math.prod(shape), np.dtype(dtype or like.dtype)
         if size * wanted.itemsize >= LARGE and on_cpu(like):
             return _blocks.take(size * wanted.itemsize).view(wanted).reshape(shape)
-        memory = None if latest is None else latest.base
+        memory = self._memory.get(name)
         if memory is None or memory.size < size or memory.dtype != wanted:
-            memory = array_module(like).empty(size, wanted)
-        view: Array = memory[:size].reshape(shape)  # its base is the memory, which may be larger
+            memory = self._memory[name] = empty(size, wanted, like)
+        view: Array = memory[:size].reshape(shape)
         self._arrays[name] = view
         return view
 
@@ -73,36 +74,31 @@ class Workspaces:
         return plan
 
     def derived(self, name: str, make: Callable[..., Any], *sources: Array) -> Any:
-        """make(*sources), which is kept under that name where all sources are constant."""
+        """make(*sources), an array that is kept under that name where all sources are constant."""
         known = self._derived.get(name)
         if known is not None and all(before is now for before, now in zip(known[0], sources, strict=True)):
             return known[1]
         result = make(*sources)
         if all(map(is_constant, sources)):
+            result = constant(result)
             self._derived[name] = sources, result
         return result
 
 
-def is_constant(array: Array) -> bool:
-    """Whether nobody can write to an array of NumPy's: it is read-only, and no view of another one."""
-    return isinstance(array, np.ndarray) and not array.flags.writeable and array.base is None
-
-
 class Block:
-    """One large piece of memory, that begins where a cache line does."""
+    """One large piece of memory."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._memory = np.empty(size + LINE, np.uint8)
-        self._start = -self._memory.__array_interface__["data"][0] % LINE
+        self._bytes = bytes_on_a_line(size)
 
     def view(self, size: int) -> Array:
         """Its first bytes."""
-        return self._memory[self._start : self._start + size]
+        return self._bytes[:size]
 
     def references(self) -> int:
         """How many know the memory, this object and the question itself among them: every view of it is one more."""
-        return sys.getrefcount(self._memory)
+        return sys.getrefcount(self._bytes.base)
 
 
 REFERENCES_WHEN_FREE = Block(0).references()

@@ -8,7 +8,8 @@ import pytest
 
 from core import workspaces
 from core.layers import BatchNorm, Conv2d, LeakyReLU, Sequential
-from core.workspaces import LARGE, LINE, MOST_SPARE, Block, Blocks, Workspaces
+from core.memory import LINE
+from core.workspaces import LARGE, MOST_SPARE, Block, Blocks, Workspaces
 
 MANY = LARGE // 4  # floats that make a large array
 LIKE = np.empty(0, np.float32)

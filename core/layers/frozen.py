@@ -11,7 +11,7 @@ And its calls of NumPy, always the same ones, are soon made without the Python i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,9 +29,9 @@ from core.layers.norm import BatchNorm
 from core.layers.parallel import Parallel
 from core.layers.recurrent import Recurrent
 from core.layers.replay import Replay
-from core.ops.cpu.blocks import ZERO
 from core.ops.cpu.linear import SHARED_BY_BLAS
 from core.ops.cpu.thin import LINE
+from core.memory import constant
 from core.params import Constant, Parameter
 from core.workers import blas_threads
 
@@ -75,28 +75,55 @@ class ScaleShift(Layer):
 class Step(NamedTuple):
     """A fully connected layer of `OneRowAtOnce`. Its bias is one more row of the weight, for an input of one."""
 
-    inputs: Array  # (D + 1,), or with zeros behind up to a multiple of a cache line
-    weight: Array  # (D + 1, K), or transposed
+    multiply: Callable[..., Array]  # the inputs (D + 1 and more,) with
+    weight: Array  # (D + 1 and more, K), transposed in memory; behind the bias zeros, up to a whole cache line
     outputs: Array  # (K,)
-    bends: bool  # goes through ReLU
-    transposed: bool
+    zeros: Array | None  # (K,), where ReLU follows
+    is_large: bool
+
+
+class Row(NamedTuple):
+    """How `OneRowAtOnce` answers inputs of one shape and type."""
+
+    first_weight: Array
+    x: Array
+    steps: list[Step]
+    outputs: Array  # (1, K)
+
+    def suits(self, x: Array, first_weight: Array) -> bool:
+        """Whether `x` is such an input, and the network still has the weights that are known."""
+        same = first_weight is self.first_weight and x.shape == self.x.shape
+        return same and x.dtype == self.x.dtype and isinstance(x, np.ndarray)
+
+    def answer(self, x: Array) -> Array:
+        """The last layer's outputs (1, K)."""
+        self.x[...] = x
+        for multiply, weight, outputs, zeros, is_large in self.steps:
+            if is_large:
+                with blas_threads:
+                    multiply(weight, out=outputs)
+            else:
+                multiply(weight, out=outputs)
+            if zeros is not None:
+                np.maximum(outputs, zeros, out=outputs)
+        return self.outputs
 
 
 class OneRowAtOnce(Sequential):
     """A chain that ends in fully connected layers, with a short way through these for a single row.
 
     Python takes longer to call them all than they take. A large product is shared by BLAS's own threads, for which the
-    weight is transposed: otherwise they would have sums to add.
+    weight is transposed: otherwise they would have sums to add. Nor does that take longer where there is one thread.
     """
 
-    left_out_of_copies = (*Layer.left_out_of_copies, "_laid_out")
+    left_out_of_copies = (*Layer.left_out_of_copies, "_row")
 
     def __init__(self, **named: Layer) -> None:
         super().__init__(**named)
         layers = list(named.values())
         self.before, self._dense = _split(layers)
         self._first = next(layer for layer in self._dense if isinstance(layer, Linear))
-        self._laid_out: tuple[Array, list[Step]] | None = None  # for this first weight
+        self._row: Row | None = None
 
     @staticmethod
     def suits(layers: Iterable[Layer]) -> bool:
@@ -108,43 +135,40 @@ class OneRowAtOnce(Sequential):
             return super().forward(x, train)
         for layer in self.before:
             x = layer.forward(x)
-        first = self._first
-        if not on_cpu(x) or x.size != first.in_features or x.dtype != first.weight.data.dtype:
-            for layer in self._dense:
-                x = layer.forward(x)
-            return x
-        if self._laid_out is None or self._laid_out[0] is not first.weight.data:
-            self._laid_out = first.weight.data, self._lay_out(x)
-        steps = self._laid_out[1]
-        steps[0].inputs[: x.size] = x.reshape(-1)
-        for inputs, weight, outputs, bends, transposed in steps:
-            if transposed:
-                with blas_threads:
-                    np.dot(weight, inputs, out=outputs)
-            else:
-                np.dot(inputs, weight, out=outputs)
-            if bends:
-                np.maximum(outputs, ZERO[outputs.dtype], out=outputs)
-        return outputs.reshape(1, -1)
+        weight = self._first.weight.data
+        if self._row is None or not self._row.suits(x, weight):
+            if not on_cpu(x) or x.size != self._first.in_features or x.dtype != weight.dtype:
+                for layer in self._dense:
+                    x = layer.forward(x)
+                return x
+            self._row = self._lay_out(x)
+        return self._row.answer(x)
 
-    def _lay_out(self, x: Array) -> list[Step]:
+    def _lay_out(self, x: Array) -> Row:
         """The steps, each of which writes to the inputs of the next one."""
         steps: list[Step] = []
-        outputs, bends = None, False
+        last = next(layer for layer in reversed(self._dense) if isinstance(layer, Linear))
+        outputs, bends = self.workspace("outputs", (last.out_features,), like=x), False
+        answer = outputs.reshape(1, -1)
         for place, layer in reversed(list(enumerate(self._dense))):
             if isinstance(layer, ReLU):
                 bends = True
             elif isinstance(layer, Linear):
-                (D, K), transposed = layer.weight.data.shape, layer.weight.data.size >= SHARED_BY_BLAS
-                rows = -(-(D + 1) // LINE) * LINE if transposed else D + 1
-                weight = np.zeros((rows, K), x.dtype)
-                weight[:D], weight[D] = layer.weight.data, 0 if layer.bias is None else layer.bias.data
-                inputs = self.workspace(f"inputs {place}", (rows,), like=x)
-                inputs[:D], inputs[D], inputs[D + 1 :] = 0, 1, 0
-                outputs = self.workspace("outputs", (K,), like=x) if outputs is None else outputs
-                steps.insert(0, Step(inputs, weight.T.copy() if transposed else weight, outputs, bends, transposed))
+                weight = _transposed_with_bias(layer)
+                inputs = self.workspace(f"inputs {place}", weight.shape[:1], like=x)
+                D, is_large = layer.in_features, layer.weight.data.size >= SHARED_BY_BLAS
+                inputs[D], inputs[D + 1 :] = 1, 0
+                steps.insert(0, Step(inputs.dot, weight, outputs, np.zeros(layer.out_features, x.dtype) if bends else None, is_large))
                 outputs, bends = inputs[:D], False
-        return steps
+        return Row(self._first.weight.data, outputs.reshape(x.shape), steps, answer)
+
+
+def _transposed_with_bias(layer: Linear) -> Array:
+    """A weight (D, K) with the bias as one more row, and zeros, as a constant whose transpose is C-contiguous."""
+    D, K = layer.weight.data.shape
+    both = np.zeros((K, D + LINE - D % LINE), layer.weight.data.dtype)
+    both[:, :D], both[:, D] = layer.weight.data.T, 0 if layer.bias is None else layer.bias.data
+    return constant(both).T
 
 
 def _split(layers: list[Layer]) -> tuple[list[Layer], list[Layer]]:

@@ -21,7 +21,7 @@ from core.layers.sequences import Layout
 from core.ops.cpu.recurrent import Unrolled
 from core.params import Parameter
 from core.workers import blas_threads, can_share
-from core.workspaces import is_constant
+from core.memory import is_constant
 
 Walk = tuple[Any, ...]
 """The arguments of an operation of `core.ops` for one direction: a cell, its weight, its state, and the rest."""
@@ -87,6 +87,7 @@ class Direction(Layer):
             spans=layout.spans_from_end if self.reverse else layout.spans,
             work=self.workspace("work", (K + 1, B, H), like=rows),
             cache=self.workspace("cache", (self.cached, M, H), like=rows) if train else None,
+            workspace=self.workspace,
         )
         state = self.workspace("state", (B, H), like=rows)
         state[...] = 0

@@ -155,7 +155,7 @@ def _sources(network: Layer) -> Iterator[Source]:
 
 def _is_large_product(call: Call) -> bool:
     """Whether BLAS would share a product between its threads."""
-    if call.func not in (np.matmul, np.dot):
+    if call.func not in (np.matmul, np.ndarray.dot):
         return False
     a, b = call.args
     rows, columns = (a.shape[-2] if a.ndim > 1 else 1), (b.shape[-1] if b.ndim > 1 else 1)

@@ -26,6 +26,7 @@ from core.layers import (
 )
 from core.layers.frozen import OneRowAtOnce, ScaleShift
 from core.layers.recurrent_cells import _project_together as project_together
+from core.memory import is_constant
 from core.ops.cpu import conv_phases, conv_windows, winograd
 from core.optim import SGD
 from core.params import Constant
@@ -169,9 +170,10 @@ def test_large_products_take_a_transposed_weight_and_blas_threads(monkeypatch):
     frozen = freeze(network)
     assert distance(frozen.forward(images(1, np.float32)), expected) < 2e-5
     assert lender.events == ["in", "out"]  # for the first product, 64 x 9, and not for the second
-    steps = frozen.network._laid_out[1]
-    assert [step.transposed for step in steps] == [True, False]
-    assert steps[0].weight.shape == (9, 80)  # 64 and the bias, to the next multiple of 16
+    steps = frozen.network._row.steps
+    assert [step.is_large for step in steps] == [True, False]
+    assert steps[0].weight.shape == (80, 9)  # 64 and the bias, to the next multiple of 16
+    assert all(step.weight.T.flags.c_contiguous and is_constant(step.weight) for step in steps)
 
 
 def test_the_answers_of_one_row_are_kept_apart_by_copies():

@@ -20,7 +20,7 @@ from core.ops.cpu.frames import Workspace, chunks, laid_out
 from core.ops.cpu.norm import column_sums
 from core.ops.cpu.winograd import Form, WinogradTiles
 from core.ops.windows import Windows
-from core.workspaces import is_constant
+from core.memory import is_constant
 
 __all__ = ["conv2d_backward", "conv2d_forward"]
 

@@ -23,7 +23,7 @@ from core.ops.cpu.frames import Workspace, chunks, laid_out
 from core.ops.cpu.norm import column_sums
 from core.ops.cpu.winograd import WinogradTiles
 from core.ops.windows import Pair, Windows
-from core.workspaces import is_constant
+from core.memory import is_constant
 
 __all__ = ["conv_relu_pool_backward", "conv_relu_pool_forward"]
 

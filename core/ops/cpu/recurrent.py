@@ -18,11 +18,12 @@ gradients are those of the whole gate.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.backend import Array, array_module, on_cpu
 from core.ops.cpu.blocks import HALF
+from core.workspaces import Workspaces
 
 __all__ = [
     "Unrolled",
@@ -44,13 +45,15 @@ class Unrolled:
     gates (K, M, H): in, what the inputs contribute to each gate, biases included. A training forward turns it into the
     derivatives by which the backward only has to multiply, and the backward into the gradient of what was there first.
     spans: (first row, number of rows) of each step, in the order of the walk. work (K + 1, B, H): scratch memory.
-    cache: what a backward needs beside the gates; None in inference.
+    cache: what a backward needs beside the gates; None in inference. workspace: for more memory, and to keep what is
+    derived from constant weights.
     """
 
     gates: Array
     spans: Spans
     work: Array
     cache: Array | None
+    workspace: Workspaces = field(default_factory=Workspaces)
 
 
 def _for_each_direction(walk: Callable[..., None]) -> Callable[..., None]:
@@ -122,33 +125,35 @@ def _gru_of_one_sequence(
     biases: Sequence[Array],
 ) -> None:
     """The walk of inference with all D directions in the same calls, of which a step of one row mostly consists."""
-    xp, half = array_module(states[0]), _half(states[0])
-    orders = [[row for row, _ in cell.spans] for cell in cells]  # (T,) the row of each step, for each direction
-    h, weight = xp.stack(states), xp.stack(weights, axis=1)  # (D, 1, H), (3, D, H, H)
-    T, (D, _, H) = len(orders[0]), h.shape
-    sums, ns, steps, products = (
-        xp.empty_like(h, shape=(*shape, D, 1, H)) for shape in ((T, 3), (T,), (T,), (3,))
-    )  # steps: the states after each one
-    for place, (cell, order, bias) in enumerate(zip(cells, orders, biases, strict=True)):
-        sums[:, :2, place, 0] = cell.gates[:2, order].swapaxes(0, 1)
+    xp, half, memory = array_module(states[0]), _half(states[0]), cells[0].workspace
+    T, D, H = len(cells[0].spans), len(cells), states[0].shape[1]
+    weight = memory.derived("all directions", lambda *weights: xp.stack(weights, axis=1), *weights)  # (3, D, H, H)
+    sums = memory("sums", (T, 3, D, 1, H), like=states[0])
+    ns, steps = (memory(name, (T, D, 1, H), like=states[0]) for name in ("n", "states"))
+    products = memory("gates of a step", (3, D, 1, H), like=states[0])
+    ways = [slice(None, None, 1 if cell.spans[0] <= cell.spans[-1] else -1) for cell in cells]  # rows in order of steps
+    for place, (cell, way, bias) in enumerate(zip(cells, ways, biases, strict=True)):
+        sums[:, :2, place, 0] = cell.gates[:2, way].swapaxes(0, 1)
         sums[:, 2, place] = bias
-        ns[:, place, 0] = cell.gates[2, order]
-    sigmoids, m = products[:2], products[2]
-    r, z = sigmoids
+        ns[:, place, 0] = cell.gates[2, way]
+    h, sigmoids, (r, z, m) = xp.stack(states), products[:2], products
+    # Every microsecond counts here: no function of its own for the sigmoids, no names to look up in a module, and the
+    # results as last arguments without their name.
+    matmul, add, subtract, multiply, tanh = xp.matmul, xp.add, xp.subtract, xp.multiply, xp.tanh
     for terms, n, after in zip(sums, ns, steps, strict=True):
-        xp.matmul(h, weight, out=products)
-        products += terms
-        xp.tanh(sigmoids, out=sigmoids)  # without a function of its own: every microsecond counts here
-        sigmoids *= half
-        sigmoids += half
-        m *= r
-        n += m
-        xp.tanh(n, out=n)
-        xp.subtract(h, n, out=m)
-        m *= z
-        h = xp.add(n, m, out=after)
-    for place, (state, y, order) in enumerate(zip(states, ys, orders, strict=True)):
-        y[order] = steps[:, place, 0]
+        matmul(h, weight, products)
+        add(products, terms, products)
+        tanh(sigmoids, sigmoids)
+        multiply(sigmoids, half, sigmoids)
+        add(sigmoids, half, sigmoids)
+        multiply(m, r, m)
+        add(n, m, n)
+        tanh(n, n)
+        subtract(h, n, m)
+        multiply(m, z, m)
+        h = add(n, m, after)
+    for place, (state, y, way) in enumerate(zip(states, ys, ways, strict=True)):
+        y[way] = steps[:, place, 0]
         state[...] = h[place]
 
 

@@ -27,7 +27,7 @@ from core.backend import Array
 from core.ops.cpu.frames import Frame, ProductSum, Workspace, derived, strided
 from core.ops.cpu.thin import PANEL
 from core.ops.windows import Pair, Windows
-from core.workspaces import is_constant
+from core.memory import is_constant
 
 KERNEL = 3
 

@@ -56,6 +56,10 @@ class Workspaces:
 
     __call__ = take  # which takes Python a tenth of a microsecond longer to find
 
+    def scratch(self, name: str, shape: tuple[int, ...], like: Array) -> Array:
+        """The same for what nobody looks at after the call of a layer that has asked for it."""
+        return self.take(name, shape, like)
+
     def __reduce__(self) -> tuple[type[Workspaces], tuple[()]]:
         """A copy starts empty: its arrays would no longer be the memory that its plans look at."""
         return Workspaces, ()

@@ -7,6 +7,8 @@ For a single image Python would take about as long as NumPy; and threads that ru
 
 from __future__ import annotations
 
+import math
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,11 +19,12 @@ from numpy.typing import DTypeLike
 
 from core.backend import Array
 from core.layers.base import Layer
+from core.memory import bytes_on_a_line
 from core.ops.cpu.frames import FEW
 from core.ops.cpu.linear import SHARED_BY_BLAS
 from core.params import Parameter
 from core.workers import alone, blas_threads
-from core.workspaces import Workspaces
+from core.workspaces import MOST_WASTE, Workspaces
 
 WORTH_WRITING_DOWN = 4  # inputs of a shape; writing down takes about as long as answering so many
 SHAPES = 4  # whose calls are kept
@@ -132,7 +135,7 @@ def write_down(network: Layer, x: Array) -> Calls | None:
     with alone():  # so that a large product is one call, which BLAS's own threads share
         try:
             writer.forward(_written(inputs, calls))
-            calls.forget()  # these laid out the work, too, which has to be done only once
+            calls.clear()  # these laid out the work, too, which has to be done only once
             outputs: Any = writer.forward(_written(inputs, calls))
         except Exception:  # whatever a layer did with arrays that are not quite NumPy's, the usual way is there
             return None
@@ -166,29 +169,58 @@ class UnwritableError(Exception):
     """What is done depends on values, cannot be done again for others, or takes too much memory."""
 
 
+class Loan:
+    """Whoever may still look at some memory holds this."""
+
+
 class Notes(list[Call]):
-    """What has been written down so far, and the bytes of memory that were taken for it."""
+    """What has been written down so far, and the memory of its arrays.
 
-    taken = 0
+    Memory that nobody can reach any more is lent again: the calls from there on, made in the same order, may write to
+    it. The less memory they go over, the more of the constants stays in the processor's cache.
+    """
 
-    def take(self, size: int) -> None:
-        self.taken += size
-        if self.taken > MOST_MEMORY:
+    def __init__(self) -> None:
+        super().__init__()
+        self._lent: list[tuple[Array, weakref.ref[Loan]]] = []
+        self._scratch: dict[str, Array] = {}
+        self._taken = 0  # bytes
+
+    def lend(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, Loan]:
+        """Memory that nobody else has before the loan is given up by all who hold it."""
+        size, loan = math.prod(shape) * dtype.itemsize, Loan()
+        fitting = [one for one in self._lent if one[1]() is None and size <= len(one[0]) <= MOST_WASTE * size]
+        old = min(fitting, key=lambda one: len(one[0]), default=None)
+        if old is not None:
+            self._lent = [one for one in self._lent if one is not old]
+        memory = self._new_memory(size) if old is None else old[0]
+        self._lent.append((memory, weakref.ref(loan)))
+        return memory[:size].view(dtype).reshape(shape), loan
+
+    def scratch(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Memory that all have who ask for it by that name."""
+        size = math.prod(shape) * dtype.itemsize
+        if name not in self._scratch or len(self._scratch[name]) < size:
+            self._scratch[name] = self._new_memory(size)
+        return self._scratch[name][:size].view(dtype).reshape(shape)
+
+    def _new_memory(self, size: int) -> Array:
+        self._taken += size
+        if self._taken > MOST_MEMORY:
             raise UnwritableError
-
-    def forget(self) -> None:
-        self.clear()
-        self.taken = 0
+        return bytes_on_a_line(size)
 
 
 class Written(np.ndarray[Any, Any]):
     """An array that writes down every call that reads it or writes to it; so does everything that comes of it."""
 
     calls: Notes
+    loan: Loan | None  # of the memory that it shows
 
     def __array_finalize__(self, source: Any) -> None:
         notes: Any = getattr(source, "calls", None)
         self.calls = Notes() if notes is None else notes
+        self.loan = getattr(source, "loan", None)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = (), **options: Any) -> Any:
         if method not in ("__call__", "reduce") or ufunc.nout > 1:
@@ -209,8 +241,9 @@ class Written(np.ndarray[Any, Any]):
         result = function(*operands, **plain_options)
         if isinstance(result, int | tuple) and not isinstance(result, bool):  # a shape, or a part of it
             return result
-        if any(np.may_share_memory(result, one) for one in operands if isinstance(one, np.ndarray)):
-            return self._new(result)  # shows the same memory
+        for operand, plain in zip(inputs, operands, strict=True):
+            if isinstance(plain, np.ndarray) and np.may_share_memory(result, plain):
+                return self._new(result, getattr(operand, "loan", None))  # shows the same memory
         result = self._new(result)
         self._do(_copy_result, partial(function, **plain_options), _plain(result), *operands)
         return result
@@ -227,10 +260,10 @@ class Written(np.ndarray[Any, Any]):
     __int__ = __float__ = __index__ = item = tolist = __bool__  # type: ignore[assignment]
     flat = property(__bool__)
 
-    def _new(self, result: Any) -> Written:
+    def _new(self, result: Any, loan: Loan | None = None) -> Written:
         if not isinstance(result, np.ndarray):  # a single number
             raise UnwritableError
-        return _written(result, self.calls)
+        return _written(result, self.calls, loan)
 
     def _do(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
         self.calls.append(partial(function, *arguments, **options))
@@ -251,9 +284,9 @@ for _name in ("reshape", "ravel", "flatten", "copy", "astype", "take", "repeat",
     setattr(Written, _name, _method(_name))
 
 
-def _written(array: Array, calls: Notes) -> Written:
+def _written(array: Array, calls: Notes, loan: Loan | None = None) -> Written:
     written = array.view(Written)
-    written.calls = calls
+    written.calls, written.loan = calls, loan
     return written
 
 
@@ -282,11 +315,11 @@ class WrittenWorkspaces(Workspaces):
         self._calls, self._original = calls, original
 
     def take(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike | None = None) -> Array:
-        known = self._arrays.get(name)
-        array = super().take(name, shape, _plain(like), dtype)
-        if array is not known:
-            self._calls.take(array.nbytes)
-        return _written(array, self._calls)
+        memory, loan = self._calls.lend(shape, np.dtype(dtype or like.dtype))
+        return _written(memory, self._calls, loan)
+
+    def scratch(self, name: str, shape: tuple[int, ...], like: Array) -> Array:
+        return _written(self._calls.scratch(name, shape, like.dtype), self._calls)
 
     __call__ = take
 

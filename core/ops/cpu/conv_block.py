@@ -19,7 +19,7 @@ from core.ops.cpu.activation import relu_backward, relu_forward
 from core.ops.cpu.conv import add_to_rows
 from core.ops.cpu.conv_chain import chain_backward, chain_forward
 from core.ops.cpu.conv_phases import PhaseWindows
-from core.ops.cpu.frames import Workspace, chunks, laid_out
+from core.ops.cpu.frames import Workspace, chunks, laid_out, scratch
 from core.ops.cpu.norm import column_sums
 from core.ops.cpu.winograd import WinogradTiles
 from core.ops.windows import Pair, Windows
@@ -103,12 +103,12 @@ class _Block:
         side, _, L = method.outputs.shape
         places = method.outputs.reshape(side // 2, 2, side // 2 * 2, L)
         self._top, self._bottom = places[:, 0], places[:, 1]  # (side / 2, side, L)
-        self._taller = workspace("taller", self._top.shape, like=method.outputs)
+        self._taller = scratch(workspace, "taller", self._top.shape, method.outputs)
         columns = self._taller.reshape(side // 2, side // 2, 2, L)
         self._left, self._right = columns[:, :, 0], columns[:, :, 1]  # (side / 2, side / 2, L)
         self._pooled: Array | None = None
         if isinstance(method, WinogradTiles):  # a tile has several maxima, which lie apart in the images
-            self._pooled = workspace("pooled", self._left.shape, like=method.outputs)
+            self._pooled = scratch(workspace, "pooled", self._left.shape, method.outputs)
         self.winners_size = (self._top.size + self._left.size) // M
 
     def pool(self, y: Array, winners: Array | None) -> None:

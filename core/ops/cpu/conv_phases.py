@@ -17,7 +17,7 @@ import numpy as np
 from core.backend import Array
 from core.ops.cpu.conv import conv2d_forward
 from core.ops.cpu.conv_mirror import has_mirror, mirror
-from core.ops.cpu.frames import ProductSum, Workspace, derived, strided
+from core.ops.cpu.frames import ProductSum, Workspace, derived, scratch, strided
 from core.ops.windows import Pair, Windows
 
 WINDOWS_SIZE = 1 << 18  # elements of all windows of a chunk, or of one row of their outputs; see winograd.PLANE
@@ -52,7 +52,7 @@ class PhaseWindows:
         self._kernel, self._windows = (KH, KW, C, K), windows
         self._output_size, self._workspace = windows.count(*x.shape[1:3]), workspace
         self._shape = M, KH + 1, pairs, 2, C, PH, PW
-        self._lined_up = workspace("windows", (M, (KH + 1) * 2 * pairs * C, PH * PW), like=x)
+        self._lined_up = scratch(workspace, "windows", (M, (KH + 1) * 2 * pairs * C, PH * PW), x)
         self._places = self._lined_up.reshape(self._shape)
         row = 2 * pairs * C
         # What the upper and the lower phases see of the windows: (2, 1, M, PH * PW, KH * WW * C), in one array as each
@@ -62,7 +62,7 @@ class PhaseWindows:
         self._seen_by_phase = seen.transpose(0, 1, 3, 2)[:, None]
         self._frame = _ColumnFrame(M, (size[0] + KH - 1, PW + pairs - 1), windows.padding, x, workspace)
         self._seen = self._seen_in(self._frame)
-        self.outputs = workspace("outputs", (2, 2, M * PH * PW * K), like=x)
+        self.outputs = scratch(workspace, "outputs", (2, 2, M * PH * PW * K), x)
         self._planes = self.outputs.reshape(2, 2, M, PH * PW, K)
         self._dshifted = ProductSum("dshifted", (2, 2, M, KH * row, K), x, workspace)
 

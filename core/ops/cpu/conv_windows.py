@@ -9,7 +9,7 @@ import numpy as np
 
 from core.backend import Array
 from core.ops.cpu import thin
-from core.ops.cpu.frames import Frame, ProductSum, Workspace, derived, strided
+from core.ops.cpu.frames import Frame, ProductSum, Workspace, derived, scratch, strided
 from core.ops.cpu.linear import MANY_ROWS, linear_forward, share
 from core.ops.windows import Windows
 from core.workers import can_share
@@ -40,7 +40,7 @@ class WindowRows:
         self._frame: Frame | None = None  # images without padding show their windows themselves
         if windows.padding != (0, 0) or not x.flags.c_contiguous:
             self._frame = Frame("frame", M, self._frame_size, windows.padding, x, workspace).clear()
-        self._rows = workspace("rows", (groups, M * self._OH * self._OW, KH * KW * self._C), like=x)
+        self._rows = scratch(workspace, "rows", (groups, M * self._OH * self._OW, KH * KW * self._C), x)
         self._dweight = ProductSum("dweight", (groups, KH * KW * self._C, self._K), x, workspace)
         self._lined_up = self._rows.reshape(groups, M, self._OH, self._OW, KH, KW, self._C)
         self._seen = None if self._frame is None else self._seen_in(self._frame.pixels)

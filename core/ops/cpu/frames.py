@@ -38,6 +38,11 @@ def laid_out(
     return parts
 
 
+def scratch(workspace: Workspace, name: str, shape: tuple[int, ...], like: Array) -> Array:
+    """Memory whose contents are of no use after the present call of a layer, see `Workspaces.scratch`."""
+    return workspace.scratch(name, shape, like) if isinstance(workspace, Workspaces) else workspace(name, shape, like)
+
+
 def derived(workspace: Workspace, name: str, weight: Array, make: Callable[[Array], Any]) -> Any:
     """make(weight), which the workspace keeps where the weight is constant, see `Workspaces.derived`."""
     return workspace.derived(name, make, weight) if isinstance(workspace, Workspaces) else make(weight)

@@ -24,7 +24,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.backend import Array
-from core.ops.cpu.frames import Frame, ProductSum, Workspace, derived, strided
+from core.ops.cpu.frames import Frame, ProductSum, Workspace, derived, scratch, strided
 from core.ops.cpu.thin import PANEL
 from core.ops.windows import Pair, Windows
 from core.memory import is_constant
@@ -131,10 +131,10 @@ class WinogradTiles:
         self._tiles, self._dtiles = self._tiles_in(self._frame), self._tiles_in(self._dframe)
         self._wanted = (form.inner,) if self._dframe.has_border else (form.edges, form.inner)
         # Little memory stays in the cache: V takes the place of d, M that of Y, and all transforms go through `half`.
-        self._v = workspace("V", (r, r, tiles * C), like=x)
-        self._m = workspace("M", (r, r, tiles * K), like=x)
+        self._v = scratch(workspace, "V", (r, r, tiles * C), x)
+        self._m = scratch(workspace, "M", (r, r, tiles * K), x)
         self.outputs = self._m.reshape(-1)[: t * t * tiles * K].reshape(t, t, -1)
-        self._half = workspace("half", (max(r * r * tiles * C, r * t * tiles * K),), like=x)
+        self._half = scratch(workspace, "half", (max(r * r * tiles * C, r * t * tiles * K),), x)
         self._v_by_place = self._v.reshape(form.places, tiles, C)
         self._m_by_place = self._m.reshape(form.places, tiles, K)
         matrices = form.a, form.a.T, form.b, form.b.T

@@ -1,6 +1,6 @@
 """Where NumPy's arrays lie: at the beginning of a cache line, and what stays as it is side by side in large pages.
 
-NumPy's own arrays begin 16 bytes behind a line, so that AVX-512, which reads a line at once, touches two lines for each:
+NumPy's own arrays begin 16 bytes behind a line, so that AVX-512, which reads a whole line at once, touches two of them:
 a row times a matrix in the second-level cache takes a fifth longer then. A GPU's arrays lie well already.
 """
 
@@ -42,7 +42,8 @@ def aligned(array: Array) -> Array:
 def constant(array: Array) -> Array:
     """A copy that nobody can write to, at least not on a CPU."""
     if not on_cpu(array):
-        return array.copy()
+        copy: Array = array.copy()
+        return copy
     copy = _place_on_shelf(array.nbytes).view(array.dtype).reshape(array.shape)
     copy[...] = array
     copy.setflags(write=False)

@@ -100,7 +100,8 @@ class Optimizer:
         pieces: list[list[Piece]] = [[] for _ in range(count)]
         scratches = [empty(longest + MULTIPLE, self.flat.data.dtype, self.flat.data) for _ in range(count)]
         for first, last, decays in self._stretches():
-            for own, scratch, (start, stop) in zip(pieces, scratches, pairwise(_borders(first, last, count)), strict=True):
+            parts = pairwise(_borders(first, last, count))
+            for own, scratch, (start, stop) in zip(pieces, scratches, parts, strict=True):
                 borders = _borders(start, stop, -(-(stop - start) // longest))
                 own.extend(Piece(self, slice(a, b), decays, scratch) for a, b in pairwise(borders) if a < b)
         return pieces

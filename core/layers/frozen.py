@@ -29,9 +29,9 @@ from core.layers.norm import BatchNorm
 from core.layers.parallel import Parallel
 from core.layers.recurrent import Recurrent
 from core.layers.replay import Replay
+from core.memory import constant
 from core.ops.cpu.linear import SHARED_BY_BLAS
 from core.ops.cpu.thin import LINE
-from core.memory import constant
 from core.params import Constant, Parameter
 from core.workers import blas_threads
 
@@ -158,7 +158,8 @@ class OneRowAtOnce(Sequential):
                 inputs = self.workspace(f"inputs {place}", weight.shape[:1], like=x)
                 D, is_large = layer.in_features, layer.weight.data.size >= SHARED_BY_BLAS
                 inputs[D], inputs[D + 1 :] = 1, 0
-                steps.insert(0, Step(inputs.dot, weight, outputs, np.zeros(layer.out_features, x.dtype) if bends else None, is_large))
+                zeros = np.zeros(layer.out_features, x.dtype) if bends else None
+                steps.insert(0, Step(inputs.dot, weight, outputs, zeros, is_large))
                 outputs, bends = inputs[:D], False
         return Row(self._first.weight.data, outputs.reshape(x.shape), steps, answer)
 
@@ -168,7 +169,8 @@ def _transposed_with_bias(layer: Linear) -> Array:
     D, K = layer.weight.data.shape
     both = np.zeros((K, D + LINE - D % LINE), layer.weight.data.dtype)
     both[:, :D], both[:, D] = layer.weight.data.T, 0 if layer.bias is None else layer.bias.data
-    return constant(both).T
+    transposed: Array = constant(both).T
+    return transposed
 
 
 def _split(layers: list[Layer]) -> tuple[list[Layer], list[Layer]]:

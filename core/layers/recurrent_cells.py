@@ -18,10 +18,10 @@ from core import ops
 from core.backend import Array, array_module
 from core.layers.base import Layer
 from core.layers.sequences import Layout
+from core.memory import is_constant
 from core.ops.cpu.recurrent import Unrolled
 from core.params import Parameter
 from core.workers import blas_threads, can_share
-from core.memory import is_constant
 
 Walk = tuple[Any, ...]
 """The arguments of an operation of `core.ops` for one direction: a cell, its weight, its state, and the rest."""

@@ -12,18 +12,18 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from core.backend import Array
 from core.layers.base import Layer
+from core.layers.calls import Call, CallList
 from core.memory import bytes_on_a_line
 from core.ops.cpu.frames import FEW
-from core.ops.cpu.linear import SHARED_BY_BLAS
 from core.params import Parameter
-from core.workers import alone, blas_threads
+from core.workers import alone
 from core.workspaces import MOST_WASTE, Workspaces
 
 WORTH_WRITING_DOWN = 4  # inputs of a shape; writing down takes about as long as answering so many
@@ -31,9 +31,7 @@ SHAPES = 4  # whose calls are kept
 MOST_ROWS = 256  # with more, the calls take so long that Python's part hardly counts
 MOST_MEMORY = 32 << 20  # bytes; all memory of the calls is their own, while layers lend each other what is large
 CLOSE = 1e-3  # relative; answers may differ by rounding in another order
-
-
-Call: TypeAlias = partial[Any]  # of NumPy, with the array that it writes to among its arguments
+NAMED_OUTPUT = (np.maximum, np.minimum)  # NumPy no longer wants the result as a further argument, which is quicker
 
 
 class Replay(Layer):
@@ -97,8 +95,7 @@ class Calls:
     """All calls from an input to the answer, and the parameters that they take for constant."""
 
     def __init__(self, inputs: Array, calls: list[Call], outputs: Array, sources: list[Source]) -> None:
-        self._inputs, self._calls, self._outputs, self._sources = inputs, calls, outputs, sources
-        self._has_large_product = any(_is_large_product(call) for call in calls)
+        self._inputs, self._calls, self._outputs, self._sources = inputs, CallList(calls), outputs, sources
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -113,16 +110,8 @@ class Calls:
     def make(self, x: Array) -> Array:
         """The answer to `x`, in memory that the next one overwrites."""
         np.copyto(self._inputs, x)
-        if self._has_large_product:
-            with blas_threads:
-                self._make_all()
-        else:
-            self._make_all()
+        self._calls.make()
         return self._outputs
-
-    def _make_all(self) -> None:
-        for call in self._calls:
-            call()
 
 
 def write_down(network: Layer, x: Array) -> Calls | None:
@@ -154,15 +143,6 @@ def _sources(network: Layer) -> Iterator[Source]:
         for name, value in vars(layer).items():
             if isinstance(value, Parameter):
                 yield Source(vars(layer), name, value, value.data)
-
-
-def _is_large_product(call: Call) -> bool:
-    """Whether BLAS would share a product between its threads."""
-    if call.func not in (np.matmul, np.ndarray.dot):
-        return False
-    a, b = call.args
-    rows, columns = (a.shape[-2] if a.ndim > 1 else 1), (b.shape[-1] if b.ndim > 1 else 1)
-    return rows * columns * a.shape[-1] >= SHARED_BY_BLAS  # type: ignore[no-any-return]
 
 
 class UnwritableError(Exception):
@@ -228,7 +208,10 @@ class Written(np.ndarray[Any, Any]):
         operands, options = _plain(inputs), _plain(options)
         function = ufunc if method == "__call__" else ufunc.reduce
         result = out[0] if out else self._new(function(*operands, **options))
-        self._do(function, *operands, out=_plain(result), **options)
+        if method == "__call__" and not options and ufunc not in NAMED_OUTPUT:
+            self._do(function, *operands, _plain(result))
+        else:
+            self._do(function, *operands, out=_plain(result), **options)
         return result
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 from core.backend import Array, array_module
-from core.ops.cpu.blocks import ZERO, ZEROS, blocks
+from core.ops.cpu.blocks import ZERO, ZEROS, blocks, number
 
 __all__ = [
     "gelu_backward",
@@ -67,9 +67,9 @@ def relu_backward(dy: Array, y: Array, dx: Array) -> None:
 
 def leaky_relu_forward(x: Array, y: Array, slope: float) -> None:
     """y = x where x > 0, else slope * x; for 0 <= slope <= 1."""
-    xp = array_module(x)
+    xp, factor = array_module(x), number(slope, x)
     for x_part, y_part in blocks(x, y):
-        xp.multiply(x_part, slope, out=y_part)
+        xp.multiply(x_part, factor, out=y_part)
         xp.maximum(x_part, y_part, out=y_part)
 
 

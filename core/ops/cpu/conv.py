@@ -13,14 +13,14 @@ from typing import TypeAlias
 import numpy as np
 
 from core.backend import Array
+from core.memory import is_constant
 from core.ops.cpu import conv_windows, winograd
 from core.ops.cpu.conv_mirror import has_mirror, mirror
 from core.ops.cpu.conv_windows import WindowRows
-from core.ops.cpu.frames import Workspace, chunks, laid_out
+from core.ops.cpu.frames import FEW, Workspace, chunks, laid_out
 from core.ops.cpu.norm import column_sums
 from core.ops.cpu.winograd import Form, WinogradTiles
 from core.ops.windows import Windows
-from core.memory import is_constant
 
 __all__ = ["conv2d_backward", "conv2d_forward"]
 
@@ -37,12 +37,17 @@ def conv2d_forward(
         if bias is not None:
             add_to_rows(y, bias)
         return
+    left = bias  # to be added
     for method, parts in _chunks(x, weight, windows, groups, workspace):
-        method.use(weight, workspace)
+        if isinstance(method, WinogradTiles) and adds_inside(x, bias):
+            method.use(weight, workspace, bias)
+            left = None
+        else:
+            method.use(weight, workspace)
         for part in parts:
             method.convolve(x[part], y[part])
-    if bias is not None:
-        add_to_rows(y, bias)
+    if left is not None:
+        add_to_rows(y, left)
 
 
 def conv2d_backward(
@@ -75,6 +80,11 @@ def conv2d_backward(
             method.backward(dy[part], None if dx is None else dx[part])
         dweight += method.weight_gradient()
     return dweight, dbias
+
+
+def adds_inside(x: Array, bias: Array | None) -> bool:
+    """Whether Winograd's transform adds the bias: for a few images each further call costs more than what it does."""
+    return len(x) <= FEW and bias is not None and is_constant(bias)
 
 
 def add_to_rows(y: Array, bias: Array) -> None:

@@ -14,16 +14,16 @@ from typing import TypeAlias
 import numpy as np
 
 from core.backend import Array
+from core.memory import is_constant
 from core.ops.cpu import conv_phases, winograd
 from core.ops.cpu.activation import relu_backward, relu_forward
-from core.ops.cpu.conv import add_to_rows
+from core.ops.cpu.conv import add_to_rows, adds_inside
 from core.ops.cpu.conv_chain import chain_backward, chain_forward
 from core.ops.cpu.conv_phases import PhaseWindows
 from core.ops.cpu.frames import Workspace, chunks, laid_out, scratch
 from core.ops.cpu.norm import column_sums
 from core.ops.cpu.winograd import WinogradTiles
 from core.ops.windows import Pair, Windows
-from core.memory import is_constant
 
 __all__ = ["conv_relu_pool_backward", "conv_relu_pool_forward"]
 
@@ -40,16 +40,22 @@ def conv_relu_pool_forward(
     if not _runs_in_one_pass(x, weight, windows):
         return chain_forward(x, weight, bias, windows, y, keep, workspace)
     winners: Array | None = None
+    left = bias  # to be added
     for block in _blocks(x, weight, windows, workspace):
         if keep and winners is None:
             winners = workspace("winners", (len(x), block.winners_size), like=x, dtype=bool)
-        block.method.use(weight, workspace)
+        if isinstance(block.method, WinogradTiles) and adds_inside(x, bias):
+            block.method.use(weight, workspace, bias)
+            left = None
+        else:
+            block.method.use(weight, workspace)
         for part in block.parts:
             block.method.take(x[part])
             block.method.multiply()
             block.pool(y[part], None if winners is None else winners[part])
+    if left is not None:
+        add_to_rows(y, left)
     if bias is not None:
-        add_to_rows(y, bias)
         relu_forward(y, y)
     return winners
 

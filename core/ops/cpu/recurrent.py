@@ -21,8 +21,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.backend import Array, array_module, on_cpu
-from core.ops.cpu.blocks import HALF
+from core.backend import Array, array_module
+from core.ops.cpu.blocks import number
 from core.workspaces import Workspaces
 
 __all__ = [
@@ -125,7 +125,7 @@ def _gru_of_one_sequence(
     biases: Sequence[Array],
 ) -> None:
     """The walk of inference with all D directions in the same calls, of which a step of one row mostly consists."""
-    xp, half, memory = array_module(states[0]), _half(states[0]), cells[0].workspace
+    xp, half, memory = array_module(states[0]), number(0.5, states[0]), cells[0].workspace
     T, D, H = len(cells[0].spans), len(cells), states[0].shape[1]
     weight = memory.derived("all directions", lambda *weights: xp.stack(weights, axis=1), *weights)  # (3, D, H, H)
     sums = memory("sums", (T, 3, D, 1, H), like=states[0])
@@ -300,11 +300,7 @@ def lstm_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | No
 
 def _sigmoid_of_double(a: Array) -> None:
     """a = sigmoid(2 a), in place."""
-    half = _half(a)
+    half = number(0.5, a)
     array_module(a).tanh(a, out=a)
     a *= half
     a += half
-
-
-def _half(like: Array) -> Array | float:
-    return HALF[like.dtype] if on_cpu(like) else 0.5

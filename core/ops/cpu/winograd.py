@@ -24,10 +24,10 @@ from __future__ import annotations
 import numpy as np
 
 from core.backend import Array
+from core.memory import is_constant
 from core.ops.cpu.frames import Frame, ProductSum, Workspace, derived, scratch, strided
 from core.ops.cpu.thin import PANEL
 from core.ops.windows import Pair, Windows
-from core.memory import is_constant
 
 KERNEL = 3
 
@@ -135,14 +135,20 @@ class WinogradTiles:
         self._m = scratch(workspace, "M", (r, r, tiles * K), x)
         self.outputs = self._m.reshape(-1)[: t * t * tiles * K].reshape(t, t, -1)
         self._half = scratch(workspace, "half", (max(r * r * tiles * C, r * t * tiles * K),), x)
+        self._half_of_outputs = self._half[: t * r * tiles * K].reshape(t, r, -1)
         self._v_by_place = self._v.reshape(form.places, tiles, C)
         self._m_by_place = self._m.reshape(form.places, tiles, K)
         matrices = form.a, form.a.T, form.b, form.b.T
         self._a, self._a_t, self._b, self._b_t = (matrix.astype(x.dtype, order="C") for matrix in matrices)
+        self._bias: Array | None = None
+        self._last_a_t = self._a_t
         self._du = ProductSum("dU", (form.places, C, K), x, workspace)
 
-    def use(self, weight: Array, workspace: Workspace) -> None:
-        """Begin with this weight (9 * C, K), and with no gradient; `workspace` keeps what is derived from constants."""
+    def use(self, weight: Array, workspace: Workspace, bias: Array | None = None) -> None:
+        """Begin with this weight (9 * C, K), and with no gradient; `workspace` keeps what is derived from constants.
+
+        A constant bias (K,) becomes part of the outputs.
+        """
         self._weight = weight.reshape(KERNEL**2, -1, weight.shape[1])  # (9, C, K)
         form, (places, tiles, K) = self._form, self._m_by_place.shape
         count = K // PANEL if tiles <= FEW_TILES and K % PANEL == 0 and is_constant(weight) else 1
@@ -154,6 +160,17 @@ class WinogradTiles:
         self._products = self._m_by_place.reshape(places, tiles, count, -1).transpose(0, 2, 1, 3)
         self._u_t: Array | None = None
         self._du.clear()
+        if bias is not self._bias:
+            self._add(bias)
+
+    def _add(self, bias: Array | None) -> None:
+        """Make a bias part of Y's last transform: one more plane, of the bias, with ones for it in A."""
+        t, r = self._form.tile, self._form.reach
+        self._bias, self._last_a_t, self._half_of_outputs = bias, self._a_t, self._half_of_outputs[:, :r]
+        if bias is not None:
+            self._last_a_t = np.concatenate([self._a_t, np.ones_like(self._a_t[:, :1])], axis=1)  # (t, r + 1)
+            self._half_of_outputs = self._workspace("half with bias", (t, r + 1, self._m[0, 0].size), like=self._m)
+            self._half_of_outputs.reshape(t, r + 1, -1, len(bias))[:, r] = bias
 
     def take(self, images: Array) -> None:
         """V = B^T d B of images (M, H, W, C)."""
@@ -162,9 +179,10 @@ class WinogradTiles:
         _transform(self._b_t, self._v, self._half, self._v)
 
     def multiply(self) -> None:
-        """Y = A^T (U V) A."""
+        """Y = A^T (U V) A, and the bias."""
         np.matmul(self._v_by_place[:, None], self._u, out=self._products)
-        _transform(self._a_t, self._m, self._half, self.outputs)
+        _transform_columns(self._a_t, self._m, self._half_of_outputs[:, : self._form.reach])
+        _transform_rows(self._last_a_t, self._half_of_outputs, self.outputs)
 
     def add_weight_gradient(self) -> None:
         """dU += V^T dM with dM = A dY A^T."""

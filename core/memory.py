@@ -79,7 +79,8 @@ class _Shelf:
 
     def __init__(self, size: int) -> None:
         memory = np.empty(size + LARGE_PAGE, np.uint8)
-        self._memory = memory[-_address(memory) % LARGE_PAGE :]
+        first = -_address(memory) % LARGE_PAGE
+        self._memory = memory[first : first + size]
         memory.setflags(write=False)  # so that `is_constant` knows; who has a view from before can still write
         self._used = 0
 

@@ -8,11 +8,13 @@ import pytest
 from core.layers import Linear
 from core.optim import (
     LONGEST_PIECE,
+    MULTIPLE,
     SGD,
     SWEEP_EVERY,
     Adam,
     AdamW,
     AMSGrad,
+    _borders,
     clip_by_norm,
     clip_by_value,
     gradient_norm,
@@ -148,3 +150,12 @@ def test_impossible_settings(build):
 def test_an_optimizer_needs_parameters():
     with pytest.raises(ValueError, match="at least one parameter"):
         Adam([])
+
+
+@pytest.mark.parametrize(("start", "stop", "count"), [(0, 100, 3), (5, 37, 4), (5, 20, 2), (64, 64, 0), (0, 7, 1)])
+def test_pieces_are_whole_cache_lines_but_at_the_ends(start, stop, count):
+    borders = _borders(start, stop, count)
+    assert borders == sorted(borders)
+    assert (borders[0], borders[-1]) == (start, stop)
+    assert len(borders) == max(count, 1) + 1
+    assert all(border % MULTIPLE == 0 or border == start for border in borders[:-1])

@@ -7,6 +7,7 @@ For a single image Python would take about as long as NumPy; and threads that ru
 
 from __future__ import annotations
 
+import copy
 import math
 import weakref
 from collections import Counter
@@ -41,13 +42,14 @@ class Replay(Layer):
     arrays on a GPU, and layers whose calls depend on the values that they see.
     """
 
-    left_out_of_copies = (*Layer.left_out_of_copies, "_calls", "_seen")
-
     def __init__(self, network: Layer) -> None:
         super().__init__()
         self.network = network
         self._calls: dict[tuple[int, ...], Calls] | None = None
         self._seen: Counter[tuple[int, ...]] | None = None
+
+    def __deepcopy__(self, known: dict[int, Any]) -> Replay:
+        return Replay(copy.deepcopy(self.network, known))  # the calls are for the memory of this one
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return self.network.children()
@@ -240,6 +242,9 @@ class Written(np.ndarray[Any, Any]):
     def __bool__(self) -> bool:
         raise UnwritableError
 
+    def dot(self, other: Any, out: Any = None) -> Any:
+        return self.__array_function__(np.ndarray.dot, (), (self, other), {} if out is None else {"out": out})
+
     __int__ = __float__ = __index__ = item = tolist = __bool__  # type: ignore[assignment]
     flat = property(__bool__)
 
@@ -263,7 +268,7 @@ def _method(name: str) -> Callable[..., Any]:
     return method
 
 
-for _name in ("reshape", "ravel", "flatten", "copy", "astype", "take", "repeat", "dot", "fill"):
+for _name in ("reshape", "ravel", "flatten", "copy", "astype", "take", "repeat", "fill"):
     setattr(Written, _name, _method(_name))
 
 

@@ -14,6 +14,7 @@ from core.layers import (
     BatchNorm,
     Conv2d,
     ConvPool,
+    ConvReLUPool,
     Dropout,
     Flatten,
     LeakyReLU,
@@ -22,12 +23,14 @@ from core.layers import (
     ReLU,
     Residual,
     Sequences,
+    Sequential,
     freeze,
 )
 from core.layers.frozen import OneRowAtOnce, ScaleShift
 from core.layers.recurrent_cells import _project_together as project_together
 from core.memory import is_constant
-from core.ops.cpu import conv_phases, conv_windows, winograd
+from core.ops.cpu import conv_phases, conv_windows, thin, winograd
+from core.ops.cpu.conv import add_to_rows
 from core.optim import SGD
 from core.params import Constant
 from core.predict import predict
@@ -131,6 +134,30 @@ def test_a_constant_kernel_is_transformed_once_and_any_other_at_every_call(monke
     np.testing.assert_allclose(frozen.forward(x), 3 * before)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("smallest", [1, 1 << 16])  # C * K, for small tiles
+@pytest.mark.parametrize("kind", [Conv2d, ConvReLUPool])
+def test_winograd_adds_a_constant_bias_for_a_few_images(kind, smallest, dtype, monkeypatch):
+    monkeypatch.setattr(winograd, "LEAST_KERNEL_OF_SMALL_TILES", smallest)
+    rng = np.random.default_rng(0)
+    layer = kind(8, 12, 3, padding=1, rng=rng, dtype=dtype)
+    layer.bias.data[:] = rng.normal(size=12)
+    frozen, without = freeze(layer).network, freeze(layer).network
+    without.bias = Constant(np.zeros(12, dtype))
+    added = []
+    monkeypatch.setattr("core.ops.cpu.conv.add_to_rows", lambda y, bias: added.append(bias) or add_to_rows(y, bias))
+    monkeypatch.setattr("core.ops.cpu.conv_block.add_to_rows", add_to_rows)
+    for N in (1, 3, 5, 1):
+        x = rng.standard_normal((N, 8, 6, 8)).astype(dtype)
+        for train in (False, True, False):
+            answer = frozen.forward(x, train).copy()
+            assert distance(answer, layer.forward(x)) < DTYPES[dtype]
+            if train:
+                frozen.backward(answer)
+        assert distance(without.forward(x), answer) > 0.01
+    assert sum(map(is_constant, added)) == (0 if kind is ConvReLUPool else 4)  # for five images, which are not few
+
+
 def test_one_row_goes_the_short_way_and_everything_else_the_usual_one(monkeypatch):
     frozen = freeze(trained(perceptron, np.float32))
     assert isinstance(frozen, OneRowAtOnce)
@@ -174,6 +201,24 @@ def test_large_products_take_a_transposed_weight_and_blas_threads(monkeypatch):
     assert [step.is_large for step in steps] == [True, False]
     assert steps[0].weight.shape == (80, 9)  # 64 and the bias, to the next multiple of 16
     assert all(step.weight.T.flags.c_contiguous and is_constant(step.weight) for step in steps)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_weight_of_middle_size_lies_in_panels(in_place, monkeypatch):
+    monkeypatch.setattr(thin, "multiplies_in_place", lambda: in_place)
+    monkeypatch.setattr(thin, "WORTH_CUTTING", 2 * 33 * 128)
+    rng = np.random.default_rng(0)
+    layers = [Linear(48, 32, rng=rng), ReLU(), Linear(32, 128, rng=rng), ReLU(), Linear(128, 64, rng=rng)]
+    network = Sequential(Flatten(), *layers)
+    for layer in layers[::2]:
+        layer.bias.data[:] = rng.normal(size=layer.out_features)
+    frozen = freeze(network)
+    for number in range(3):
+        x = np.random.default_rng(number).standard_normal((1, 48)).astype(np.float32)
+        assert distance(frozen.forward(x), network.forward(x)) < 2e-5
+    shapes = [step.weight.shape for step in frozen._row.steps]
+    assert shapes == [(64, 32), (2, 33, 64) if in_place else (48, 128), (1, 129, 64) if in_place else (144, 64)]
+    assert all(is_constant(step.weight) for step in frozen._row.steps)
 
 
 def test_the_answers_of_one_row_are_kept_apart_by_copies():

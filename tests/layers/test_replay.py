@@ -7,13 +7,22 @@ import numpy as np
 import pytest
 from to_freeze import BUILDERS, Lender, convolutional, distance, images, perceptron, residual, trained
 
-from core.layers import GRU, Conv2d, Flatten, LastState, Layer, Linear, Parallel, Sequential, freeze
+from core.layers import GRU, Conv2d, Flatten, LastState, Layer, LeakyReLU, Linear, Parallel, Sequential, freeze
 from core.layers.frozen import OneRowAtOnce
-from core.layers.replay import MOST_ROWS, SHAPES, WORTH_WRITING_DOWN, Replay, write_down
+from core.layers.replay import (
+    MOST_ROWS,
+    SHAPES,
+    WORTH_WRITING_DOWN,
+    Notes,
+    Replay,
+    WrittenWorkspaces,
+    write_down,
+)
 from core.layers.sequences import Sequences
 from core.ops.cpu import winograd
 from core.params import Constant
 from core.workers import Workers
+from core.workspaces import Workspaces
 
 TOLERANCE = {np.float64: 1e-12, np.float32: 2e-5}
 
@@ -155,6 +164,44 @@ def test_what_takes_much_memory_is_not_written_down(monkeypatch):
     assert distance(replay.forward(x), network.forward(x)) < 1e-12
 
 
+def test_memory_is_lent_again_as_soon_as_nobody_can_reach_it():
+    def share(one, other):
+        return np.shares_memory(np.asarray(one), np.asarray(other))
+
+    notes = Notes()
+    memory = WrittenWorkspaces(notes, Workspaces())
+    like = np.empty(0, np.float32)
+    first, second = memory("a", (10, 10), like), memory("a", (10, 10), like)
+    assert not share(first, second)
+    block = np.asarray(first)
+    for look in (lambda a: a[2:], lambda a: a.T, lambda a: a.reshape(-1), lambda a: a.ravel(), lambda a: a.data):
+        kept = look(first)
+        del first
+        assert not share(memory("b", (100,), like), block)
+        del kept
+        first = memory("b", (100,), like).reshape(10, 10)
+        assert share(first, block)
+    del first
+    assert not share(memory("a", (3,), like), block)  # would be a waste
+    assert memory("a", (40,), like, dtype=np.float64).dtype == np.float64
+    one, other = memory.scratch("s", (3, 4), like), memory.another().scratch("s", (2, 2), like)
+    assert share(one, other)
+    assert not share(one, memory.scratch("t", (2, 2), like))
+    assert memory.scratch("s", (50,), like).shape == (50,)
+
+
+def test_layers_of_a_replay_share_memory():
+    """A chain of layers needs two results at once: what one reads and what it writes."""
+    network = Sequential(*(LeakyReLU() for _ in range(20)))
+    x = images(40)
+    replay = replayed(network, x)
+    expected = network.forward(x).copy()
+    np.testing.assert_array_equal(replay.forward(x), expected)
+    (calls,) = replay._calls.values()
+    owners = {id(call.args[1].base) for call in calls._calls._calls if call.func is np.maximum}
+    assert len(owners) == 2
+
+
 def test_what_is_derived_from_constants_is_there_once(monkeypatch):
     made = []
     transform = winograd._transform_kernel
@@ -188,8 +235,8 @@ def test_copies_begin_with_nothing_and_workers_have_their_own():
 @pytest.mark.parametrize("large", [True, False])
 def test_a_large_product_is_lent_blas_threads(large, monkeypatch):
     lender = Lender()
-    monkeypatch.setattr("core.layers.replay.blas_threads", lender)
-    monkeypatch.setattr("core.layers.replay.SHARED_BY_BLAS", 500 if large else 7000)
+    monkeypatch.setattr("core.layers.calls.blas_threads", lender)
+    monkeypatch.setattr("core.layers.calls.SHARED_BY_BLAS", 500 if large else 7000)
     network, x = trained(convolutional), images(1)
     replay = replayed(network, x)
     lender.events.clear()
@@ -200,6 +247,6 @@ def test_a_large_product_is_lent_blas_threads(large, monkeypatch):
 def test_a_network_as_a_list_of_calls():
     calls = write_down(freeze(trained(convolutional, np.float32)).network, images(1, np.float32))
     assert len(calls) < 25
-    functions = {call.func for call in calls._calls}
+    functions = {call.func for call in calls._calls._calls}
     assert functions == {np.copyto, np.matmul, np.maximum, np.add, np.ndarray.dot, np.ndarray.__setitem__}
     assert isinstance(freeze(trained(perceptron)), OneRowAtOnce)  # whose way is shorter still

@@ -31,10 +31,9 @@ from core.layers.parallel import Parallel
 from core.layers.recurrent import Recurrent
 from core.layers.replay import Replay
 from core.memory import constant
-from core.ops.cpu.linear import SHARED_BY_BLAS
+from core.ops.cpu.linear import SHARED_BY_BLAS, LargeProduct
 from core.ops.cpu.thin import LINE, PANEL, panels, pieces_of_panels
 from core.params import Constant, Parameter
-from core.workers import blas_threads
 
 
 def freeze(network: Layer) -> Layer:
@@ -81,7 +80,6 @@ class Step(NamedTuple):
     products: Array
     outputs: Array  # (K,) those of the products that are wanted
     zeros: Array | None  # (K,), where ReLU follows
-    is_large: bool
 
 
 class Row(NamedTuple):
@@ -101,12 +99,8 @@ class Row(NamedTuple):
     def answer(self, x: Array) -> Array:
         """The last layer's outputs (1, K)."""
         self.x[...] = x
-        for multiply, weight, products, outputs, zeros, is_large in self.steps:
-            if is_large:
-                with blas_threads:
-                    multiply(weight, products)
-            else:
-                multiply(weight, products)
+        for multiply, weight, products, outputs, zeros in self.steps:
+            multiply(weight, products)
             if zeros is not None:
                 np.maximum(outputs, zeros, out=outputs)
         return self.outputs
@@ -115,8 +109,7 @@ class Row(NamedTuple):
 class OneRowAtOnce(Sequential):
     """A chain that ends in fully connected layers, with a short way through these for a single row.
 
-    Python takes longer to call them all than they take. A large product is shared by BLAS's own threads, for which its
-    weight is transposed, or they would have sums to add; nor does that take longer where there is one thread.
+    Python takes longer to call them all than they take.
     """
 
     left_out_of_copies = (*Layer.left_out_of_copies, "_row")
@@ -161,7 +154,7 @@ class OneRowAtOnce(Sequential):
                 inputs = self.workspace(f"inputs {place}", (2, D + LINE - D % LINE), like=x)
                 inputs[0, D], inputs[0, D + 1 :], inputs[1] = 1, 0, 0
                 zeros = np.zeros(K, x.dtype) if bends else None
-                steps.insert(0, Step(*_product(inputs, layer, rows), rows[0, :K], zeros, _is_large(layer)))
+                steps.insert(0, Step(*_product(inputs, layer, rows), rows[0, :K], zeros))
                 rows, bends = inputs, False
         return Row(x.shape, x.dtype, self._first.weight.data, rows[0, : x.size].reshape(x.shape), steps, answer)
 
@@ -171,17 +164,12 @@ def _product(inputs: Array, layer: Linear, rows: Array) -> tuple[Callable[[Array
     D, K = layer.weight.data.shape
     weight = np.zeros((inputs.shape[1], K), inputs.dtype)
     weight[:D], weight[D] = layer.weight.data, 0 if layer.bias is None else layer.bias.data
-    if not _is_large(layer) and pieces_of_panels(2, D + 1, K) == 1:
+    if D * K < SHARED_BY_BLAS and pieces_of_panels(2, D + 1, K) == 1:
         # OpenBLAS reads a weight in panels faster for two rows than any for one.
         columns = rows[:, :K].reshape(2, -1, PANEL).transpose(1, 0, 2)  # (K / 64, 2, 64)
         return partial(np.matmul, inputs[:, : D + 1]), constant(panels(weight[: D + 1], 1)[0]), columns
-    return inputs[0].dot, constant(weight.T).T, rows[0, :K]
-
-
-def _is_large(layer: Linear) -> bool:
-    """Whether BLAS's own threads share the product of a row."""
-    size: int = layer.weight.data.size
-    return size >= SHARED_BY_BLAS
+    multiply = inputs[0].dot if D * K < SHARED_BY_BLAS else partial(LargeProduct(), inputs[0])
+    return multiply, constant(weight.T).T, rows[0, :K]
 
 
 def _split(layers: list[Layer]) -> tuple[list[Layer], list[Layer]]:

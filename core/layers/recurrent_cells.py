@@ -19,9 +19,10 @@ from core.backend import Array, array_module
 from core.layers.base import Layer
 from core.layers.sequences import Layout
 from core.memory import is_constant
+from core.ops.cpu.linear import LargeProduct
 from core.ops.cpu.recurrent import Unrolled
 from core.params import Parameter
-from core.workers import blas_threads, can_share
+from core.workers import can_share
 
 Walk = tuple[Any, ...]
 """The arguments of an operation of `core.ops` for one direction: a cell, its weight, its state, and the rest."""
@@ -69,6 +70,7 @@ class Direction(Layer):
     def __init__(self, inputs: int, hidden: int, reverse: bool, rng: np.random.Generator, dtype: DTypeLike) -> None:
         super().__init__()
         self.hidden, self.reverse = hidden, reverse
+        self.large_product = LargeProduct()
         K, limit = len(self.sigmoid_gates), hidden**-0.5
 
         def drawn(*shape: int) -> Array:
@@ -217,7 +219,7 @@ def _project(directions: Sequence[Direction], rows: Array, gates: Sequence[Array
 
 
 def _project_together(directions: Sequence[Direction], rows: Array, gates: Sequence[Array]) -> None:
-    """The same in one product, large enough for BLAS's own threads; constants are laid out for that only once."""
+    """The same in one product, large enough to be shared; constants are laid out for that only once."""
 
     def side_by_side(*_: Array) -> Array:
         weights = np.concatenate([direction.halved("weight_ih") for direction in directions])  # (D * K, I, H)
@@ -226,8 +228,7 @@ def _project_together(directions: Sequence[Direction], rows: Array, gates: Seque
     first = directions[0]
     weight = first.workspace.derived("side by side", side_by_side, *(one.weight_ih.data for one in directions))
     products = first.workspace("products", (len(rows), weight.shape[1]), like=rows)
-    with blas_threads:
-        np.matmul(rows, weight, out=products)
+    first.large_product(rows, weight, products)
     by_gate = products.reshape(len(rows), len(gates), len(gates[0]), -1).transpose(1, 2, 0, 3)  # (D, K, M, H)
     for direction, part, its_gates in zip(directions, by_gate, gates, strict=True):
         np.add(part, direction.bias()[:, None], out=its_gates)

@@ -7,11 +7,25 @@ from functools import partial
 import numpy as np
 import pytest
 
+from core.fastest import TRIES
 from core.layers import calls
-from core.layers.calls import PERIOD, TRIES, CallList
+from core.layers.calls import CallList
 from core.workers import Workers, alone, set_threads, workers
 
 RNG = np.random.default_rng(0)
+
+
+class Lender:
+    """Stands in for `blas_threads`, and notes who asked for them."""
+
+    def __init__(self):
+        self.events = []
+
+    def __enter__(self):
+        self.events.append("in")
+
+    def __exit__(self, *error):
+        self.events.append("out")
 
 
 def stack(*shape):
@@ -50,18 +64,15 @@ def test_both_ways_lead_to_the_same_bits(count, runs):
 
 
 @pytest.mark.parametrize(
-    ("shapes", "large"),
+    "shapes",
     [
-        (((1, 4, 8), (1, 8, 16), (1, 4, 16)), False),  # cannot be cut
-        (((4, 8), (8, 16), (4, 16)), False),
-        (((6, 6), (6, 6, 8), (6, 6, 8)), False),  # one matrix for all
-        (((4, 4, 8), (8, 16), (4, 4, 16)), False),
-        (((4, 4, 8), (4, 8, 16), (4, 4, 16)), True),  # BLAS's own threads share it
+        ((1, 4, 8), (1, 8, 16), (1, 4, 16)),  # cannot be cut
+        ((4, 8), (8, 16), (4, 16)),
+        ((6, 6), (6, 6, 8), (6, 6, 8)),  # one matrix for all
+        ((4, 4, 8), (8, 16), (4, 4, 16)),
     ],
 )
-def test_other_calls_are_made_by_one_thread(shapes, large, runs, monkeypatch):
-    if large:
-        monkeypatch.setattr(calls, "SHARED_BY_BLAS", 100)
+def test_other_calls_are_made_by_one_thread(shapes, runs):
     a, b, out = (stack(*shape) for shape in shapes)
     program = CallList([partial(np.matmul, a, b, out)])
     for _ in range(3 * TRIES):
@@ -78,22 +89,21 @@ def test_a_worker_shares_nothing(runs):
     assert not runs
 
 
-def test_the_faster_way_is_found_again_and_again(monkeypatch):
-    costs, clock, ways = {"alone": 1.0, "shared": 2.0}, [0.0], []
-    program = CallList([partial(np.matmul, stack(4, 4, 8), stack(4, 8, 16), stack(4, 4, 16))])
-
-    def make_all(list_of_calls):
-        ways.append("alone" if list_of_calls is program._calls else "shared")
-        clock[0] += costs[ways[-1]]
-
-    monkeypatch.setattr(calls, "_make_all", make_all)
-    monkeypatch.setattr(calls, "perf_counter", lambda: clock[0])
-    for faster in ("alone", "shared", "alone"):
-        costs[faster], costs[{"alone": "shared", "shared": "alone"}[faster]] = 1.0, 1.5
-        ways.clear()
-        for _ in range(PERIOD):
-            program.make()
-        assert ways == ["alone"] * TRIES + ["shared"] * TRIES + [faster] * (PERIOD - 2 * TRIES)
+@pytest.mark.parametrize(("shape", "K"), [((40,), 33), ((3, 40), 33)])
+def test_a_large_product_is_made_in_three_ways(shape, K, runs, monkeypatch):
+    monkeypatch.setattr(calls, "SHARED_BY_BLAS", 500)
+    lender = Lender()
+    monkeypatch.setattr(calls, "blas_threads", lender)
+    x, weight, y = stack(*shape), stack(K, 40).T, stack(*shape[:-1], K)
+    program = CallList([partial(np.ndarray.dot, x, weight, out=y)])
+    for turn in range(3 * TRIES):
+        y[...] = np.nan
+        program.make()
+        np.testing.assert_allclose(y, x @ weight, rtol=1e-5, atol=1e-5)
+        assert (len(runs), len(lender.events)) == (
+            min(max(turn + 1 - TRIES, 0), TRIES),
+            2 * max(turn + 1 - 2 * TRIES, 0),
+        )
 
 
 def test_other_workers_get_parts_of_their_own(runs):
@@ -110,9 +120,11 @@ def test_other_workers_get_parts_of_their_own(runs):
 
 
 def test_an_error_of_another_worker_is_raised(monkeypatch):
-    program = CallList([partial(np.matmul, stack(4, 4, 8), stack(4, 8, 16), stack(4, 4, 16))])
-    program._cut(workers())
-    program._shared_calls = [partial(workers().run, lambda rank: 1 / (1 - rank))]
+    def fails_for_others(call, pool):
+        return partial(pool.run, lambda rank: 1 / (1 - rank))
+
+    monkeypatch.setattr(calls, "_shared", fails_for_others)
+    program = CallList([partial(np.add, 1, 1)])
     for _ in range(TRIES):
         program.make()
     with pytest.raises(ZeroDivisionError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from to_freeze import BUILDERS, Lender, convolutional, distance, images, perceptron, recurrent, residual, trained
+from to_freeze import BUILDERS, convolutional, distance, images, perceptron, recurrent, residual, trained
 
 from core.gradcheck import gradcheck, layer_cases
 from core.layers import (
@@ -31,6 +31,7 @@ from core.layers.recurrent_cells import _project_together as project_together
 from core.memory import is_constant
 from core.ops.cpu import conv_phases, conv_windows, thin, winograd
 from core.ops.cpu.conv import add_to_rows
+from core.ops.cpu.linear import LargeProduct, multiply
 from core.optim import SGD
 from core.params import Constant
 from core.predict import predict
@@ -188,18 +189,19 @@ def test_the_short_way_begins_at_the_first_of_the_last_layers_that_can_take_it()
     assert OneRowAtOnce(**layers).before == [linear, layers["b"], layers["c"]]
 
 
-def test_large_products_take_a_transposed_weight_and_blas_threads(monkeypatch):
+def test_large_products_have_a_transposed_weight_and_are_shared(monkeypatch):
     network = trained(convolutional, np.float32)
     expected = network.forward(images(1, np.float32)).copy()
-    lender = Lender()
+    made = []
     monkeypatch.setattr("core.layers.frozen.SHARED_BY_BLAS", 100)
-    monkeypatch.setattr("core.layers.frozen.blas_threads", lender)
+    monkeypatch.setattr(
+        LargeProduct, "__call__", lambda _, x, weight, y: made.append(x.shape) or multiply(x, weight, y)
+    )
     frozen = freeze(network)
     assert distance(frozen.forward(images(1, np.float32)), expected) < 2e-5
-    assert lender.events == ["in", "out"]  # for the first product, 64 x 9, and not for the second
+    assert made == [(80,)]  # the first product, 64 x 9 and the bias, to the next multiple of 16; not the second
     steps = frozen.network._row.steps
-    assert [step.is_large for step in steps] == [True, False]
-    assert steps[0].weight.shape == (80, 9)  # 64 and the bias, to the next multiple of 16
+    assert steps[0].weight.shape == (80, 9)
     assert all(step.weight.T.flags.c_contiguous and is_constant(step.weight) for step in steps)
 
 

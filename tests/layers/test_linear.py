@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 
+from core.fastest import TRIES
 from core.layers import Linear, Parallel, Sequential
-from core.ops.cpu.linear import MANY_ROWS, WORTH_SHARING
-from core.workers import Workers, set_threads, workers
+from core.ops.cpu import linear
+from core.ops.cpu.linear import (
+    MANY_ROWS,
+    WORTH_SHARING,
+    LargeProduct,
+    multiply,
+    multiply_by_columns,
+    multiply_with_blas_threads,
+)
+from core.workers import Workers, alone, set_threads, workers
 
 
 def passes(threads, rows=64, inputs=300, outputs=250, input_grad=True):
@@ -26,8 +35,8 @@ def passes(threads, rows=64, inputs=300, outputs=250, input_grad=True):
 @pytest.mark.parametrize("rows", [64, MANY_ROWS])
 @pytest.mark.parametrize("threads", [2, 3, 7])
 def test_sharing_changes_nothing_but_rounding(threads, rows):
-    for alone, shared in zip(passes(1, rows), passes(threads, rows), strict=True):
-        np.testing.assert_allclose(shared, alone, rtol=1e-10, atol=1e-11)
+    for expected, shared in zip(passes(1, rows), passes(threads, rows), strict=True):
+        np.testing.assert_allclose(shared, expected, rtol=1e-10, atol=1e-11)
 
 
 def test_sharing_without_an_input_gradient():
@@ -57,3 +66,38 @@ def test_a_worker_does_not_share_again():
     set_threads(2)
     for pool in (Workers(2), workers()):  # the layer inside asks the common pool, which may be busy or not
         np.testing.assert_allclose(Parallel(network, pool).forward(x), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(40,), (1, 40), (5, 40)])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("make", [multiply, multiply_by_columns, multiply_with_blas_threads, LargeProduct()])
+def test_all_ways_to_a_large_product_lead_to_the_same(make, threads, shape):
+    before = workers().count
+    set_threads(threads)
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal(shape), rng.standard_normal((70, 40)).T
+    for laid_out in (weight, np.ascontiguousarray(weight)):
+        y = np.full((*shape[:-1], 70), np.nan)
+        make(x, laid_out, y)
+        np.testing.assert_allclose(y, x @ weight, rtol=1e-12, atol=1e-12)
+    set_threads(before)
+
+
+def test_a_large_product_is_made_in_all_ways_but_not_by_a_worker(monkeypatch):
+    made = []
+    for name in ("multiply", "multiply_by_columns", "multiply_with_blas_threads"):
+        monkeypatch.setattr(linear, name, lambda *_, name=name: made.append(name))
+    before = workers().count
+    set_threads(2)
+    product = linear.LargeProduct()
+    for _ in range(3 * TRIES):
+        product(1, 2, 3)
+    assert made == [
+        name for name in ("multiply", "multiply_by_columns", "multiply_with_blas_threads") for _ in range(TRIES)
+    ]
+    made.clear()
+    with alone():
+        for _ in range(3 * TRIES):
+            product(1, 2, 3)
+    assert made == ["multiply"] * 3 * TRIES
+    set_threads(before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from to_freeze import BUILDERS, Lender, convolutional, distance, images, perceptron, residual, trained
+from to_freeze import BUILDERS, convolutional, distance, images, perceptron, residual, trained
 
 from core.layers import GRU, Conv2d, Flatten, LastState, Layer, LeakyReLU, Linear, Parallel, Sequential, freeze
 from core.layers.frozen import OneRowAtOnce
@@ -230,18 +230,6 @@ def test_copies_begin_with_nothing_and_workers_have_their_own():
     assert freeze(parallel)._calls is None
     assert isinstance(freeze(parallel), Replay)
     assert not isinstance(freeze(parallel).network, Replay)
-
-
-@pytest.mark.parametrize("large", [True, False])
-def test_a_large_product_is_lent_blas_threads(large, monkeypatch):
-    lender = Lender()
-    monkeypatch.setattr("core.layers.calls.blas_threads", lender)
-    monkeypatch.setattr("core.layers.calls.SHARED_BY_BLAS", 500 if large else 7000)
-    network, x = trained(convolutional), images(1)
-    replay = replayed(network, x)
-    lender.events.clear()
-    assert distance(replay.forward(x), network.forward(x)) < 1e-12
-    assert lender.events == (["in", "out"] if large else [])
 
 
 def test_a_network_as_a_list_of_calls():

@@ -96,16 +96,3 @@ def distance(ours, expected):
     assert ours.shape == expected.shape
     assert ours.dtype == expected.dtype
     return np.abs(ours - expected).max() / np.abs(expected).max()
-
-
-class Lender:
-    """Stands in for `blas_threads`, and notes who asked for them."""
-
-    def __init__(self):
-        self.events = []
-
-    def __enter__(self):
-        self.events.append("in")
-
-    def __exit__(self, *error):
-        self.events.append("out")

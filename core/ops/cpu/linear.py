@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from core.backend import Array
+from core.fastest import Fastest
 from core.ops.cpu import thin
 from core.ops.cpu.thin import Workspace
-from core.workers import can_share, workers
+from core.workers import blas_threads, can_share, workers
 
 __all__ = ["linear_backward", "linear_forward"]
 
@@ -56,6 +57,36 @@ def linear_backward(x: Array, dy: Array, weight: Array, dx: Array | None, out: A
         share(len(weight), run)
     else:
         run(0, slice(None))
+
+
+class LargeProduct:
+    """y = x W for a weight (D, K) of `SHARED_BY_BLAS` elements or more, and x (D,) or (M, D) of a few rows.
+
+    One thread makes it, or each worker some of the columns, or BLAS's own threads: whatever is fastest. For these a
+    weight whose transpose is C-contiguous suits best, or they would have sums to add.
+    """
+
+    def __init__(self) -> None:
+        self._fastest = Fastest([multiply, multiply_by_columns, multiply_with_blas_threads])
+
+    def __call__(self, x: Array, weight: Array, y: Array) -> None:
+        (self._fastest if can_share() else multiply)(x, weight, y)
+
+
+def multiply(x: Array, weight: Array, y: Array) -> None:
+    """y = x W in one thread; all arrays are C-contiguous, or the weight's transpose is."""
+    x.dot(weight, out=y)
+
+
+def multiply_by_columns(x: Array, weight: Array, y: Array) -> None:
+    """The same, of which each worker makes some columns."""
+    share(weight.shape[1], lambda _, columns: np.matmul(x, weight[:, columns], out=y[..., columns]))
+
+
+def multiply_with_blas_threads(x: Array, weight: Array, y: Array) -> None:
+    """The same with as many of BLAS's own threads as there are workers."""
+    with blas_threads:
+        multiply(x, weight, y)
 
 
 def share(size: int, product: Callable[[int, slice], Any], multiple: int = MULTIPLE) -> None:

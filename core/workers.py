@@ -2,7 +2,7 @@
 
 NumPy drops the interpreter lock in copies, ufuncs and matrix products, so plain threads keep all cores busy. They beat
 the threads inside OpenBLAS twice: element-wise work runs in parallel too, and nothing spins when the machine is busy.
-Only a single product that is over in some hundred microseconds is theirs, see `blas_threads`.
+Only a single product that is over in some hundred microseconds may be theirs, see `core.ops.cpu.linear.LargeProduct`.
 """
 
 from __future__ import annotations
@@ -180,7 +180,8 @@ class _BlasThreads:
     """`with blas_threads:` lends the products inside as many of BLAS's own threads as there are workers.
 
     They wait for work in a loop, while a worker has to be woken, which takes longer than it saves where a product is
-    over soon. So they are better for a single row or image. A caller who is a worker himself gets none.
+    over soon. So they are better for a single row or image, if nobody else uses the cores: then they wait for each
+    other, for milliseconds (`core.fastest` notices). A caller who is a worker himself gets none.
     """
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ from core.workspaces import MOST_WASTE, Workspaces
 WORTH_WRITING_DOWN = 4  # inputs of a shape; writing down takes about as long as answering so many
 SHAPES = 4  # whose calls are kept
 MOST_ROWS = 256  # with more, the calls take so long that Python's part hardly counts
-MOST_MEMORY = 32 << 20  # bytes; all memory of the calls is their own, while layers lend each other what is large
+MOST_MEMORY = 32 << 20  # bytes; all memory of the calls is their own
 CLOSE = 1e-3  # relative; answers may differ by rounding in another order
 NAMED_OUTPUT = (np.maximum, np.minimum)  # NumPy no longer wants the result as a further argument, which is quicker
 

@@ -17,7 +17,7 @@ from core.backend import Array, array_module, on_cpu
 
 LINE = 64  # bytes of a cache line
 LARGE_PAGE = 2 << 20  # bytes; NumPy asks Linux for such pages wherever it takes 4 MB or more at once
-SHELF = 16 << 20  # bytes
+SHELF = 4 << 20  # bytes
 
 
 def empty(shape: int | tuple[int, ...], dtype: DTypeLike, like: Array) -> Array:

@@ -28,7 +28,7 @@ class CallList:
     def __init__(self, calls: list[Call]) -> None:
         self._calls = calls
         self._pool: Workers | None = None
-        self._make_with_others: Callable[[], None] = self._make_alone
+        self._make_with_others: Callable[[], None] | None = None
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -36,29 +36,28 @@ class CallList:
     def make(self) -> None:
         """Make all calls."""
         if not can_share():
-            self._make_alone()
+            _make_all(self._calls)
             return
-        if self._pool is not workers():
+        if self._make_with_others is None or self._pool is not workers():
             self._pool = workers()
-            self._make_with_others = Fastest(self._ways(self._pool))
+            self._make_with_others = Fastest(_ways(self._calls, self._pool))
         self._make_with_others()
 
-    def _ways(self, pool: Workers) -> list[Callable[[], None]]:
-        """Those that may pay with these workers."""
-        ways: list[Callable[[], None]] = [self._make_alone]
-        shared_calls = [_shared(call, pool) for call in self._calls]
-        if any(new is not old for new, old in zip(shared_calls, self._calls, strict=True)):
-            ways.append(partial(_make_all, shared_calls))
-        if any(map(_is_large_product, self._calls)):
-            ways.append(self._make_with_blas_threads)
-        return ways
 
-    def _make_alone(self) -> None:
-        _make_all(self._calls)
+def _ways(calls: list[Call], pool: Workers) -> list[Callable[[], None]]:
+    """Those that may pay with these workers."""
+    ways: list[Callable[[], None]] = [partial(_make_all, calls)]
+    shared_calls = [_shared(call, pool) for call in calls]
+    if any(new is not old for new, old in zip(shared_calls, calls, strict=True)):
+        ways.append(partial(_make_all, shared_calls))
+    if any(map(_is_large_product, calls)):
+        ways.append(partial(_make_all_with_blas_threads, calls))
+    return ways
 
-    def _make_with_blas_threads(self) -> None:
-        with blas_threads:
-            _make_all(self._calls)
+
+def _make_all_with_blas_threads(calls: list[Call]) -> None:
+    with blas_threads:
+        _make_all(calls)
 
 
 def _make_all(calls: list[Call]) -> None:

@@ -118,26 +118,34 @@ class Calls:
 
 def write_down(network: Layer, x: Array) -> Calls | None:
     """The calls that lead from `x` to the answer of a frozen network; None where they cannot be written down."""
-    writer = network.replica()  # which has memory of its own
-    calls = Notes()
-    for (_, original), (_, layer) in zip(network.walk(), writer.walk(), strict=True):
-        layer.workspace = WrittenWorkspaces(calls, original.workspace)
-    inputs = x.copy()
-    with alone():  # so that a large product is one call, which BLAS's own threads share
-        try:
-            writer.forward(_written(inputs, calls))
-            calls.clear()  # these laid out the work, too, which has to be done only once
-            outputs: Any = writer.forward(_written(inputs, calls))
-        except Exception:  # whatever a layer did with arrays that are not quite NumPy's, the usual way is there
-            return None
-    if not isinstance(outputs, Written):
+    notes, inputs = Notes(), x.copy()
+    try:
+        outputs = _answer_in_writing(network, inputs, notes)
+        written = None if outputs is None else Calls(inputs, list(notes), outputs, list(_sources(network)))
+    finally:
+        notes.clear()  # arrays that know notes of calls that know arrays: nobody would ever find that they are garbage
+    if written is None:
         return None
-    written = Calls(inputs, calls, _plain(outputs), list(_sources(network)))
     # Had a call been overlooked, something of `x` would still be there in the answer to another input.
     other = np.random.default_rng(0).standard_normal(x.shape).astype(x.dtype)
     expected = network.forward(other).copy()
     close = np.allclose(written.make(other), expected, rtol=CLOSE, atol=CLOSE * np.abs(expected).max())
     return written if close else None
+
+
+def _answer_in_writing(network: Layer, inputs: Array, notes: Notes) -> Array | None:
+    """The answer to inputs, after which `notes` has the calls; None where they cannot be written down."""
+    writer = network.replica()  # which has memory of its own
+    for (_, original), (_, layer) in zip(network.walk(), writer.walk(), strict=True):
+        layer.workspace = WrittenWorkspaces(notes, original.workspace)
+    with alone():  # so that a large product is one call
+        try:
+            writer.forward(_written(inputs, notes))
+            notes.clear()  # these laid out the work, too, which has to be done only once
+            outputs: Any = writer.forward(_written(inputs, notes))
+        except Exception:  # whatever a layer did with arrays that are not quite NumPy's, the usual way is there
+            return None
+    return _plain(outputs) if isinstance(outputs, Written) else None
 
 
 def _sources(network: Layer) -> Iterator[Source]:

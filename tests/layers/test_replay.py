@@ -3,6 +3,9 @@ down goes the usual way."""
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from to_freeze import BUILDERS, convolutional, distance, images, perceptron, residual, trained
@@ -200,6 +203,24 @@ def test_layers_of_a_replay_share_memory():
     (calls,) = replay._calls.values()
     owners = {id(call.args[1].base) for call in calls._calls._calls if call.func is np.maximum}
     assert len(owners) == 2
+
+
+@pytest.mark.parametrize("build", [convolutional, residual])
+def test_a_replay_leaves_nothing_behind(build, monkeypatch):
+    made = []
+
+    class Watched(Notes):
+        def __init__(self):
+            super().__init__()
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr("core.layers.replay.Notes", Watched)
+    replay = replayed(trained(build), images(2))
+    assert replay._calls
+    assert made
+    del replay
+    gc.collect()
+    assert all(notes() is None for notes in made)
 
 
 def test_what_is_derived_from_constants_is_there_once(monkeypatch):

@@ -8,6 +8,7 @@ machine, and on a busy one multiply it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -23,21 +24,20 @@ class Fastest:
         self._ways = ways
         self._best = ways[0]
         self._calls = 0
-        self._took: list[float] = []  # seconds, of all tries of the first way, of the second ...
+        self._took = [[inf] * TRIES for _ in ways]  # seconds of each way's tries
 
     def __call__(self, *arguments: Any) -> None:
         turn = self._calls % PERIOD
         self._calls += 1
         if turn >= TRIES * len(self._ways) or len(self._ways) == 1:
             self._best(*arguments)
-            return
-        start = perf_counter()
-        self._ways[turn // TRIES](*arguments)
-        self._took.append(perf_counter() - start)
-        if len(self._took) == TRIES * len(self._ways):
-            self._best = min(self._ways, key=self._typical_time)
-            self._took = []
+        else:
+            self._try(*divmod(turn, TRIES), *arguments)
 
-    def _typical_time(self, way: Callable[..., Any]) -> float:
-        first = self._ways.index(way) * TRIES
-        return median(self._took[first : first + TRIES])
+    def _try(self, number: int, attempt: int, *arguments: Any) -> None:
+        start, self._took[number][attempt] = perf_counter(), inf  # where it fails
+        self._ways[number](*arguments)
+        self._took[number][attempt] = perf_counter() - start
+        if number == len(self._ways) - 1 and attempt == TRIES - 1:
+            typical = [median(seconds) for seconds in self._took]
+            self._best = self._ways[typical.index(min(typical))]

@@ -116,6 +116,9 @@ class Constant(Parameter):
         self.data = constant(data)
         self.decay = decay
 
+    def __reduce__(self) -> tuple[type[Constant], tuple[Array, bool]]:
+        return Constant, (self.data, self.decay)  # a copy is constant, too
+
     @property
     def grad(self) -> Array:
         """There is none: raises RuntimeError."""

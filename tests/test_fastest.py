@@ -58,6 +58,25 @@ def test_the_only_way_is_not_timed(monkeypatch):
     assert len(taken) == PERIOD + 1
 
 
+def test_a_try_that_fails_counts_for_nothing_else(clock):
+    """The times of later tries are not taken for those of other ways."""
+    failing, taken = [True], []
+
+    def take(name, seconds):
+        taken.append(name)
+        if name == "first" and failing and failing.pop():
+            raise ZeroDivisionError
+        clock[0] += seconds
+
+    call = Fastest([lambda: take("first", 2.0), lambda: take("second", 1.0)])
+    with pytest.raises(ZeroDivisionError):
+        call()
+    for _ in range(2):
+        for _ in range(PERIOD):
+            call()
+        assert taken[-5:-2] == ["second"] * 3
+
+
 def test_errors_are_passed_on():
     call = Fastest([lambda: 1 / 0, lambda: None])
     with pytest.raises(ZeroDivisionError):

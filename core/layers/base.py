@@ -28,7 +28,7 @@ class Layer:
 
     input_grad = True  # False: backward returns None and spends nothing on dx, as the first layer of a network may
     buffer_names: ClassVar[tuple[str, ...]] = ()  # arrays that belong to the state but are not trained
-    left_out_of_copies: ClassVar[tuple[str, ...]] = ("_remembered",)  # what a replica begins with None instead of
+    left_out_of_copies: ClassVar[tuple[str, ...]] = ("_remembered",)  # what a copy begins with None instead of
 
     def __init__(self) -> None:
         self.workspace = Workspaces()
@@ -41,6 +41,9 @@ class Layer:
     def backward(self, dy: Array) -> Array | None:
         """Add to the parameters' gradients and return dx (None where `input_grad` is False)."""
         raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | dict.fromkeys(self.left_out_of_copies)
 
     # -- what backward needs ------------------------------------------------------------------------------------
 
@@ -140,8 +143,6 @@ class Layer:
         """A worker's copy: the same weights and buffers, with workspaces and gradients of its own."""
         shared: dict[int, Any] = {}
         for _, layer in self.walk():
-            for name in layer.left_out_of_copies:
-                shared[id(getattr(layer, name))] = None
             for name, value in vars(layer).items():
                 if isinstance(value, Parameter):
                     shared[id(value)] = value if isinstance(value, Constant) else SharedParameter(value)

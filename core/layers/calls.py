@@ -82,7 +82,7 @@ def _shared(call: Call, pool: Workers) -> Call:
         return call
     a, _, out = stacks = call.args
     count = len(out)
-    stacked = all(stack.ndim > 2 and len(stack) == count for stack in stacks)
+    stacked = all(stack.ndim == out.ndim > 2 and len(stack) == count for stack in stacks)
     if not stacked or count < pool.count or out.size * a.shape[-1] < WORTH_SHARING:
         return call
     borders = pairwise(rank * count // pool.count for rank in range(pool.count + 1))

@@ -219,7 +219,7 @@ def _project(directions: Sequence[Direction], rows: Array, gates: Sequence[Array
 
 
 def _project_together(directions: Sequence[Direction], rows: Array, gates: Sequence[Array]) -> None:
-    """The same in one product, large enough to be shared; constants are laid out for that only once."""
+    """The same in one product, which is shared where that pays; constants are laid out for that only once."""
 
     def side_by_side(*_: Array) -> Array:
         weights = np.concatenate([direction.halved("weight_ih") for direction in directions])  # (D * K, I, H)

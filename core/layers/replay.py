@@ -7,7 +7,6 @@ For a single image Python would take about as long as NumPy; and threads that ru
 
 from __future__ import annotations
 
-import copy
 import math
 import weakref
 from collections import Counter
@@ -48,8 +47,8 @@ class Replay(Layer):
         self._calls: dict[tuple[int, ...], Calls] | None = None
         self._seen: Counter[tuple[int, ...]] | None = None
 
-    def __deepcopy__(self, known: dict[int, Any]) -> Replay:
-        return Replay(copy.deepcopy(self.network, known))  # the calls are for the memory of this one
+    def __reduce__(self) -> tuple[type[Replay], tuple[Layer]]:
+        return Replay, (self.network,)  # in copies: the calls are for the memory of this one
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return self.network.children()
@@ -62,26 +61,32 @@ class Replay(Layer):
             return self.network.forward(x, train)
         calls = None if self._calls is None else self._calls.get(x.shape)
         if calls is None or not calls.suit(x):
-            calls = self._write_down(x)
+            x, calls = self._write_down(x)
         return self.network.forward(x) if calls is None else calls.make(x)
 
     def backward(self, dy: Array) -> Array | None:
         return self.network.backward(dy)
 
-    def _write_down(self, x: Array) -> Calls | None:
-        """The calls for inputs like `x`, once there have been enough of them."""
+    def _write_down(self, x: Array) -> tuple[Array, Calls | None]:
+        """The calls for inputs like `x`, once there have been enough of them.
+
+        Returns `x`, too, or a copy: to write down overwrites earlier answers, of which it may be one.
+        """
         known, seen = self._calls or {}, self._seen or Counter()
         if known.pop(x.shape, None) is not None:  # they suit no longer
             seen[x.shape] = 0
         seen[x.shape] += 1
         self._seen = seen
-        calls = write_down(self.network, x) if seen[x.shape] == WORTH_WRITING_DOWN else None
+        if seen[x.shape] != WORTH_WRITING_DOWN or not x.size:
+            return x, None
+        x = x.copy()
+        calls = write_down(self.network, x)
         if calls is not None:
             if len(x) > FEW:  # the memory of many rows is kept for one number of them only
                 known = {shape: one for shape, one in known.items() if shape[0] <= FEW}
             known = {} if len(known) == SHAPES else known
             self._calls = {**known, x.shape: calls}
-        return calls
+        return x, calls
 
 
 class Source(NamedTuple):
@@ -124,13 +129,21 @@ def write_down(network: Layer, x: Array) -> Calls | None:
         written = None if outputs is None else Calls(inputs, list(notes), outputs, list(_sources(network)))
     finally:
         notes.clear()  # arrays that know notes of calls that know arrays: nobody would ever find that they are garbage
-    if written is None:
-        return None
-    # Had a call been overlooked, something of `x` would still be there in the answer to another input.
+    return written if written is not None and _is_right(written, network, x) else None
+
+
+def _is_right(written: Calls, network: Layer, x: Array) -> bool:
+    """Whether the calls answer an input other than `x`, for which they were written down, as the network does.
+
+    Had one been overlooked, something of `x` would still be there in the answer.
+    """
     other = np.random.default_rng(0).standard_normal(x.shape).astype(x.dtype)
     expected = network.forward(other).copy()
-    close = np.allclose(written.make(other), expected, rtol=CLOSE, atol=CLOSE * np.abs(expected).max())
-    return written if close else None
+    try:
+        answer = written.make(other)
+    except Exception:  # a call that only suits values such as those of `x`
+        return False
+    return np.allclose(answer, expected, rtol=CLOSE, atol=CLOSE * np.abs(expected).max())
 
 
 def _answer_in_writing(network: Layer, inputs: Array, notes: Notes) -> Array | None:
@@ -242,9 +255,11 @@ class Written(np.ndarray[Any, Any]):
         return result
 
     def __getitem__(self, key: Any) -> Any:
+        _expect_no_mask(key)
         return self.__array_function__(np.ndarray.__getitem__, (), (self, key), {})
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        _expect_no_mask(key)
         self._do(np.ndarray.__setitem__, _plain(self), _plain(key), _plain(value))
 
     def __bool__(self) -> bool:
@@ -264,6 +279,13 @@ class Written(np.ndarray[Any, Any]):
     def _do(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
         self.calls.append(partial(function, *arguments, **options))
         self.calls[-1]()
+
+
+def _expect_no_mask(key: Any) -> None:
+    """How much a mask chooses depends on values."""
+    for part in key if isinstance(key, tuple) else (key,):
+        if isinstance(part, np.ndarray) and part.dtype == bool:
+            raise UnwritableError
 
 
 def _method(name: str) -> Callable[..., Any]:

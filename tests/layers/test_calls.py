@@ -70,6 +70,7 @@ def test_both_ways_lead_to_the_same_bits(count, runs):
         ((4, 8), (8, 16), (4, 16)),
         ((6, 6), (6, 6, 8), (6, 6, 8)),  # one matrix for all
         ((4, 4, 8), (8, 16), (4, 4, 16)),
+        ((2, 1, 3, 4, 8), (2, 1, 8, 16), (2, 2, 3, 4, 16)),  # the first axes are not the same, though equally long
     ],
 )
 def test_other_calls_are_made_by_one_thread(shapes, runs):

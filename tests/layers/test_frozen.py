@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from to_freeze import BUILDERS, convolutional, distance, images, perceptron, recurrent, residual, trained
@@ -80,6 +83,21 @@ def test_workers_share_what_is_frozen(build):
     for (name, one), (_, other) in zip(*(replica.named_parameters() for replica in parallel.replicas), strict=True):
         assert one is other, name
     assert distance(freeze(Parallel(network, Workers(2))).forward(images(3)), network.forward(images(3))) < 1e-12
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_a_copy_answers_for_itself(duplicate, build):
+    """It neither looks at the memory of the original nor keeps its last answer."""
+    network = trained(build)
+    frozen = freeze(network)
+    for _ in range(6):
+        frozen.forward(images(1))
+    twin = duplicate(frozen)
+    for rows in (1, 2, 1, 1, 1, 1, 1):
+        x = np.random.default_rng(rows).standard_normal((rows, 4, 4, 3))
+        assert distance(twin.forward(x), network.forward(x)) < 1e-12
+    assert all(is_constant(parameter.data) for _, parameter in twin.named_parameters())
 
 
 @pytest.mark.parametrize("build", [b for b in BUILDERS if b is not recurrent])

@@ -101,3 +101,13 @@ def test_a_large_product_is_made_in_all_ways_but_not_by_a_worker(monkeypatch):
             product(1, 2, 3)
     assert made == ["multiply"] * 3 * TRIES
     set_threads(before)
+
+
+@pytest.mark.parametrize("dtypes", ["ffd", "dff", "fdd", "fdf"])
+@pytest.mark.parametrize("make", [multiply, multiply_by_columns, multiply_with_blas_threads])
+def test_a_large_product_of_several_types(make, dtypes):
+    rng = np.random.default_rng(0)
+    x, weight, y = rng.standard_normal((3, 40)), rng.standard_normal((40, 70)), np.zeros((3, 70))
+    x, weight, y = (array.astype(dtype) for array, dtype in zip((x, weight, y), dtypes, strict=True))
+    make(x, weight, y)
+    np.testing.assert_allclose(y, x @ weight, rtol=1e-5, atol=1e-5)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from to_freeze import BUILDERS, convolutional, distance, images, perceptron, residual, trained
 
-from core.layers import GRU, Conv2d, Flatten, LastState, Layer, LeakyReLU, Linear, Parallel, Sequential, freeze
+from core.layers import GELU, GRU, Conv2d, Flatten, LastState, Layer, LeakyReLU, Linear, Parallel, Sequential, freeze
 from core.layers.frozen import OneRowAtOnce
 from core.layers.replay import (
     MOST_ROWS,
@@ -137,6 +137,18 @@ class Compares(Flatten):
         return super().forward(x * 2 if (x > 0).all() else x, train)
 
 
+class Masks(Flatten):
+    def forward(self, x, train=False):
+        y = np.copy(super().forward(x, train))
+        y[y > 0] = 1 - y[y > 0]
+        return y
+
+
+class Chooses(Flatten):
+    def forward(self, x, train=False):
+        return super().forward(x, train) * len(np.copy(x)[x > 0])
+
+
 class Hides(Flatten):
     """A layer that works on memory of which nobody sees that it is written to."""
 
@@ -145,10 +157,11 @@ class Hides(Flatten):
         return super().forward(np.add(unseen, 1, out=self.workspace("y", x.shape, like=x)), train)
 
 
-@pytest.mark.parametrize("kind", [Looks, Compares, Hides])
+@pytest.mark.parametrize("kind", [Looks, Compares, Masks, Chooses, Hides])
 def test_what_depends_on_values_or_cannot_be_seen_is_not_written_down(kind):
     layer = kind()
     assert write_down(layer, np.ones((2, 3))) is None
+    assert write_down(layer, np.ones((1, 1))) is None  # so small that masks of other inputs may choose as much
     replay = Replay(layer)
     for _ in range(WORTH_WRITING_DOWN + 2):
         for sign in (1, -1):
@@ -231,6 +244,32 @@ def test_what_is_derived_from_constants_is_there_once(monkeypatch):
     replay = replayed(Conv2d(8, 9, 3, padding=1, rng=np.random.default_rng(0)), np.ones((1, 8, 8, 8), np.float32))
     assert len(replay._calls) == 1
     assert len(made) == 1
+
+
+def test_gelu_can_be_written_down():
+    layer, x = GELU(), images(3)
+    replay = replayed(layer, x)
+    assert replay._calls
+    for other in (x, -x, np.abs(x)):
+        np.testing.assert_allclose(replay.forward(other), layer.forward(other), rtol=1e-12)
+
+
+def test_no_rows_at_all():
+    network = trained(residual)
+    replay = replay_of(network)
+    for _ in range(WORTH_WRITING_DOWN + 2):
+        assert replay.forward(np.zeros((0, 4, 4, 3))).shape == (0, 5)
+
+
+def test_an_earlier_answer_may_be_the_input():
+    """Though it lies in memory that the next answer overwrites, and that is used while calls are written down."""
+    rng = np.random.default_rng(0)
+    network = Sequential(Conv2d(3, 3, 3, padding=1, rng=rng), LeakyReLU())
+    replay = replay_of(network)
+    for _ in range(WORTH_WRITING_DOWN + 2):
+        x = replay.forward(images(2).astype(np.float32))
+        expected = network.forward(x.copy())
+        assert distance(replay.forward(x), expected) < 2e-5
 
 
 def test_errors_of_the_network_are_its_own():

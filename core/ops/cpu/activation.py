@@ -225,9 +225,7 @@ def normal_cdf(x: Array) -> Any:
     t *= -0.5
     tail *= xp.exp(t, out=t)
     tail *= 0.5
-    positive = x > 0
-    tail[positive] = 1 - tail[positive]
-    return tail
+    return xp.where(x > 0, 1 - tail, tail)
 
 
 @functools.cache

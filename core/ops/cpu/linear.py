@@ -60,10 +60,11 @@ def linear_backward(x: Array, dy: Array, weight: Array, dx: Array | None, out: A
 
 
 class LargeProduct:
-    """y = x W for a weight (D, K) of `SHARED_BY_BLAS` elements or more, and x (D,) or (M, D) of a few rows.
+    """y = x W for a weight (D, K), and x (D,) or (M, D): a product that may be large enough to be shared.
 
-    One thread makes it, or each worker some of the columns, or BLAS's own threads: whatever is fastest. For these a
-    weight whose transpose is C-contiguous suits best, or they would have sums to add.
+    One thread makes it, or each worker some of the columns, or BLAS's own threads: whatever is fastest. These share a
+    single row from `SHARED_BY_BLAS` weights on; a weight whose transpose is C-contiguous suits them best, or they would
+    have sums to add.
     """
 
     def __init__(self) -> None:
@@ -74,8 +75,11 @@ class LargeProduct:
 
 
 def multiply(x: Array, weight: Array, y: Array) -> None:
-    """y = x W in one thread; all arrays are C-contiguous, or the weight's transpose is."""
-    x.dot(weight, out=y)
+    """y = x W in one thread."""
+    if x.dtype == weight.dtype == y.dtype:
+        x.dot(weight, out=y)  # begins sooner than other products, but needs one dtype, and y C-contiguous
+    else:
+        np.matmul(x, weight, out=y)
 
 
 def multiply_by_columns(x: Array, weight: Array, y: Array) -> None:

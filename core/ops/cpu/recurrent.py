@@ -160,7 +160,7 @@ def _gru_of_one_sequence(
 def _gru_walk(cell: Unrolled, weight: Array, state: Array, y: Array, bias: Array) -> None:
     """The walk of one direction, through all steps of any number of sequences."""
     gates, work, cache = cell.gates, cell.work, cell.cache
-    xp = array_module(gates)
+    xp, one = array_module(gates), number(1, gates)
     running = -1
     for start, count in cell.spans:
         step = slice(start, start + count)
@@ -184,12 +184,12 @@ def _gru_walk(cell: Unrolled, weight: Array, state: Array, y: Array, bias: Array
         xp.add(n, carried, out=h)
         y[step] = h
         if cache is not None:
-            xp.subtract(1, r, out=rest)
+            xp.subtract(one, r, out=rest)
             xp.multiply(m, rest, out=cache[1, step])  # m r (1 - r)
-            xp.subtract(1, z, out=rest)
+            xp.subtract(one, z, out=rest)
             xp.multiply(carried, rest, out=cache[2, step])  # (h - n) z (1 - z)
             n *= n
-            xp.subtract(1, n, out=n)
+            xp.subtract(one, n, out=n)
             n *= rest  # dh'/da_n = (1 - z)(1 - n^2)
 
 

@@ -19,7 +19,8 @@ from core.workers import Workers, blas_threads, can_share, workers
 
 Call: TypeAlias = partial[Any]
 
-WORTH_SHARING = 1_500_000  # multiplications of a call, done in some 20 microseconds; another worker is awake after 5
+WORTH_SHARING = 1_500_000  # multiplications of a call, done in some 20 microseconds
+HEAD_START = 800_000  # multiplications that the caller has done when the others are awake
 
 
 class CallList:
@@ -85,6 +86,16 @@ def _shared(call: Call, pool: Workers) -> Call:
     stacked = all(stack.ndim == out.ndim > 2 and len(stack) == count for stack in stacks)
     if not stacked or count < pool.count or out.size * a.shape[-1] < WORTH_SHARING:
         return call
-    borders = pairwise(rank * count // pool.count for rank in range(pool.count + 1))
+    borders = pairwise(_borders(count, pool.count, HEAD_START / (out.size * a.shape[-1])))
     parts = [partial(np.matmul, *(stack[first:last] for stack in stacks)) for first, last in borders]
     return partial(pool.run, lambda rank: parts[rank]())
+
+
+def _borders(count: int, workers: int, head_start: float) -> list[int]:
+    """Where each worker's part of `count` products begins, and where the last one ends.
+
+    The first worker, who calls the others, gets more by `head_start`, a share of the whole; everyone gets something.
+    """
+    others = workers - 1
+    first = min(count - others, round(count * (1 + others * head_start) / workers))
+    return [0, *(first + (count - first) * rank // others for rank in range(others)), count] if others else [0, count]

@@ -49,6 +49,19 @@ def runs(monkeypatch):
     return noted
 
 
+@pytest.mark.parametrize("workers", [1, 2, 3, 7])
+@pytest.mark.parametrize("head_start", [0, 0.1, 0.5, 30])
+@pytest.mark.parametrize("count", [7, 16, 36])
+def test_every_worker_gets_a_part_and_the_first_one_more(count, head_start, workers):
+    borders = calls._borders(count, workers, head_start)
+    parts = np.diff(borders)
+    assert (borders[0], borders[-1], len(parts)) == (0, count, workers)
+    assert parts.min() > 0
+    assert workers == 1 or np.ptp(parts[1:]) <= 1
+    if count == 36 and workers == 2:
+        assert parts[0] - parts[1] == {0: 0, 0.1: 4, 0.5: 18, 30: 34}[head_start]
+
+
 @pytest.mark.parametrize("count", [2, 3, 5, 36])
 def test_both_ways_lead_to_the_same_bits(count, runs):
     a, b, out = stack(count, 1, 4, 8), stack(count, 3, 8, 16), stack(count, 3, 4, 16)

@@ -87,14 +87,17 @@ class Row(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    first_weight: Array
+    parameters: list[tuple[Linear, Array, Parameter | None]]  # of each layer its weight and its bias
     x: Array
     steps: list[Step]
     outputs: Array  # (1, K)
 
-    def suits(self, x: Array, first_weight: Array) -> bool:
-        """Whether `x` is such an input, and the network still has the weights that are known."""
-        return first_weight is self.first_weight and x.shape == self.shape and x.dtype == self.dtype
+    def suits(self, x: Array) -> bool:
+        """Whether `x` is such an input, and the network still has the parameters that are known."""
+        for layer, weight, bias in self.parameters:
+            if layer.weight.data is not weight or layer.bias is not bias:
+                return False
+        return x.shape == self.shape and x.dtype == self.dtype
 
     def answer(self, x: Array) -> Array:
         """The last layer's outputs (1, K)."""
@@ -118,7 +121,7 @@ class OneRowAtOnce(Sequential):
         super().__init__(**named)
         layers = list(named.values())
         self.before, self._dense = _split(layers)
-        self._first = next(layer for layer in self._dense if isinstance(layer, Linear))
+        self._linear = [layer for layer in self._dense if isinstance(layer, Linear)]
         self._row: Row | None = None
 
     @staticmethod
@@ -131,9 +134,9 @@ class OneRowAtOnce(Sequential):
             return super().forward(x, train)
         for layer in self.before:
             x = layer.forward(x)
-        weight = self._first.weight.data
-        if self._row is None or not self._row.suits(x, weight):
-            if not on_cpu(x) or x.size != self._first.in_features or x.dtype != weight.dtype:
+        if self._row is None or not self._row.suits(x):
+            first = self._linear[0]
+            if not on_cpu(x) or x.size != first.in_features or x.dtype != first.weight.data.dtype:
                 for layer in self._dense:
                     x = layer.forward(x)
                 return x
@@ -143,8 +146,7 @@ class OneRowAtOnce(Sequential):
     def _lay_out(self, x: Array) -> Row:
         """The steps, each of which writes to the inputs of the next one, the first of two rows."""
         steps: list[Step] = []
-        last = next(layer for layer in reversed(self._dense) if isinstance(layer, Linear))
-        rows, bends = self.workspace("outputs", (2, last.out_features), like=x), False
+        rows, bends = self.workspace("outputs", (2, self._linear[-1].out_features), like=x), False
         answer = rows[:1]
         for place, layer in reversed(list(enumerate(self._dense))):
             if isinstance(layer, ReLU):
@@ -156,7 +158,8 @@ class OneRowAtOnce(Sequential):
                 zeros = np.zeros(K, x.dtype) if bends else None
                 steps.insert(0, Step(*_product(inputs, layer, rows), rows[0, :K], zeros))
                 rows, bends = inputs, False
-        return Row(x.shape, x.dtype, self._first.weight.data, rows[0, : x.size].reshape(x.shape), steps, answer)
+        parameters = [(layer, layer.weight.data, layer.bias) for layer in self._linear]
+        return Row(x.shape, x.dtype, parameters, rows[0, : x.size].reshape(x.shape), steps, answer)
 
 
 def _product(inputs: Array, layer: Linear, rows: Array) -> tuple[Callable[[Array, Array], Any], Array, Array]:

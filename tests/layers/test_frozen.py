@@ -31,7 +31,7 @@ from core.layers import (
 )
 from core.layers.frozen import OneRowAtOnce, ScaleShift
 from core.layers.recurrent_cells import _project_together as project_together
-from core.memory import is_constant
+from core.memory import constant, is_constant
 from core.ops.cpu import conv_phases, conv_windows, thin, winograd
 from core.ops.cpu.conv import add_to_rows
 from core.ops.cpu.linear import LargeProduct, multiply
@@ -239,6 +239,26 @@ def test_a_weight_of_middle_size_lies_in_panels(in_place, monkeypatch):
     shapes = [step.weight.shape for step in frozen._row.steps]
     assert shapes == [(64, 32), (2, 33, 64) if in_place else (48, 128), (1, 129, 64) if in_place else (144, 64)]
     assert all(is_constant(step.weight) for step in frozen._row.steps)
+
+
+@pytest.mark.parametrize("change", ["weight", "data", "bias"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_short_way_notices_other_parameters_of_any_layer(place, change):
+    frozen, x = freeze(trained(convolutional)), images(1)
+    dense = frozen.network._linear
+    assert len(dense) == 2
+    before = frozen.network.forward(x).copy()
+    layer = dense[place]
+    if change == "bias":
+        layer.bias = Constant(layer.bias.data + 1)
+    elif change == "data":
+        layer.weight.data = constant(2 * layer.weight.data)
+    else:
+        layer.weight = Constant(2 * layer.weight.data)
+    both = np.concatenate([x, x])
+    expected = frozen.network.forward(both)[:1].copy()  # two images go the usual way
+    assert distance(expected, before) > 0.01
+    assert distance(frozen.network.forward(x), expected) < 1e-12
 
 
 def test_the_answers_of_one_row_are_kept_apart_by_copies():

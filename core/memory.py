@@ -1,7 +1,7 @@
 """Where NumPy's arrays lie: at the beginning of a cache line, and what stays as it is side by side in large pages.
 
-NumPy's own arrays begin 16 bytes behind a line, so that AVX-512, which reads a whole line at once, touches two of them:
-a row times a matrix in the second-level cache takes a fifth longer then. A GPU's arrays lie well already.
+NumPy's own arrays begin 16 bytes behind a line, so that AVX-512, which reads a whole line at once, touches two of them.
+That shows most in a row times a matrix that lies in the second-level cache. A GPU's arrays lie well already.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 from core.backend import Array, array_module, on_cpu
 
 LINE = 64  # bytes of a cache line
+FLOATS = LINE // 4  # float32 in it
 LARGE_PAGE = 2 << 20  # bytes; NumPy asks Linux for such pages wherever it takes 4 MB or more at once
 SHELF = 4 << 20  # bytes
 

@@ -14,12 +14,11 @@ import numpy as np
 
 from core import ops
 from core.backend import Array, array_module, device_of, to_cpu
-from core.memory import empty, zeros
+from core.memory import FLOATS, empty, zeros
 from core.params import FlatParameters, Parameter, pack
 from core.workers import workers
 
 LONGEST_PIECE = 1 << 17  # elements; four float32 buffers of this length are 2 MB, and ten operations go over them
-MULTIPLE = 16  # elements, at least a cache line
 WORTH_SHARING = 1 << 16  # elements; fewer are updated sooner by one worker than another one wakes
 SWEEP_EVERY = 100  # steps; by the usual factor of 0.9 a step, a number takes 170 of them from tiny to subnormal
 
@@ -98,7 +97,7 @@ class Optimizer:
         size, count = self.flat.data.size, self._workers()
         longest = size if device_of(self.flat.data) == "gpu" else min(LONGEST_PIECE, size)
         pieces: list[list[Piece]] = [[] for _ in range(count)]
-        scratches = [empty(longest + MULTIPLE, self.flat.data.dtype, self.flat.data) for _ in range(count)]
+        scratches = [empty(longest + FLOATS, self.flat.data.dtype, self.flat.data) for _ in range(count)]
         for first, last, decays in self._stretches():
             parts = pairwise(_borders(first, last, count))
             for own, scratch, (start, stop) in zip(pieces, scratches, parts, strict=True):
@@ -116,7 +115,7 @@ class Optimizer:
 
 def _borders(start: int, stop: int, count: int) -> list[int]:
     """Where `count` parts of about the same length begin, all but the first at a cache line; and where they end."""
-    inner = ((start + n * (stop - start) // count) // MULTIPLE * MULTIPLE for n in range(1, count))
+    inner = ((start + n * (stop - start) // count) // FLOATS * FLOATS for n in range(1, count))
     return [start, *(max(start, border) for border in inner), stop]
 
 

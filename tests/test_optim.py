@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from core.layers import Linear
+from core.memory import FLOATS
 from core.optim import (
     LONGEST_PIECE,
-    MULTIPLE,
     SGD,
     SWEEP_EVERY,
     Adam,
@@ -158,4 +158,4 @@ def test_pieces_are_whole_cache_lines_but_at_the_ends(start, stop, count):
     assert borders == sorted(borders)
     assert (borders[0], borders[-1]) == (start, stop)
     assert len(borders) == max(count, 1) + 1
-    assert all(border % MULTIPLE == 0 or border == start for border in borders[:-1])
+    assert all(border % FLOATS == 0 or border == start for border in borders[:-1])

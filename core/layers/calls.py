@@ -19,7 +19,7 @@ from core.workers import Workers, blas_threads, can_share, workers
 
 Call: TypeAlias = partial[Any]
 
-WORTH_SHARING = 1_500_000  # multiplications of a call, done in some 20 microseconds
+WORTH_SHARING = 1_500_000  # multiplications of a call; most of fewer are done before the others are awake
 HEAD_START = 800_000  # multiplications that the caller has done when the others are awake
 
 
@@ -76,7 +76,7 @@ def _is_large_product(call: Call) -> bool:
 
 def _shared(call: Call, pool: Workers) -> Call:
     """The call as one of which each worker makes a part; the call itself where that cannot pay."""
-    if _is_large_product(call) and call.args[1].size >= SHARED_BY_BLAS:
+    if _is_large_product(call) and call.args[1].size >= SHARED_BY_BLAS:  # a small weight has too few columns to share
         x, weight, *rest = call.args
         return partial(multiply_by_columns, x, weight, *rest, *call.keywords.values())
     if call.func is not np.matmul or len(call.args) < 3:

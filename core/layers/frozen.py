@@ -30,9 +30,9 @@ from core.layers.norm import BatchNorm
 from core.layers.parallel import Parallel
 from core.layers.recurrent import Recurrent
 from core.layers.replay import Replay
-from core.memory import constant
+from core.memory import FLOATS, constant
 from core.ops.cpu.linear import SHARED_BY_BLAS, LargeProduct
-from core.ops.cpu.thin import LINE, PANEL, panels, pieces_of_panels
+from core.ops.cpu.thin import PANEL, panels, pieces_of_panels
 from core.params import Constant, Parameter
 
 
@@ -153,7 +153,7 @@ class OneRowAtOnce(Sequential):
                 bends = True
             elif isinstance(layer, Linear):
                 D, K = layer.weight.data.shape
-                inputs = self.workspace(f"inputs {place}", (2, D + LINE - D % LINE), like=x)
+                inputs = self.workspace(f"inputs {place}", (2, D + FLOATS - D % FLOATS), like=x)
                 inputs[0, D], inputs[0, D + 1 :], inputs[1] = 1, 0, 0
                 zeros = np.zeros(K, x.dtype) if bends else None
                 steps.insert(0, Step(*_product(inputs, layer, rows), rows[0, :K], zeros))

@@ -17,9 +17,9 @@ from core.memory import is_constant
 from core.ops.cpu import conv_windows, winograd
 from core.ops.cpu.conv_mirror import has_mirror, mirror
 from core.ops.cpu.conv_windows import WindowRows
-from core.ops.cpu.frames import FEW, Workspace, chunks, laid_out
+from core.ops.cpu.frames import Workspace, chunks, laid_out
 from core.ops.cpu.norm import column_sums
-from core.ops.cpu.winograd import Form, WinogradTiles
+from core.ops.cpu.winograd import Form, WinogradTiles, begin
 from core.ops.windows import Windows
 
 __all__ = ["conv2d_backward", "conv2d_forward"]
@@ -37,13 +37,9 @@ def conv2d_forward(
         if bias is not None:
             add_to_rows(y, bias)
         return
-    left = bias  # to be added
+    left = bias
     for method, parts in _chunks(x, weight, windows, groups, workspace):
-        if isinstance(method, WinogradTiles) and adds_inside(x, bias):
-            method.use(weight, workspace, bias)
-            left = None
-        else:
-            method.use(weight, workspace)
+        left = begin(method, x, weight, bias, workspace)
         for part in parts:
             method.convolve(x[part], y[part])
     if left is not None:
@@ -80,11 +76,6 @@ def conv2d_backward(
             method.backward(dy[part], None if dx is None else dx[part])
         dweight += method.weight_gradient()
     return dweight, dbias
-
-
-def adds_inside(x: Array, bias: Array | None) -> bool:
-    """Whether Winograd's transform adds the bias: for a few images each further call costs more than what it does."""
-    return len(x) <= FEW and bias is not None and is_constant(bias)
 
 
 def add_to_rows(y: Array, bias: Array) -> None:

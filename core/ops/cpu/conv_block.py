@@ -17,12 +17,12 @@ from core.backend import Array
 from core.memory import is_constant
 from core.ops.cpu import conv_phases, winograd
 from core.ops.cpu.activation import relu_backward, relu_forward
-from core.ops.cpu.conv import add_to_rows, adds_inside
+from core.ops.cpu.conv import add_to_rows
 from core.ops.cpu.conv_chain import chain_backward, chain_forward
 from core.ops.cpu.conv_phases import PhaseWindows
 from core.ops.cpu.frames import Workspace, chunks, laid_out, scratch
 from core.ops.cpu.norm import column_sums
-from core.ops.cpu.winograd import WinogradTiles
+from core.ops.cpu.winograd import WinogradTiles, begin
 from core.ops.windows import Pair, Windows
 
 __all__ = ["conv_relu_pool_backward", "conv_relu_pool_forward"]
@@ -40,15 +40,11 @@ def conv_relu_pool_forward(
     if not _runs_in_one_pass(x, weight, windows):
         return chain_forward(x, weight, bias, windows, y, keep, workspace)
     winners: Array | None = None
-    left = bias  # to be added
+    left = bias
     for block in _blocks(x, weight, windows, workspace):
         if keep and winners is None:
             winners = workspace("winners", (len(x), block.winners_size), like=x, dtype=bool)
-        if isinstance(block.method, WinogradTiles) and adds_inside(x, bias):
-            block.method.use(weight, workspace, bias)
-            left = None
-        else:
-            block.method.use(weight, workspace)
+        left = begin(block.method, x, weight, bias, workspace)
         for part in block.parts:
             block.method.take(x[part])
             block.method.multiply()

@@ -16,6 +16,7 @@ import numpy as np
 
 from core.backend import Array
 from core.fastest import Fastest
+from core.memory import FLOATS
 from core.ops.cpu import thin
 from core.ops.cpu.thin import Workspace
 from core.workers import blas_threads, can_share, workers
@@ -25,7 +26,6 @@ __all__ = ["linear_backward", "linear_forward"]
 WORTH_SHARING = 4e6  # multiplications; one thread does fewer of them in the time it takes to wake another
 SHARED_BY_BLAS = 460_800  # elements of a weight; OpenBLAS multiplies a single row by fewer of them in one thread
 MANY_ROWS = 256  # of a batch: with so many, forward shares them
-MULTIPLE = 16  # parts are whole cache lines of float32, so that no two workers write to the same line
 
 
 def linear_forward(x: Array, weight: Array, y: Array, workspace: Workspace) -> None:
@@ -93,8 +93,11 @@ def multiply_with_blas_threads(x: Array, weight: Array, y: Array) -> None:
         multiply(x, weight, y)
 
 
-def share(size: int, product: Callable[[int, slice], Any], multiple: int = MULTIPLE) -> None:
-    """Call product(rank, part) on every worker with its part of `size` rows; all but the last are multiples."""
+def share(size: int, product: Callable[[int, slice], Any], multiple: int = FLOATS) -> None:
+    """Call product(rank, part) on every worker with its part of `size` rows; all but the last are multiples.
+
+    Parts of whole cache lines keep two workers from writing to the same one.
+    """
     pool = workers()
 
     def border(rank: int) -> int:

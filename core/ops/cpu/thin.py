@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 
 from core.backend import Array
+from core.memory import FLOATS
 
 Workspace = Callable[[str, tuple[int, ...], Array], Array]  # a layer's own, see `Layer.workspace`
 
@@ -23,7 +24,6 @@ MOST_TRANSPOSED = 1024  # elements of the result, where the weight is transposed
 WORTH_CUTTING = 1 << 17  # multiplications; fewer are done sooner than cut
 NARROWEST = 64  # columns of a piece, whose rows would be too short stretches of memory otherwise
 MOST_PARTIAL = 1 << 18  # elements of all sums over a part of the weight's rows
-LINE = 16  # elements, so that pieces begin where cache lines do
 KERNELS_IN_PLACE = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # OpenBLAS's names for its kernels with AVX-512
 
 
@@ -40,7 +40,7 @@ def product(x: Array, weight: Array, y: Array) -> None:
     (M, D), K = x.shape, weight.shape[1]
     pieces = -(-M * D * K // MOST_MULTIPLICATIONS)
     if _suits(M, M * D * K) and pieces > 1:
-        across, down = _equal_pieces(K // LINE, pieces) if K % LINE == 0 else 1, _equal_pieces(D, pieces)
+        across, down = _equal_pieces(K // FLOATS, pieces) if K % FLOATS == 0 else 1, _equal_pieces(D, pieces)
         if across > 1 and K // across >= NARROWEST:
             columns = weight.reshape(D, across, -1).transpose(1, 0, 2)  # (pieces, D, K / pieces)
             np.matmul(x, columns, out=y.reshape(M, across, -1).transpose(1, 0, 2))

@@ -15,29 +15,38 @@ from typing import Any
 
 TRIES = 8  # of each way
 PERIOD = 512  # calls, after which all are tried again
+LEAST_PERIOD = 1.0  # seconds; after a try BLAS's threads wait in their loop for a while, and take a core's time
+CLEARLY = 0.95  # of the first way's time; the time of another core is worth something
 
 
 class Fastest:
-    """Calls one of `ways`, each of which takes the same arguments and does the same."""
+    """Calls one of `ways`, all of which take the same arguments and do the same: the first, or a clearly faster one."""
 
     def __init__(self, ways: Sequence[Callable[..., Any]]) -> None:
         self._ways = ways
         self._best = ways[0]
-        self._calls = 0
         self._took = [[inf] * TRIES for _ in ways]  # seconds of each way's tries
+        self._tried = 0
+        self._left = 0.0 if len(ways) > 1 else inf  # calls before the next tries
 
     def __call__(self, *arguments: Any) -> None:
-        turn = self._calls % PERIOD
-        self._calls += 1
-        if turn >= TRIES * len(self._ways) or len(self._ways) == 1:
+        if self._left:
+            self._left -= 1
             self._best(*arguments)
         else:
-            self._try(*divmod(turn, TRIES), *arguments)
+            self._try(*arguments)
 
-    def _try(self, number: int, attempt: int, *arguments: Any) -> None:
+    def _try(self, *arguments: Any) -> None:
+        number, attempt = divmod(self._tried, TRIES)
+        self._tried = (self._tried + 1) % (TRIES * len(self._ways))
         start, self._took[number][attempt] = perf_counter(), inf  # where it fails
         self._ways[number](*arguments)
         self._took[number][attempt] = perf_counter() - start
-        if number == len(self._ways) - 1 and attempt == TRIES - 1:
-            typical = [median(seconds) for seconds in self._took]
-            self._best = self._ways[typical.index(min(typical))]
+        if self._tried == 0:
+            self._choose()
+
+    def _choose(self) -> None:
+        typical = [median(seconds) for seconds in self._took]
+        shortest = min(typical)
+        self._best = self._ways[typical.index(shortest) if shortest < CLEARLY * typical[0] else 0]
+        self._left = max(PERIOD, LEAST_PERIOD // shortest if shortest else 0)

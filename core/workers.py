@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from core.backend import Array
@@ -18,12 +19,21 @@ from core.cores import usable_cores
 
 Task = Callable[[int], None]
 
-_thread = threading.local()  # .working: this thread is a rank of a pool that is running
+SETTERS = tuple(  # OpenBLAS's names, as it calls itself and as NumPy's wheels call it
+    f"{prefix}openblas_set_num_threads{suffix}" for prefix in ("", "scipy_") for suffix in ("", "64_", "_64")
+)
+
+
+class _Thread(threading.local):
+    working = False  # this thread is a rank of a pool that is running
+
+
+_thread = _Thread()
 
 
 def is_working() -> bool:
     """Whether the calling thread is at work for a pool, and so should not hand out work itself."""
-    return getattr(_thread, "working", False)
+    return _thread.working
 
 
 @contextmanager
@@ -143,31 +153,47 @@ class Group:
 
 
 _pool: Workers | None = None
-_pool_process = 0
 
 
 def set_threads(count: int = 0) -> int:
     """Use `count` worker threads from now on, 0 for one a usable core; returns the number."""
-    global _pool, _pool_process
+    global _pool
     if count < 0:
         raise ValueError(f"set_threads expected 0 or more, got {count}")
     count = count or usable_cores()
-    if _pool is None or _pool.count != count or _pool_process != os.getpid():
-        _pool, _pool_process = Workers(count), os.getpid()  # threads do not survive a fork
+    if _pool is None or _pool.count != count:
+        _pool = Workers(count)
     return count
 
 
 def workers() -> Workers:
     """The process's pool of workers, started at its first use."""
-    if _pool is None or _pool_process != os.getpid():
+    if _pool is None:
         set_threads()
     assert _pool is not None
     return _pool
 
 
+def _forget_pool() -> None:
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)  # threads do not survive a fork
+
+
+def free_workers() -> Workers | None:
+    """The workers, if there are several, and the caller is none of them, so that they would wait while he works."""
+    if _thread.working:
+        return None
+    pool = _pool or workers()
+    return pool if pool.count > 1 else None
+
+
 def can_share() -> bool:
     """Whether there are workers who would wait while the caller works."""
-    return not is_working() and workers().count > 1
+    return free_workers() is not None
 
 
 def limit_blas_threads() -> None:
@@ -176,31 +202,38 @@ def limit_blas_threads() -> None:
         library.set_num_threads(1)
 
 
-class _BlasThreads:
-    """`with blas_threads:` lends the products inside as many of BLAS's own threads as there are workers.
+def with_blas_threads(count: int, make: Callable[..., Any], *arguments: Any) -> None:
+    """Call make(*arguments), whose products get `count` of BLAS's own threads.
 
     They wait for work in a loop, while a worker has to be woken, which takes longer than it saves where a product is
     over soon. So they are better for a single row or image, if nobody else uses the cores: then they wait for each
-    other, for milliseconds (`core.fastest` notices). A caller who is a worker himself gets none.
+    other, for milliseconds (`core.fastest` notices). Not for workers, all of whom the number would concern.
     """
-
-    def __init__(self) -> None:
-        self._set: list[Callable[[int], Any]] | None = None
-
-    def __enter__(self) -> None:
-        if can_share():
-            if self._set is None:
-                self._set = [library.set_num_threads for library in _blas_libraries()]
-            for set_threads_of_library in self._set:
-                set_threads_of_library(workers().count)
-
-    def __exit__(self, *error: object) -> None:
-        if can_share():
-            for set_threads_of_library in self._set or ():
-                set_threads_of_library(1)
+    setters = _blas_setters()
+    for set_threads_of_library in setters:
+        set_threads_of_library(count)
+    try:
+        make(*arguments)
+    finally:
+        for set_threads_of_library in setters:
+            set_threads_of_library(1)
 
 
-blas_threads = _BlasThreads()
+def has_blas_threads() -> bool:
+    """Whether there is more than one for a product."""
+    return bool(_blas_setters()) and workers().count > 1
+
+
+@cache
+def _blas_setters() -> list[Callable[[int], Any]]:
+    """What sets the number of threads of each BLAS: OpenBLAS's own functions, a quarter as long as threadpoolctl's."""
+    return [_setter(library) for library in _blas_libraries()]
+
+
+def _setter(library: Any) -> Callable[[int], Any]:
+    names = (name for name in SETTERS if hasattr(library.dynlib, name))
+    setter: Callable[[int], Any] = getattr(library.dynlib, next(names, ""), library.set_num_threads)
+    return setter
 
 
 def _blas_libraries() -> list[Any]:

@@ -3,7 +3,7 @@
 import pytest
 
 from core import fastest
-from core.fastest import PERIOD, TRIES, Fastest
+from core.fastest import LEAST_PERIOD, PERIOD, TRIES, Fastest
 
 
 @pytest.fixture
@@ -29,10 +29,44 @@ def test_all_ways_are_tried_and_the_fastest_is_taken_until_they_are_tried_again(
     for best in ("b", "a", "c", "c"):
         seconds.update({"a": 3.0, "b": 2.5, "c": 2.0} | {best: 1.0})
         taken.clear()
-        for _ in range(PERIOD):
-            call(7)
         tries = [name for name in "abc" for _ in range(TRIES)]
-        assert taken == tries + [best] * (PERIOD - len(tries))
+        for _ in range(len(tries) + PERIOD):
+            call(7)
+        assert taken == tries + [best] * PERIOD
+
+
+@pytest.mark.parametrize(("share", "taken"), [(0.94, "other"), (0.96, "first"), (1.0, "first")])
+def test_another_way_is_taken_if_it_is_clearly_faster_than_the_first(clock, share, taken):
+    made = []
+
+    def way(name, seconds):
+        made.append(name)
+        clock[0] += seconds
+
+    call = Fastest([lambda: way("first", 1.0), lambda: way("other", share)])
+    for _ in range(2 * TRIES + 1):
+        call()
+    assert made[-1] == taken
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(2**-20, 2**20 * LEAST_PERIOD), (0.1, PERIOD), (0.0, PERIOD)])
+def test_short_calls_are_not_tried_again_too_soon(clock, seconds, calls):
+    made = []
+
+    def other():
+        made.append("other")
+        clock[0] += 2 * seconds
+
+    def first():
+        clock[0] += seconds
+
+    clock[0] = 0.0
+    call = Fastest([first, other])
+    for _ in range(2 * TRIES + int(calls) + TRIES):
+        call()
+    assert len(made) == TRIES
+    call()
+    assert len(made) == TRIES + 1
 
 
 def test_a_single_disturbance_decides_nothing(clock):
@@ -71,10 +105,10 @@ def test_a_try_that_fails_counts_for_nothing_else(clock):
     call = Fastest([lambda: take("first", 2.0), lambda: take("second", 1.0)])
     with pytest.raises(ZeroDivisionError):
         call()
-    for _ in range(2):
-        for _ in range(PERIOD):
+    for calls in (2 * TRIES - 1 + PERIOD, 2 * TRIES + PERIOD):
+        for _ in range(calls):
             call()
-        assert taken[-5:-2] == ["second"] * 3
+        assert taken[-PERIOD:] == ["second"] * PERIOD
 
 
 def test_errors_are_passed_on():

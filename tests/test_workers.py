@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,19 @@ from threadpoolctl import threadpool_info
 
 from core import workers as pool_module
 from core.cores import usable_cores
-from core.workers import Group, Member, Workers, alone, blas_threads, can_share, is_working, set_threads, workers
+from core.workers import (
+    Group,
+    Member,
+    Workers,
+    alone,
+    can_share,
+    free_workers,
+    has_blas_threads,
+    is_working,
+    set_threads,
+    with_blas_threads,
+    workers,
+)
 
 
 def test_every_rank_runs_once_in_a_thread_of_its_own():
@@ -81,29 +94,52 @@ def blas_in_use():
 
 
 @pytest.mark.skipif(not blas_in_use(), reason="NumPy has another BLAS here")
-def test_blas_threads_are_lent_to_who_has_workers_and_is_none():
-    before = workers().count
-    set_threads(2)
-    with blas_threads:
-        assert blas_in_use() == {2}
-    assert blas_in_use() == {1}
-    with pytest.raises(KeyError), blas_threads:
-        raise KeyError
-    assert blas_in_use() == {1}
+def test_blas_threads_are_lent_for_one_call():
     seen = []
+    with_blas_threads(2, lambda *arguments: seen.append((arguments, blas_in_use())), 7, 8)
+    assert seen == [((7, 8), {2})]
+    assert blas_in_use() == {1}
+    with pytest.raises(ZeroDivisionError):
+        with_blas_threads(2, lambda: 1 / 0)
+    assert blas_in_use() == {1}
 
-    def task(rank):
-        with blas_threads:
-            seen.append((can_share(), blas_in_use()))
 
-    workers().run(task)
-    with alone(), blas_threads:
-        seen.append((can_share(), blas_in_use()))
-    assert seen == [(False, {1})] * 3
+@pytest.mark.skipif(not blas_in_use(), reason="NumPy has another BLAS here")
+def test_there_are_blas_threads_where_there_are_workers():
+    before = workers().count
+    for count in (1, 2):
+        set_threads(count)
+        assert has_blas_threads() == (count > 1)
+    set_threads(before)
+
+
+class Library:
+    """Stands in for what threadpoolctl knows of a BLAS."""
+
+    def __init__(self, *names):
+        self.dynlib = SimpleNamespace(**{name: name for name in names})
+        self.set_num_threads = "threadpoolctl's"
+
+
+@pytest.mark.parametrize(
+    "name", ["openblas_set_num_threads", "openblas_set_num_threads64_", "scipy_openblas_set_num_threads64_"]
+)
+def test_a_library_sets_its_number_of_threads_itself(name):
+    assert pool_module._setter(Library("another", name)) == name
+    assert pool_module._setter(Library("bli_thread_set_num_threads")) == "threadpoolctl's"
+
+
+def test_workers_are_free_for_who_is_none_of_them():
+    before, seen = workers().count, []
+    set_threads(2)
+    assert free_workers() is workers()
+    workers().run(lambda rank: seen.append((free_workers(), can_share())))
+    with alone():
+        seen.append((free_workers(), can_share()))
+    assert seen == [(None, False)] * 3
     assert can_share()
     set_threads(1)
-    with blas_threads:
-        assert blas_in_use() == {1}
+    assert free_workers() is None
     assert not can_share()
     set_threads(before)
 

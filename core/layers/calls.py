@@ -6,62 +6,90 @@ makes a part; or BLAS's own threads share the large products.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from core.backend import Array
 from core.fastest import Fastest
-from core.ops.cpu.linear import SHARED_BY_BLAS, multiply_by_columns
-from core.workers import Workers, blas_threads, can_share, workers
+from core.layers.base import Layer
+from core.ops.cpu.linear import SHARED_BY_BLAS, multiply_by_columns, shared_by_blas
+from core.params import Parameter
+from core.workers import Workers, free_workers, with_blas_threads
 
 Call: TypeAlias = partial[Any]
+Source: TypeAlias = tuple[dict[str, Any], str, Parameter, Array]  # its layer's attributes, its name, itself, its data
 
 WORTH_SHARING = 1_500_000  # multiplications of a call; most of fewer are done before the others are awake
 HEAD_START = 800_000  # multiplications that the caller has done when the others are awake
 
 
-class CallList:
-    """Calls in their order, and the fastest way to make them."""
+class Calls:
+    """All calls from an input to the answer, what parameters they take for constant, and the fastest way to make them.
 
-    def __init__(self, calls: list[Call]) -> None:
-        self._calls = calls
+    `calls_for_threads`, if there are any, do the same as `calls`, but suit BLAS's threads better.
+    """
+
+    def __init__(
+        self,
+        inputs: Array,
+        calls: list[Call],
+        outputs: Array,
+        sources: list[Source],
+        calls_for_threads: list[Call] | None = None,
+    ) -> None:
+        self._inputs, self._calls, self._outputs, self._sources = inputs, calls, outputs, sources
+        self._calls_for_threads = calls_for_threads or calls
+        self._shape, self._dtype = inputs.shape, inputs.dtype
         self._pool: Workers | None = None
-        self._make_with_others: Callable[[], None] | None = None
+        self._make_with_others: Callable[[Array], None] | None = None
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def make(self) -> None:
-        """Make all calls."""
-        if not can_share():
-            _make_all(self._calls)
-            return
-        if self._make_with_others is None or self._pool is not workers():
-            self._pool = workers()
-            self._make_with_others = Fastest(_ways(self._calls, self._pool))
-        self._make_with_others()
+    def suit(self, x: Array) -> bool:
+        """Whether they answer inputs like `x`, and the network still has the parameters that they know."""
+        for attributes, name, parameter, data in self._sources:
+            if attributes[name] is not parameter or parameter.data is not data:
+                return False
+        return x.dtype is self._dtype and x.shape == self._shape
+
+    def make(self, x: Array) -> Array:
+        """The answer to `x`, in memory that the next one overwrites."""
+        pool = free_workers()
+        if pool is None:
+            _make_all(self._inputs, self._calls, x)
+        else:
+            if self._make_with_others is None or self._pool is not pool:
+                self._pool, self._make_with_others = pool, Fastest(self._ways(pool))
+            self._make_with_others(x)
+        return self._outputs
+
+    def _ways(self, pool: Workers) -> list[Callable[[Array], None]]:
+        """Those that may pay with these workers."""
+        inputs, calls, for_threads = self._inputs, self._calls, self._calls_for_threads
+        ways: list[Callable[[Array], None]] = [partial(_make_all, inputs, calls)]
+        shared_calls = [_shared(call, pool) for call in calls]
+        if any(new is not old for new, old in zip(shared_calls, calls, strict=True)):
+            ways.append(partial(_make_all, inputs, shared_calls))
+        if any(map(_is_large_product, for_threads)):
+            ways.append(partial(with_blas_threads, pool.count, _make_all, inputs, for_threads))
+        return ways
 
 
-def _ways(calls: list[Call], pool: Workers) -> list[Callable[[], None]]:
-    """Those that may pay with these workers."""
-    ways: list[Callable[[], None]] = [partial(_make_all, calls)]
-    shared_calls = [_shared(call, pool) for call in calls]
-    if any(new is not old for new, old in zip(shared_calls, calls, strict=True)):
-        ways.append(partial(_make_all, shared_calls))
-    if any(map(_is_large_product, calls)):
-        ways.append(partial(_make_all_with_blas_threads, calls))
-    return ways
+def sources(network: Layer) -> Iterator[Source]:
+    """All parameters of a network, for `Calls`."""
+    for _, layer in network.walk():
+        for name, value in vars(layer).items():
+            if isinstance(value, Parameter):
+                yield vars(layer), name, value, value.data
 
 
-def _make_all_with_blas_threads(calls: list[Call]) -> None:
-    with blas_threads:
-        _make_all(calls)
-
-
-def _make_all(calls: list[Call]) -> None:
+def _make_all(inputs: Array, calls: list[Call], x: Array) -> None:
+    inputs[...] = x
     for call in calls:
         call()
 
@@ -71,7 +99,7 @@ def _is_large_product(call: Call) -> bool:
     if call.func not in (np.matmul, np.ndarray.dot) or call.args[1].ndim > 2:
         return False
     x, weight, *_ = call.args
-    return x.size * weight.shape[-1] >= SHARED_BY_BLAS  # type: ignore[no-any-return]
+    return x.size * weight.shape[-1] >= shared_by_blas(x.dtype)  # type: ignore[no-any-return]
 
 
 def _shared(call: Call, pool: Workers) -> Call:

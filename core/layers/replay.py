@@ -12,17 +12,16 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from core.backend import Array
 from core.layers.base import Layer
-from core.layers.calls import Call, CallList
+from core.layers.calls import Call, Calls, sources
 from core.memory import bytes_on_a_line
 from core.ops.cpu.frames import FEW
-from core.params import Parameter
 from core.workers import alone
 from core.workspaces import MOST_WASTE, Workspaces
 
@@ -89,44 +88,12 @@ class Replay(Layer):
         return x, calls
 
 
-class Source(NamedTuple):
-    """Where a parameter of the network was found."""
-
-    attributes: dict[str, Any]  # of its layer
-    name: str
-    parameter: Parameter
-    data: Array
-
-
-class Calls:
-    """All calls from an input to the answer, and the parameters that they take for constant."""
-
-    def __init__(self, inputs: Array, calls: list[Call], outputs: Array, sources: list[Source]) -> None:
-        self._inputs, self._calls, self._outputs, self._sources = inputs, CallList(calls), outputs, sources
-
-    def __len__(self) -> int:
-        return len(self._calls)
-
-    def suit(self, x: Array) -> bool:
-        """Whether they answer inputs of the type of `x`, and the network still has the parameters that they know."""
-        for attributes, name, parameter, data in self._sources:
-            if attributes[name] is not parameter or parameter.data is not data:
-                return False
-        return x.dtype is self._inputs.dtype
-
-    def make(self, x: Array) -> Array:
-        """The answer to `x`, in memory that the next one overwrites."""
-        np.copyto(self._inputs, x)
-        self._calls.make()
-        return self._outputs
-
-
 def write_down(network: Layer, x: Array) -> Calls | None:
     """The calls that lead from `x` to the answer of a frozen network; None where they cannot be written down."""
     notes, inputs = Notes(), x.copy()
     try:
         outputs = _answer_in_writing(network, inputs, notes)
-        written = None if outputs is None else Calls(inputs, list(notes), outputs, list(_sources(network)))
+        written = None if outputs is None else Calls(inputs, list(notes), outputs, list(sources(network)))
     finally:
         notes.clear()  # arrays that know notes of calls that know arrays: nobody would ever find that they are garbage
     return written if written is not None and _is_right(written, network, x) else None
@@ -159,13 +126,6 @@ def _answer_in_writing(network: Layer, inputs: Array, notes: Notes) -> Array | N
         except Exception:  # whatever a layer did with arrays that are not quite NumPy's, the usual way is there
             return None
     return _plain(outputs) if isinstance(outputs, Written) else None
-
-
-def _sources(network: Layer) -> Iterator[Source]:
-    for _, layer in network.walk():
-        for name, value in vars(layer).items():
-            if isinstance(value, Parameter):
-                yield Source(vars(layer), name, value, value.data)
 
 
 class UnwritableError(Exception):

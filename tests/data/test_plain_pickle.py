@@ -89,7 +89,7 @@ def test_everything_else_is_refused_and_nothing_runs(value, protocol, tmp_path, 
         b"\x80\x02cnumpy\nndarray\nK\x00\x85R.",  # an array by its own name, with any size
         b"\x80\x02]q\x00h\x00a.",  # a list that holds itself
         b"\x80\x02T\xff\xff\xff\x7fabc.",  # a text that is not there
-            b"e.",
+        b"e.",
         b"\x80\x02cnumpy\ndtype\nU\x02O8K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb.",
     ],
 )

@@ -9,27 +9,23 @@ import pytest
 
 from core.fastest import TRIES
 from core.layers import calls
-from core.layers.calls import CallList
+from core.layers.calls import Calls
+from core.ops.cpu import linear
 from core.workers import Workers, alone, set_threads, workers
 
 RNG = np.random.default_rng(0)
 
 
-class Lender:
-    """Stands in for `blas_threads`, and notes who asked for them."""
-
-    def __init__(self):
-        self.events = []
-
-    def __enter__(self):
-        self.events.append("in")
-
-    def __exit__(self, *error):
-        self.events.append("out")
-
-
 def stack(*shape):
     return RNG.standard_normal(shape).astype(np.float32)
+
+
+def listed(*its_calls):
+    """The calls of what takes one number, which nobody looks at."""
+    return Calls(np.zeros(1), list(its_calls), np.zeros(1), [])
+
+
+X = np.ones(1)
 
 
 @pytest.fixture(autouse=True)
@@ -66,11 +62,11 @@ def test_every_worker_gets_a_part_and_the_first_one_more(count, head_start, work
 def test_both_ways_lead_to_the_same_bits(count, runs):
     a, b, out = stack(count, 1, 4, 8), stack(count, 3, 8, 16), stack(count, 3, 4, 16)
     total = stack(4, 16)
-    program = CallList([partial(np.matmul, a, b, out), partial(np.add.reduce, out[:, 0], axis=0, out=total)])
+    program = listed(partial(np.matmul, a, b, out), partial(np.add.reduce, out[:, 0], axis=0, out=total))
     expected = np.matmul(a, b)
     for _ in range(2 * TRIES):
         out[...] = total[...] = np.nan
-        program.make()
+        program.make(X)
         np.testing.assert_array_equal(out, expected)
         np.testing.assert_array_equal(total, expected[:, 0].sum(axis=0))
     assert len(runs) == TRIES
@@ -88,47 +84,66 @@ def test_both_ways_lead_to_the_same_bits(count, runs):
 )
 def test_other_calls_are_made_by_one_thread(shapes, runs):
     a, b, out = (stack(*shape) for shape in shapes)
-    program = CallList([partial(np.matmul, a, b, out)])
+    program = listed(partial(np.matmul, a, b, out))
     for _ in range(3 * TRIES):
-        program.make()
+        program.make(X)
     np.testing.assert_allclose(out, a @ b, rtol=1e-5, atol=1e-5)
     assert not runs
 
 
 def test_a_worker_shares_nothing(runs):
-    program = CallList([partial(np.matmul, stack(4, 4, 8), stack(4, 8, 16), stack(4, 4, 16))])
+    program = listed(partial(np.matmul, stack(4, 4, 8), stack(4, 8, 16), stack(4, 4, 16)))
     with alone():
         for _ in range(3 * TRIES):
-            program.make()
+            program.make(X)
     assert not runs
 
 
 @pytest.mark.parametrize(("shape", "K"), [((40,), 33), ((3, 40), 33)])
 def test_a_large_product_is_made_in_three_ways(shape, K, runs, monkeypatch):
     monkeypatch.setattr(calls, "SHARED_BY_BLAS", 500)
-    lender = Lender()
-    monkeypatch.setattr(calls, "blas_threads", lender)
+    monkeypatch.setattr(linear, "SHARED_BY_BLAS", 500)
+    lent = []
+    monkeypatch.setattr(calls, "with_blas_threads", lambda count, make, *args: lent.append(count) or make(*args))
     x, weight, y = stack(*shape), stack(K, 40).T, stack(*shape[:-1], K)
-    program = CallList([partial(np.ndarray.dot, x, weight, out=y)])
+    program = listed(partial(np.ndarray.dot, x, weight, out=y))
     for turn in range(3 * TRIES):
         y[...] = np.nan
-        program.make()
+        program.make(X)
         np.testing.assert_allclose(y, x @ weight, rtol=1e-5, atol=1e-5)
-        assert (len(runs), len(lender.events)) == (
-            min(max(turn + 1 - TRIES, 0), TRIES),
-            2 * max(turn + 1 - 2 * TRIES, 0),
-        )
+        assert len(runs) == min(max(turn + 1 - TRIES, 0), TRIES)
+        assert lent == [2] * max(turn + 1 - 2 * TRIES, 0)
+
+
+def test_the_calls_for_threads_are_made_with_blas_threads_alone(monkeypatch):
+    made = []
+    monkeypatch.setattr(calls, "with_blas_threads", lambda count, make, *args: made.append(count) or make(*args))
+    monkeypatch.setattr(linear, "SHARED_AS_COMPLEX", 400)
+    x, weight, y = stack(20).view(np.complex64), stack(10, 40).view(np.complex64).T.copy(), np.zeros(20, np.complex64)
+    x, weight = x[:10], stack(10, 40).view(np.complex64)  # (10,), (10, 20)
+    dot = partial(np.ndarray.dot, x, weight, y)
+    inputs = np.zeros(1)
+    program = Calls(inputs, [partial(made.append, "one")], np.zeros(1), [], [partial(made.append, "many"), dot])
+    for _ in range(2 * TRIES):
+        program.make(X)
+    assert made == ["one"] * TRIES + [2, "many"] * TRIES
+    np.testing.assert_allclose(y, x @ weight, rtol=1e-5, atol=1e-5)
+    made.clear()
+    with alone():
+        program.make(X)
+    assert made == ["one"]
+    assert inputs == 1
 
 
 def test_other_workers_get_parts_of_their_own(runs):
     a, b, out = stack(6, 4, 8), stack(6, 8, 16), stack(6, 4, 16)
-    program = CallList([partial(np.matmul, a, b, out)])
+    program = listed(partial(np.matmul, a, b, out))
     for count in (2, 3, 1, 2):
         set_threads(count)
         runs.clear()
         for _ in range(2 * TRIES):
             out[...] = np.nan
-            program.make()
+            program.make(X)
             np.testing.assert_array_equal(out, np.matmul(a, b))
         assert len(runs) == (0 if count == 1 else TRIES)
 
@@ -138,8 +153,8 @@ def test_an_error_of_another_worker_is_raised(monkeypatch):
         return partial(pool.run, lambda rank: 1 / (1 - rank))
 
     monkeypatch.setattr(calls, "_shared", fails_for_others)
-    program = CallList([partial(np.add, 1, 1)])
+    program = listed(partial(np.add, 1, 1))
     for _ in range(TRIES):
-        program.make()
+        program.make(X)
     with pytest.raises(ZeroDivisionError):
-        program.make()
+        program.make(X)

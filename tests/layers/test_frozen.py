@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
-from to_freeze import BUILDERS, convolutional, distance, images, perceptron, recurrent, residual, trained
+from to_freeze import BUILDERS, distance, images, recurrent, residual, trained
 
 from core.gradcheck import gradcheck, layer_cases
 from core.layers import (
@@ -20,24 +20,18 @@ from core.layers import (
     ConvReLUPool,
     Dropout,
     Flatten,
-    LeakyReLU,
-    Linear,
     Parallel,
-    ReLU,
     Residual,
     Sequences,
-    Sequential,
     freeze,
 )
-from core.layers.frozen import OneRowAtOnce, ScaleShift
+from core.layers.frozen import ScaleShift
 from core.layers.recurrent_cells import _project_together as project_together
-from core.memory import constant, is_constant
-from core.ops.cpu import conv_phases, conv_windows, thin, winograd
+from core.memory import is_constant
+from core.ops.cpu import conv_phases, conv_windows, winograd
 from core.ops.cpu.conv import add_to_rows
-from core.ops.cpu.linear import LargeProduct, multiply
 from core.optim import SGD
 from core.params import Constant
-from core.predict import predict
 from core.workers import Workers, set_threads, workers
 
 DTYPES = {np.float64: 1e-12, np.float32: 2e-5}  # how far answers may be apart, relative to the largest
@@ -177,99 +171,6 @@ def test_winograd_adds_a_constant_bias_for_a_few_images(kind, smallest, dtype, m
     assert sum(map(is_constant, added)) == (0 if kind is ConvReLUPool else 4)  # for five images, which are not few
 
 
-def test_one_row_goes_the_short_way_and_everything_else_the_usual_one(monkeypatch):
-    frozen = freeze(trained(perceptron, np.float32))
-    assert isinstance(frozen, OneRowAtOnce)
-    first, second = images(2, np.float32)[:, None]
-    answer = frozen.forward(first).copy()
-    assert distance(frozen.forward(second), answer) > 0.1  # nothing is left of the first row
-    np.testing.assert_array_equal(frozen.forward(first), answer)
-    usual = []
-    monkeypatch.setattr(Linear, "forward", lambda self, x, train=False: usual.append((len(x), x.dtype, train)) or x)
-    frozen.forward(first)
-    assert not usual
-    frozen.forward(images(2, np.float32))
-    frozen.forward(first.astype(np.float64))
-    frozen.forward(first, train=True)
-    assert usual[::2] == [(2, np.float32, False), (1, np.float64, False), (1, np.float32, True)]
-    monkeypatch.undo()
-    with pytest.raises(ValueError, match="expected"):
-        frozen.forward(np.zeros((1, 5), np.float32))
-
-
-def test_the_short_way_begins_at_the_first_of_the_last_layers_that_can_take_it():
-    linear = Linear(4, 4, rng=np.random.default_rng(0))
-    assert OneRowAtOnce.suits([Flatten(), linear, ReLU(), linear])
-    assert not OneRowAtOnce.suits([])
-    assert not OneRowAtOnce.suits([Flatten()])
-    assert not OneRowAtOnce.suits([linear, LeakyReLU()])
-    layers = {"a": linear, "b": LeakyReLU(), "c": ReLU(), "d": Flatten(), "e": linear, "f": ReLU()}
-    assert OneRowAtOnce(**layers).before == [linear, layers["b"], layers["c"]]
-
-
-def test_large_products_have_a_transposed_weight_and_are_shared(monkeypatch):
-    network = trained(convolutional, np.float32)
-    expected = network.forward(images(1, np.float32)).copy()
-    made = []
-    monkeypatch.setattr("core.layers.frozen.SHARED_BY_BLAS", 100)
-    monkeypatch.setattr(
-        LargeProduct, "__call__", lambda _, x, weight, y: made.append(x.shape) or multiply(x, weight, y)
-    )
-    frozen = freeze(network)
-    assert distance(frozen.forward(images(1, np.float32)), expected) < 2e-5
-    assert made == [(80,)]  # the first product, 64 x 9 and the bias, to the next multiple of 16; not the second
-    steps = frozen.network._row.steps
-    assert steps[0].weight.shape == (80, 9)
-    assert all(step.weight.T.flags.c_contiguous and is_constant(step.weight) for step in steps)
-
-
-@pytest.mark.parametrize("in_place", [True, False])
-def test_a_weight_of_middle_size_lies_in_panels(in_place, monkeypatch):
-    monkeypatch.setattr(thin, "multiplies_in_place", lambda: in_place)
-    monkeypatch.setattr(thin, "WORTH_CUTTING", 2 * 33 * 128)
-    rng = np.random.default_rng(0)
-    layers = [Linear(48, 32, rng=rng), ReLU(), Linear(32, 128, rng=rng), ReLU(), Linear(128, 64, rng=rng)]
-    network = Sequential(Flatten(), *layers)
-    for layer in layers[::2]:
-        layer.bias.data[:] = rng.normal(size=layer.out_features)
-    frozen = freeze(network)
-    for number in range(3):
-        x = np.random.default_rng(number).standard_normal((1, 48)).astype(np.float32)
-        assert distance(frozen.forward(x), network.forward(x)) < 2e-5
-    shapes = [step.weight.shape for step in frozen._row.steps]
-    assert shapes == [(64, 32), (2, 33, 64) if in_place else (48, 128), (1, 129, 64) if in_place else (144, 64)]
-    assert all(is_constant(step.weight) for step in frozen._row.steps)
-
-
-@pytest.mark.parametrize("change", ["weight", "data", "bias"])
-@pytest.mark.parametrize("place", [0, 1])
-def test_the_short_way_notices_other_parameters_of_any_layer(place, change):
-    frozen, x = freeze(trained(convolutional)), images(1)
-    dense = frozen.network._linear
-    assert len(dense) == 2
-    before = frozen.network.forward(x).copy()
-    layer = dense[place]
-    if change == "bias":
-        layer.bias = Constant(layer.bias.data + 1)
-    elif change == "data":
-        layer.weight.data = constant(2 * layer.weight.data)
-    else:
-        layer.weight = Constant(2 * layer.weight.data)
-    both = np.concatenate([x, x])
-    expected = frozen.network.forward(both)[:1].copy()  # two images go the usual way
-    assert distance(expected, before) > 0.01
-    assert distance(frozen.network.forward(x), expected) < 1e-12
-
-
-def test_the_answers_of_one_row_are_kept_apart_by_copies():
-    """Each call overwrites the answer of the one before, as every layer may: `core.predict` copies."""
-    frozen = freeze(trained(perceptron, np.float32))
-    one, other = frozen.forward(images(1, np.float32)), frozen.forward(images(1, np.float32))
-    assert np.shares_memory(one, other)
-    one, other = (predict(frozen, images(1, np.float32)) for _ in range(2))
-    assert not np.shares_memory(one, other)
-
-
 @pytest.mark.parametrize("build", BUILDERS)
 def test_freezing_twice_shares_the_constants_and_nothing_that_is_written(build):
     once = freeze(trained(build))
@@ -281,17 +182,6 @@ def test_freezing_twice_shares_the_constants_and_nothing_that_is_written(build):
     np.testing.assert_array_equal(twice.forward(x), kept)
     twice.forward(-x)
     np.testing.assert_array_equal(before, kept)
-
-
-def test_moving_a_frozen_network_takes_the_short_way_along():
-    frozen, x = freeze(trained(perceptron, np.float32)), images(1, np.float32)
-    before = frozen.forward(x).copy()
-    frozen.to(dtype=np.float64)
-    assert distance(frozen.forward(x.astype(np.float64)), before.astype(np.float64)) < 1e-5
-    for parameter in (layer.weight for _, layer in frozen.walk() if isinstance(layer, Linear)):
-        parameter.data = 2 * parameter.data
-        parameter.data.setflags(write=False)
-    assert distance(frozen.forward(x.astype(np.float64)), before.astype(np.float64)) > 0.1
 
 
 @pytest.mark.parametrize("kind", [RNN, GRU, LSTM])

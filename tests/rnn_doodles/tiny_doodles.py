@@ -58,9 +58,7 @@ def make_archive(folder: Path, parts: tuple[str, ...] = ("train", "test"), **cha
     return folder
 
 
-def make_run(
-    folder: Path, architecture: Architecture = TINY, weights: Layer | None = None, **changes: object
-) -> Path:
+def make_run(folder: Path, architecture: Architecture = TINY, weights: Layer | None = None, **changes: object) -> Path:
     """Write best.safetensors, with weights as they were drawn, and config.json; `changes` replace parts of them."""
     description = {
         "kind": "weights",

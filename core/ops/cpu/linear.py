@@ -19,12 +19,13 @@ from core.fastest import Fastest
 from core.memory import FLOATS
 from core.ops.cpu import thin
 from core.ops.cpu.thin import Workspace
-from core.workers import blas_threads, can_share, workers
+from core.workers import can_share, with_blas_threads, workers
 
 __all__ = ["linear_backward", "linear_forward"]
 
 WORTH_SHARING = 4e6  # multiplications; one thread does fewer of them in the time it takes to wake another
 SHARED_BY_BLAS = 460_800  # elements of a weight; OpenBLAS multiplies a single row by fewer of them in one thread
+SHARED_AS_COMPLEX = 100_000  # the same two by two, as complex numbers, of which it shares even fewer, but in vain
 MANY_ROWS = 256  # of a batch: with so many, forward shares them
 
 
@@ -59,6 +60,23 @@ def linear_backward(x: Array, dy: Array, weight: Array, dx: Array | None, out: A
         run(0, slice(None))
 
 
+def as_complex(weight: Array) -> Array:
+    """A weight (D, K), D even, two rows at a time as complex numbers (D / 2, K), for inputs seen as such.
+
+    The real part of the product is that of the real numbers: (a + i b) (c - i d) = (a c + b d) + i (b c - a d). What
+    would be infinite is NaN.
+    """
+    columns = np.ascontiguousarray(weight.T)  # (K, D)
+    columns[:, 1::2] *= -1
+    pairs: Array = columns.view(np.result_type(weight.dtype, np.complex64)).T
+    return pairs
+
+
+def shared_by_blas(dtype: np.dtype[Any]) -> int:
+    """From how many elements of a weight on OpenBLAS's threads share a product with a single row."""
+    return SHARED_AS_COMPLEX // 2 if dtype.kind == "c" else SHARED_BY_BLAS
+
+
 class LargeProduct:
     """y = x W for a weight (D, K), and x (D,) or (M, D): a product that may be large enough to be shared.
 
@@ -76,7 +94,7 @@ class LargeProduct:
 
 def multiply(x: Array, weight: Array, y: Array) -> None:
     """y = x W in one thread."""
-    if x.dtype == weight.dtype == y.dtype:
+    if x.dtype is weight.dtype is y.dtype:
         x.dot(weight, out=y)  # begins sooner than other products, but needs one dtype, and y C-contiguous
     else:
         np.matmul(x, weight, out=y)
@@ -89,8 +107,7 @@ def multiply_by_columns(x: Array, weight: Array, y: Array) -> None:
 
 def multiply_with_blas_threads(x: Array, weight: Array, y: Array) -> None:
     """The same with as many of BLAS's own threads as there are workers."""
-    with blas_threads:
-        multiply(x, weight, y)
+    with_blas_threads(workers().count, multiply, x, weight, y)
 
 
 def share(size: int, product: Callable[[int, slice], Any], multiple: int = FLOATS) -> None:

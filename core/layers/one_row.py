@@ -1,0 +1,119 @@
+"""A single row through the fully connected layers at the end of a frozen network, on a CPU.
+
+Python takes longer to call these layers than they take. So all that they do is a short list of NumPy's calls, and
+their weights, which are what takes time to read, lie as a single row needs them: each layer's bias is one more row of
+its weight, for an input of one; and what one thread reads best and what several can share are not the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+import numpy as np
+
+from core.backend import Array, on_cpu
+from core.layers.activation import ReLU
+from core.layers.base import Layer
+from core.layers.calls import Call, Calls, sources
+from core.layers.containers import Flatten, Sequential
+from core.layers.linear import Linear
+from core.memory import FLOATS, constant
+from core.ops.cpu.linear import SHARED_AS_COMPLEX, SHARED_BY_BLAS, as_complex
+from core.ops.cpu.thin import PANEL, panels, pieces_of_panels
+from core.workers import can_share, has_blas_threads
+
+
+class OneRowAtOnce(Sequential):
+    """A chain that ends in fully connected layers, with a short way through these for a single row."""
+
+    left_out_of_copies = (*Layer.left_out_of_copies, "_calls")
+
+    def __init__(self, **named: Layer) -> None:
+        super().__init__(**named)
+        layers = list(named.values())
+        self.before, self._dense = _split(layers)
+        self._linear = [layer for layer in self._dense if isinstance(layer, Linear)]
+        self._calls: Calls | None = None
+
+    @staticmethod
+    def suits(layers: Iterable[Layer]) -> bool:
+        """Whether the last of them are Linear and ReLU on a CPU, perhaps behind a Flatten."""
+        return bool(_split(list(layers))[1])
+
+    def forward(self, x: Array, train: bool = False) -> Array:
+        if train or len(x) != 1:
+            return super().forward(x, train)
+        for layer in self.before:
+            x = layer.forward(x)
+        if self._calls is None or not self._calls.suit(x):
+            first = self._linear[0]
+            if not on_cpu(x) or x.size != first.in_features or x.dtype != first.weight.data.dtype:
+                for layer in self._dense:
+                    x = layer.forward(x)
+                return x
+            self._calls = self._lay_out(x)
+        return self._calls.make(x)
+
+    def _lay_out(self, x: Array) -> Calls:
+        """The calls of all layers, each of which writes to the inputs of the next one, the first of two rows."""
+        calls: list[Call] = []
+        for_threads: list[Call] = []
+        rows, bends = self.workspace("outputs", (2, self._linear[-1].out_features), like=x), False
+        answer = rows[:1]
+        for place, layer in reversed(list(enumerate(self._dense))):
+            if isinstance(layer, ReLU):
+                bends = True
+            elif isinstance(layer, Linear):
+                D, K = layer.weight.data.shape
+                inputs = self.workspace(f"inputs {place}", (2, D + FLOATS - D % FLOATS), like=x)
+                inputs[0, D], inputs[0, D + 1 :], inputs[1] = 1, 0, 0
+                weight, rows = _with_bias(layer, inputs.shape[1]), rows[:, :K]
+                calls[:0] = its_calls = list(_calls(inputs, weight, rows, bends))
+                if SHARED_AS_COMPLEX <= weight.size < SHARED_BY_BLAS and can_share() and has_blas_threads():
+                    its_calls = list(_calls_as_complex(inputs[0], weight, rows[0], bends))
+                for_threads[:0] = its_calls
+                rows, bends = inputs, False
+        its_sources = [source for layer in self._linear for source in sources(layer)]
+        return Calls(rows[0, : x.size].reshape(x.shape), calls, answer, its_sources, for_threads)
+
+
+def _split(layers: list[Layer]) -> tuple[list[Layer], list[Layer]]:
+    """The layers before, and those from the first on after which all are fully connected; none if there are none."""
+    first = len(layers)
+    while first and type(layers[first - 1]) in (Flatten, Linear, ReLU) and layers[first - 1].device == "cpu":
+        first -= 1
+    while first < len(layers) and isinstance(layers[first], ReLU):
+        first += 1
+    has_products = any(isinstance(layer, Linear) for layer in layers[first:])
+    return (layers[:first], layers[first:]) if has_products else (layers, [])
+
+
+def _with_bias(layer: Linear, rows: int) -> Array:
+    """The weight, below it the bias, and zeros, so that there are so many rows: (rows, K)."""
+    D, K = layer.weight.data.shape
+    weight = np.zeros((rows, K), layer.weight.data.dtype)
+    weight[:D], weight[D] = layer.weight.data, 0 if layer.bias is None else layer.bias.data
+    return weight
+
+
+def _calls(inputs: Array, weight: Array, outputs: Array, bends: bool) -> Iterator[Call]:
+    """What fills the first row of outputs (2, K) from that of inputs (2, D); a ReLU follows if it `bends`."""
+    if pieces_of_panels(2, *weight.shape) == 1:  # OpenBLAS reads panels faster for two rows than any weight for one
+        columns = outputs.reshape(2, -1, PANEL).transpose(1, 0, 2)  # (K / 64, 2, 64)
+        yield partial(np.matmul, inputs, constant(panels(weight, 1)[0]), columns)
+    else:
+        yield partial(type(inputs).dot, inputs[0], constant(weight.T).T, outputs[0])
+    if bends:
+        yield partial(np.maximum, outputs[0], np.zeros_like(outputs[0]), out=outputs[0])
+
+
+def _calls_as_complex(inputs: Array, weight: Array, outputs: Array, bends: bool) -> Iterator[Call]:
+    """The same from inputs (D,) to outputs (K,), in a product that OpenBLAS's threads share."""
+    weight = as_complex(weight)
+    products = np.empty(len(outputs), weight.dtype)
+    yield partial(np.ndarray.dot, inputs.view(weight.dtype), constant(weight.T).T, products)
+    if bends:
+        yield partial(np.maximum, products.real, np.zeros_like(outputs), out=outputs)
+    else:
+        yield partial(np.copyto, outputs, products.real)

@@ -1,0 +1,174 @@
+"""One row goes through the last layers of a frozen network in a few calls, which know the parameters by heart."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+
+import numpy as np
+import pytest
+from to_freeze import convolutional, distance, images, perceptron, trained
+
+from core.fastest import TRIES
+from core.layers import Flatten, LeakyReLU, Linear, ReLU, Sequential, calls, freeze, one_row
+from core.layers.one_row import OneRowAtOnce
+from core.memory import constant, is_constant
+from core.ops.cpu import linear, thin
+from core.params import Constant
+from core.predict import predict
+from core.workers import alone, set_threads, workers
+
+
+@pytest.fixture(autouse=True)
+def two_workers():
+    before = workers().count
+    set_threads(2)
+    yield
+    set_threads(before)
+
+
+def multi(*sizes, dtype=np.float32, bias=True):
+    """Fully connected layers of these sizes, with a ReLU between two of them, behind a Flatten; and three inputs."""
+    rng = np.random.default_rng(0)
+    layers = [Flatten()]
+    for inputs, outputs in itertools.pairwise(sizes):
+        layers += [Linear(inputs, outputs, rng=rng, bias=bias, dtype=dtype), ReLU()]
+        if bias:
+            layers[-2].bias.data[:] = rng.normal(size=outputs)
+    network = Sequential(*layers[:-1])
+    return network, [rng.standard_normal((1, sizes[0])).astype(dtype) for _ in range(3)]
+
+
+def weights(calls):
+    return [call.args[1] for call in calls if call.func in (np.matmul, np.ndarray.dot)]
+
+
+def test_one_row_goes_the_short_way_and_everything_else_the_usual_one(monkeypatch):
+    frozen = freeze(trained(perceptron, np.float32))
+    assert isinstance(frozen, OneRowAtOnce)
+    first, second = images(2, np.float32)[:, None]
+    answer = frozen.forward(first).copy()
+    assert distance(frozen.forward(second), answer) > 0.1  # nothing is left of the first row
+    np.testing.assert_array_equal(frozen.forward(first), answer)
+    usual = []
+    monkeypatch.setattr(Linear, "forward", lambda self, x, train=False: usual.append((len(x), x.dtype, train)) or x)
+    frozen.forward(first)
+    assert not usual
+    frozen.forward(images(2, np.float32))
+    frozen.forward(first.astype(np.float64))
+    frozen.forward(first, train=True)
+    assert usual[::2] == [(2, np.float32, False), (1, np.float64, False), (1, np.float32, True)]
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="expected"):
+        frozen.forward(np.zeros((1, 5), np.float32))
+
+
+def test_the_short_way_begins_at_the_first_of_the_last_layers_that_can_take_it():
+    linear = Linear(4, 4, rng=np.random.default_rng(0))
+    assert OneRowAtOnce.suits([Flatten(), linear, ReLU(), linear])
+    assert not OneRowAtOnce.suits([])
+    assert not OneRowAtOnce.suits([Flatten()])
+    assert not OneRowAtOnce.suits([linear, LeakyReLU()])
+    layers = {"a": linear, "b": LeakyReLU(), "c": ReLU(), "d": Flatten(), "e": linear, "f": ReLU()}
+    assert OneRowAtOnce(**layers).before == [linear, layers["b"], layers["c"]]
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_weight_of_middle_size_lies_in_panels_for_one_thread(in_place, monkeypatch):
+    monkeypatch.setattr(thin, "multiplies_in_place", lambda: in_place)
+    monkeypatch.setattr(thin, "WORTH_CUTTING", 2 * 33 * 128)
+    network, inputs = multi(48, 32, 128, 64)
+    frozen = freeze(network)
+    with alone():
+        for x in inputs:
+            assert distance(frozen.forward(x), network.forward(x)) < 2e-5
+    shapes = [weight.shape for weight in weights(frozen._calls._calls)]
+    assert shapes == [(64, 32), (2, 48, 64) if in_place else (48, 128), (1, 144, 64) if in_place else (144, 64)]
+    assert all(map(is_constant, weights(frozen._calls._calls)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("sizes", [(48, 32, 16, 5), (47, 33), (5, 40, 40, 1)])
+def test_blas_threads_share_a_product_of_middle_size_as_one_of_complex_numbers(sizes, bias, dtype, monkeypatch):
+    monkeypatch.setattr(one_row, "SHARED_AS_COMPLEX", 600)
+    monkeypatch.setattr(linear, "SHARED_AS_COMPLEX", 600)
+    monkeypatch.setattr(one_row, "has_blas_threads", lambda: True)
+    network, inputs = multi(*sizes, dtype=dtype, bias=bias)
+    expected = [network.forward(x).copy() for x in inputs]
+    frozen, lent = freeze(network), []
+    monkeypatch.setattr(calls, "with_blas_threads", lambda count, make, *args: lent.append(count) or make(*args))
+    for turn in range(2 * TRIES):
+        for x, answer in zip(inputs, expected, strict=True):
+            assert distance(frozen.forward(x), answer) < (2e-5 if dtype is np.float32 else 1e-12)
+        assert len(lent) >= min(max(3 * turn + 3 - TRIES, 0), TRIES)
+    assert set(lent) == {2}
+    kinds = [weight.dtype.kind for weight in weights(frozen._calls._calls_for_threads)]
+    assert kinds == ["c" if (D + 16 - D % 16) * K >= 600 else "f" for D, K in itertools.pairwise(sizes)]
+    for weight in weights(frozen._calls._calls_for_threads):
+        assert weight.T.flags.c_contiguous
+        assert is_constant(weight)
+
+
+@pytest.mark.parametrize(("largest", "is_complex"), [(300, False), (400, True)])
+def test_a_large_weight_stays_real(largest, is_complex, monkeypatch):
+    monkeypatch.setattr(one_row, "SHARED_AS_COMPLEX", 100)
+    monkeypatch.setattr(one_row, "SHARED_BY_BLAS", largest)
+    monkeypatch.setattr(one_row, "has_blas_threads", lambda: True)
+    network, (x, *_) = multi(15, 20)  # 16 x 20 weights with the bias
+    frozen = freeze(network)
+    frozen.forward(x)
+    (weight,) = weights(frozen._calls._calls_for_threads)
+    assert np.iscomplexobj(weight) == is_complex
+    assert (frozen._calls._calls == frozen._calls._calls_for_threads) != is_complex
+
+
+@pytest.mark.parametrize("why", ["a worker", "no BLAS threads"])
+def test_without_threads_nothing_is_laid_out_for_them(why, monkeypatch):
+    monkeypatch.setattr(one_row, "SHARED_AS_COMPLEX", 100)
+    monkeypatch.setattr(one_row, "has_blas_threads", lambda: why == "a worker")
+    network, (x, *_) = multi(15, 20)
+    frozen = freeze(network)
+    with alone() if why == "a worker" else contextlib.nullcontext():
+        frozen.forward(x)
+    assert frozen._calls._calls == frozen._calls._calls_for_threads
+
+
+@pytest.mark.parametrize("change", ["weight", "data", "bias"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_short_way_notices_other_parameters_of_any_layer(place, change):
+    frozen, x = freeze(trained(convolutional)), images(1)
+    dense = frozen.network._linear
+    assert len(dense) == 2
+    before = frozen.network.forward(x).copy()
+    layer = dense[place]
+    if change == "bias":
+        layer.bias = Constant(layer.bias.data + 1)
+    elif change == "data":
+        layer.weight.data = constant(2 * layer.weight.data)
+    else:
+        layer.weight = Constant(2 * layer.weight.data)
+    both = np.concatenate([x, x])
+    expected = frozen.network.forward(both)[:1].copy()  # two images go the usual way
+    assert distance(expected, before) > 0.01
+    assert distance(frozen.network.forward(x), expected) < 1e-12
+
+
+def test_the_answers_of_one_row_are_kept_apart_by_copies():
+    """Each call overwrites the answer of the one before, as every layer may: `core.predict` copies."""
+    frozen = freeze(trained(perceptron, np.float32))
+    one, other = frozen.forward(images(1, np.float32)), frozen.forward(images(1, np.float32))
+    assert np.shares_memory(one, other)
+    one, other = (predict(frozen, images(1, np.float32)) for _ in range(2))
+    assert not np.shares_memory(one, other)
+
+
+def test_moving_a_frozen_network_takes_the_short_way_along():
+    frozen, x = freeze(trained(perceptron, np.float32)), images(1, np.float32)
+    before = frozen.forward(x).copy()
+    frozen.to(dtype=np.float64)
+    assert distance(frozen.forward(x.astype(np.float64)), before.astype(np.float64)) < 1e-5
+    for parameter in (layer.weight for _, layer in frozen.walk() if isinstance(layer, Linear)):
+        parameter.data = 2 * parameter.data
+        parameter.data.setflags(write=False)
+    assert distance(frozen.forward(x.astype(np.float64)), before.astype(np.float64)) > 0.1

@@ -160,6 +160,19 @@ def test_panels_of_the_transformed_kernel_make_the_same_products(count, monkeypa
     np.testing.assert_allclose(y, simple_conv2d_forward(x, weight, np.zeros(12), windows), atol=1e-12)
 
 
+@pytest.mark.parametrize(("most", "pieces"), [(36 * 80, 1), (36 * 80 - 1, 2), (36 * 40 - 1, 4)])
+def test_long_lines_are_multiplied_in_pieces(most, pieces, monkeypatch):
+    monkeypatch.setattr(winograd, "MOST_MULTIPLICATIONS", most)
+    rng, windows = np.random.default_rng(0), Windows((3, 3), padding=(1, 1))
+    x, weight, _ = arrays(rng, np.float64, 2, 8, 8, 8, 12, (3, 3))  # lines of 10 pixels with 8 channels
+    tiles = winograd.WinogradTiles(winograd.LARGE, 2, x, weight.shape, (1, 1), (8, 8), fresh)
+    assert tiles._lines.shape == (2, 2, pieces, 6, 80 // pieces)
+    tiles.use(weight, fresh)
+    y = np.empty((2, 8, 8, 12))
+    tiles.convolve(x, y)
+    np.testing.assert_allclose(y, simple_conv2d_forward(x, weight, np.zeros(12), windows), atol=1e-12)
+
+
 def test_winograd_in_float32_is_nearly_as_precise_as_a_direct_sum():
     rng = np.random.default_rng(0)
     x, weight, bias = arrays(rng, np.float32, 8, 16, 16, 64, 64, (3, 3))

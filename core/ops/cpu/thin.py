@@ -40,7 +40,7 @@ def product(x: Array, weight: Array, y: Array) -> None:
     (M, D), K = x.shape, weight.shape[1]
     pieces = -(-M * D * K // MOST_MULTIPLICATIONS)
     if _suits(M, M * D * K) and pieces > 1:
-        across, down = _equal_pieces(K // FLOATS, pieces) if K % FLOATS == 0 else 1, _equal_pieces(D, pieces)
+        across, down = equal_pieces(K // FLOATS, pieces) if K % FLOATS == 0 else 1, equal_pieces(D, pieces)
         if across > 1 and K // across >= NARROWEST:
             columns = weight.reshape(D, across, -1).transpose(1, 0, 2)  # (pieces, D, K / pieces)
             np.matmul(x, columns, out=y.reshape(M, across, -1).transpose(1, 0, 2))
@@ -56,7 +56,7 @@ def product(x: Array, weight: Array, y: Array) -> None:
 def product_with_transposed(dy: Array, weight: Array, dx: Array) -> None:
     """dx = dy W^T; dy (M, K), weight (D, K), dx (M, D)."""
     (M, K), D = dy.shape, len(weight)
-    pieces = _equal_pieces(D, -(-M * D // MOST_TRANSPOSED)) if _suits(M, M * D * K) else 1
+    pieces = equal_pieces(D, -(-M * D // MOST_TRANSPOSED)) if _suits(M, M * D * K) else 1
     if pieces > 1:
         rows = weight.reshape(pieces, -1, K).transpose(0, 2, 1)  # (pieces, K, D / pieces)
         np.matmul(dy, rows, out=dx.reshape(M, pieces, -1).transpose(1, 0, 2))
@@ -67,7 +67,7 @@ def product_with_transposed(dy: Array, weight: Array, dx: Array) -> None:
 def product_of_transposed(x: Array, dy: Array, dweight: Array) -> None:
     """dW = x^T dy; x (M, D), dy (M, K), dweight (D, K)."""
     (M, D), K = x.shape, dy.shape[1]
-    pieces = _equal_pieces(D, -(-M * D * K // MOST_MULTIPLICATIONS)) if _suits(M, M * D * K) else 1
+    pieces = equal_pieces(D, -(-M * D * K // MOST_MULTIPLICATIONS)) if _suits(M, M * D * K) else 1
     if pieces > 1:
         np.matmul(x.T.reshape(pieces, -1, M), dy, out=dweight.reshape(pieces, -1, K))
     else:
@@ -78,7 +78,7 @@ def pieces_of_panels(rows: int, D: int, K: int) -> int:
     """Into how many pieces to cut panels of a weight (D, K) for so many rows; 0 where panels do not pay."""
     if not _suits(rows, rows * D * K) or K % PANEL:
         return 0
-    pieces = _equal_pieces(D, -(-rows * D * PANEL // MOST_MULTIPLICATIONS))
+    pieces = equal_pieces(D, -(-rows * D * PANEL // MOST_MULTIPLICATIONS))
     return pieces if rows * (D // pieces) * PANEL <= MOST_MULTIPLICATIONS else 0
 
 
@@ -103,6 +103,6 @@ def _suits(rows: int, multiplications: int) -> bool:
     return 1 < rows <= FEW_ROWS and multiplications >= WORTH_CUTTING and multiplies_in_place()
 
 
-def _equal_pieces(size: int, least: int) -> int:
+def equal_pieces(size: int, least: int) -> int:
     """The smallest number of equal pieces of `size` from `least` to twice that, or 1 if there is none."""
     return next((pieces for pieces in range(least, 2 * least + 1) if size % pieces == 0), 1)

@@ -28,7 +28,7 @@ import numpy as np
 from core.backend import Array
 from core.memory import is_constant
 from core.ops.cpu.frames import FEW, Frame, ProductSum, Workspace, derived, scratch, strided
-from core.ops.cpu.thin import PANEL
+from core.ops.cpu.thin import MOST_MULTIPLICATIONS, PANEL, equal_pieces
 from core.ops.windows import Pair, Windows
 
 KERNEL = 3
@@ -130,10 +130,12 @@ class WinogradTiles:
         frame_size = t * TH + KERNEL - 1, t * TW + KERNEL - 1
         self._frame = Frame("frame", M, frame_size, padding, x, workspace).clear()
         self._dframe = Frame("dframe", M, frame_size, padding, x, workspace)
-        self._tiles, self._dtiles = self._tiles_in(self._frame), self._tiles_in(self._dframe)
+        self._dtiles = self._tiles_in(self._dframe)
         self._wanted = (form.inner,) if self._dframe.has_border else (form.edges, form.inner)
-        # Little memory stays in the cache: V takes the place of d, M that of Y, and all transforms go through `half`.
+        # Little memory stays in the cache: V takes the place of what its lines are transformed to, M that of Y, and all
+        # transforms go through `half`.
         self._v = scratch(workspace, "V", (r, r, tiles * C), x)
+        self._seen, self._lines, self._tiles = self._lines_of_tiles()
         self._m = scratch(workspace, "M", (r, r, tiles * K), x)
         self.outputs = self._m.reshape(-1)[: t * t * tiles * K].reshape(t, t, -1)
         self._half = scratch(workspace, "half", (max(r * r * tiles * C, r * t * tiles * K),), x)
@@ -177,8 +179,10 @@ class WinogradTiles:
     def take(self, images: Array) -> None:
         """V = B^T d B of images (M, H, W, C)."""
         self._frame.put(images)
-        np.copyto(self._v.reshape(self._tiles.shape), self._tiles)
-        _transform(self._b_t, self._v, self._half, self._v)
+        np.matmul(self._b_t, self._seen, out=self._lines)
+        half = self._half[: self._v.size].reshape(self._v.shape)
+        np.copyto(half.reshape(self._tiles.shape), self._tiles)
+        _transform_rows(self._b_t, half, self._v)
 
     def multiply(self) -> None:
         """Y = A^T (U V) A, and the bias."""
@@ -250,6 +254,24 @@ class WinogradTiles:
             C = self._weight.shape[1]
             self._u_t = _transform_kernel(self._form, self._weight.transpose(0, 2, 1).reshape(-1, C))
         return self._u_t
+
+    def _lines_of_tiles(self) -> tuple[Array, Array, Array]:
+        """Where B^T comes to d while tiles side by side, of which each two share two columns, are not cut apart yet.
+
+        Returns the r lines of the frame that each row of tiles sees, and memory for their products with B^T, both
+        (M, TH, pieces, r, FW * C / pieces), as OpenBLAS multiplies small pieces without laying them out anew; and the
+        tiles in that memory (r, r, TH, TW, M, C).
+        """
+        TH, TW, M, _ = self._grid
+        _, FH, FW, C = self._frame.pixels.shape
+        t, r, line = self._form.tile, self._form.reach, FW * C
+        pieces = equal_pieces(line, -(-r * r * line // MOST_MULTIPLICATIONS))
+        seen = strided(
+            self._frame.pixels, (M, TH, pieces, r, line // pieces), (FH * line, t * line, line // pieces, line, 1)
+        )
+        lines = self._v.reshape(-1)[: seen.size].reshape(M, TH, r, pieces, -1)
+        tiles = strided(lines, (r, r, TH, TW, M, C), (line, C, r * line, t * C, TH * r * line, 1))
+        return seen, lines.transpose(0, 1, 3, 2, 4), tiles
 
     def _tiles_in(self, frame: Frame) -> Array:
         """The overlapping tiles of a frame: (r, r, TH, TW, M, C)."""

@@ -27,7 +27,7 @@ class Fastest:
         self._best = ways[0]
         self._took = [[inf] * TRIES for _ in ways]  # seconds of each way's tries
         self._tried = 0
-        self._left = 0.0 if len(ways) > 1 else inf  # calls before the next tries
+        self._left = 0  # calls before the next tries
 
     def __call__(self, *arguments: Any) -> None:
         if self._left:
@@ -49,4 +49,4 @@ class Fastest:
         typical = [median(seconds) for seconds in self._took]
         shortest = min(typical)
         self._best = self._ways[typical.index(shortest) if shortest < CLEARLY * typical[0] else 0]
-        self._left = max(PERIOD, LEAST_PERIOD // shortest if shortest else 0)
+        self._left = max(PERIOD, int(LEAST_PERIOD / shortest) if shortest else 0)

@@ -83,15 +83,6 @@ def test_a_single_disturbance_decides_nothing(clock):
     assert taken[-1] == "disturbed once"
 
 
-def test_the_only_way_is_not_timed(monkeypatch):
-    monkeypatch.setattr(fastest, "perf_counter", None)
-    taken = []
-    call = Fastest([lambda: taken.append(1)])
-    for _ in range(PERIOD + 1):
-        call()
-    assert len(taken) == PERIOD + 1
-
-
 def test_a_try_that_fails_counts_for_nothing_else(clock):
     """The times of later tries are not taken for those of other ways."""
     failing, taken = [True], []

@@ -64,7 +64,8 @@ class Calls:
             _make_all(self._inputs, self._calls, x)
         else:
             if self._make_with_others is None or self._pool is not pool:
-                self._pool, self._make_with_others = pool, Fastest(self._ways(pool))
+                ways = self._ways(pool)
+                self._pool, self._make_with_others = pool, Fastest(ways) if len(ways) > 1 else ways[0]
             self._make_with_others(x)
         return self._outputs
 

@@ -99,13 +99,14 @@ def _with_bias(layer: Linear, rows: int) -> Array:
 
 def _calls(inputs: Array, weight: Array, outputs: Array, bends: bool) -> Iterator[Call]:
     """What fills the first row of outputs (2, K) from that of inputs (2, D); a ReLU follows if it `bends`."""
+    first = outputs[0]  # one array, not two that NumPy would look for an overlap in
     if pieces_of_panels(2, *weight.shape) == 1:  # OpenBLAS reads panels faster for two rows than any weight for one
         columns = outputs.reshape(2, -1, PANEL).transpose(1, 0, 2)  # (K / 64, 2, 64)
         yield partial(np.matmul, inputs, constant(panels(weight, 1)[0]), columns)
     else:
-        yield partial(type(inputs).dot, inputs[0], constant(weight.T).T, outputs[0])
+        yield partial(type(inputs).dot, inputs[0], constant(weight.T).T, first)
     if bends:
-        yield partial(np.maximum, outputs[0], np.zeros_like(outputs[0]), out=outputs[0])
+        yield partial(np.maximum, first, np.zeros_like(first), out=first)
 
 
 def _calls_as_complex(inputs: Array, weight: Array, outputs: Array, bends: bool) -> Iterator[Call]:

@@ -3,11 +3,26 @@
 import numpy as np
 import pytest
 
+from core.fastest import TRIES
 from core.gradcheck import TOLERANCE, gradcheck
-from core.layers import GRU, LSTM, RNN, Dropout, LastState, Layer, Linear, MeanState, Parallel, Sequences, Sequential
+from core.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    Dropout,
+    LastState,
+    Layer,
+    Linear,
+    MeanState,
+    Parallel,
+    Sequences,
+    Sequential,
+    freeze,
+)
 from core.losses import softmax_cross_entropy
+from core.ops.cpu import recurrent
 from core.random import Stream
-from core.workers import Workers
+from core.workers import Workers, set_threads, workers
 
 CELLS = [RNN, GRU, LSTM]
 LENGTHS = {"ragged": [3, 1, 6, 4, 1, 6], "equal": [4, 4, 4], "one sequence": [5], "one step each": [1, 1]}
@@ -106,6 +121,33 @@ def test_a_sequence_does_not_feel_the_others(cell):
         alone = layer.forward(Sequences.pack_padded(x[number : number + 1, :length]))
         np.testing.assert_allclose(alone.last[0], last[number], rtol=1e-12)
         np.testing.assert_allclose(alone.to_padded()[0], states[number, :length], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("hidden", [6, 5])  # two by two complex numbers, or not
+@pytest.mark.parametrize("frozen", [True, False])
+def test_one_sequence_of_any_length_is_read_as_in_training(frozen, hidden, bidirectional, dtype, monkeypatch):
+    before, lent = workers().count, []
+    set_threads(2)
+    monkeypatch.setattr(recurrent, "has_blas_threads", lambda: True)
+    monkeypatch.setattr(recurrent, "with_blas_threads", lambda count, make, *args: lent.append(count) or make(*args))
+    layer = GRU(D, hidden, rng=np.random.default_rng(0), num_layers=2, bidirectional=bidirectional, dtype=dtype)
+    for parameter in layer.parameters():
+        parameter.data[...] = np.random.default_rng(1).normal(size=parameter.data.shape)
+    reader = freeze(layer) if frozen else layer
+    for number, T in enumerate([3, 1, 9, 20] * TRIES):  # the memory grows, and is longer than wanted
+        x = Sequences.pack_padded(np.random.default_rng(number).standard_normal((1, T, D)).astype(dtype))
+        expected = layer.forward(x, train=True)
+        states, last = expected.rows.copy(), expected.last.copy()
+        answer = reader.forward(x)
+        tolerance = 1e-12 if dtype is np.float64 else 1e-5
+        np.testing.assert_allclose(answer.rows, states, atol=tolerance)
+        np.testing.assert_allclose(answer.last, last, atol=tolerance)
+    tries = 2 * TRIES if frozen and hidden == 6 else 0  # of two layers
+    assert len(lent) >= tries
+    assert set(lent) == ({2} if tries else set())
+    set_threads(before)
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -16,7 +16,7 @@ import numpy as np
 from core.backend import Array
 from core.fastest import Fastest
 from core.layers.base import Layer
-from core.ops.cpu.linear import SHARED_BY_BLAS, multiply_by_columns, shared_by_blas
+from core.ops.cpu.linear import MANY_ROWS, SHARED_BY_BLAS, multiply_by_columns, multiply_by_rows, shared_by_blas
 from core.params import Parameter
 from core.workers import Workers, free_workers, with_blas_threads
 
@@ -105,9 +105,12 @@ def _is_large_product(call: Call) -> bool:
 
 def _shared(call: Call, pool: Workers) -> Call:
     """The call as one of which each worker makes a part; the call itself where that cannot pay."""
-    if _is_large_product(call) and call.args[1].size >= SHARED_BY_BLAS:  # a small weight has too few columns to share
+    if _is_large_product(call):
         x, weight, *rest = call.args
-        return partial(multiply_by_columns, x, weight, *rest, *call.keywords.values())
+        if weight.size >= SHARED_BY_BLAS:  # a small one has too few columns to share
+            return partial(multiply_by_columns, x, weight, *rest, *call.keywords.values())
+        if x.ndim == 2 and len(x) >= MANY_ROWS and x.size * weight.shape[1] >= WORTH_SHARING:
+            return partial(multiply_by_rows, x, weight, *rest, *call.keywords.values())
     if call.func is not np.matmul or len(call.args) < 3:
         return call
     a, _, out = stacks = call.args

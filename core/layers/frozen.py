@@ -39,8 +39,10 @@ def freeze(network: Layer) -> Layer:
     while isinstance(network, Parallel | MixedPrecision | Replay):
         network = network.network
     network = _frozen(network.replica())
-    is_short = isinstance(network, OneRowAtOnce) and not network.before
-    return network if is_short else Replay(network)
+    if not isinstance(network, OneRowAtOnce) or network.before:
+        return Replay(network)
+    network.replays = True
+    return network
 
 
 class ScaleShift(Layer):

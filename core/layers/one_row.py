@@ -18,6 +18,7 @@ from core.layers.base import Layer
 from core.layers.calls import Call, Calls, sources
 from core.layers.containers import Flatten, Sequential
 from core.layers.linear import Linear
+from core.layers.replay import Replay
 from core.memory import FLOATS, constant
 from core.ops.cpu.linear import SHARED_AS_COMPLEX, SHARED_BY_BLAS, as_complex
 from core.ops.cpu.thin import PANEL, panels, pieces_of_panels
@@ -25,16 +26,21 @@ from core.workers import can_share, has_blas_threads
 
 
 class OneRowAtOnce(Sequential):
-    """A chain that ends in fully connected layers, with a short way through these for a single row."""
+    """A chain that ends in fully connected layers, with a short way through these for a single row.
 
-    left_out_of_copies = (*Layer.left_out_of_copies, "_calls")
+    `replays` says whether it replays the calls for other numbers of rows itself: nobody does it for a whole network.
+    """
+
+    left_out_of_copies = (*Layer.left_out_of_copies, "_calls", "_replay")
 
     def __init__(self, **named: Layer) -> None:
         super().__init__(**named)
         layers = list(named.values())
         self.before, self._dense = _split(layers)
         self._linear = [layer for layer in self._dense if isinstance(layer, Linear)]
+        self.replays = False
         self._calls: Calls | None = None
+        self._replay: Replay | None = None
 
     @staticmethod
     def suits(layers: Iterable[Layer]) -> bool:
@@ -43,7 +49,7 @@ class OneRowAtOnce(Sequential):
 
     def forward(self, x: Array, train: bool = False) -> Array:
         if train or len(x) != 1:
-            return super().forward(x, train)
+            return self._forward_many(x, train)
         for layer in self.before:
             x = layer.forward(x)
         if self._calls is None or not self._calls.suit(x):
@@ -54,6 +60,13 @@ class OneRowAtOnce(Sequential):
                 return x
             self._calls = self._lay_out(x)
         return self._calls.make(x)
+
+    def _forward_many(self, x: Array, train: bool) -> Array:
+        if train or not self.replays:
+            return super().forward(x, train)
+        if self._replay is None:
+            self._replay = Replay(Sequential(**self.layers))
+        return self._replay.forward(x)
 
     def _lay_out(self, x: Array) -> Calls:
         """The calls of all layers, each of which writes to the inputs of the next one, the first of two rows."""

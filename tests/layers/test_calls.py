@@ -124,6 +124,21 @@ def test_a_large_product_is_made_in_three_ways(shape, K, runs, monkeypatch):
         assert lent == [2] * max(turn + 1 - 2 * TRIES, 0)
 
 
+@pytest.mark.parametrize(("rows", "worth", "ways"), [(8, 1, 2), (7, 1, 1), (8, 10**9, 1)])
+def test_workers_share_the_rows_of_a_large_product(rows, worth, ways, runs, monkeypatch):
+    monkeypatch.setattr(calls, "MANY_ROWS", 8)
+    monkeypatch.setattr(calls, "WORTH_SHARING", worth)
+    monkeypatch.setattr(linear, "SHARED_BY_BLAS", 7 * 20 * 30)
+    monkeypatch.setattr(calls, "with_blas_threads", lambda count, make, *args: make(*args))
+    x, weight, y = stack(rows, 20), stack(20, 30), stack(rows, 30)
+    program = listed(partial(np.matmul, x, weight, y))
+    for _ in range((ways + 1) * TRIES):
+        y[...] = np.nan
+        program.make(X)
+        np.testing.assert_allclose(y, x @ weight, rtol=1e-5, atol=1e-5)
+    assert len(runs) == (ways - 1) * TRIES
+
+
 def test_the_calls_for_threads_are_made_with_blas_threads_alone(monkeypatch):
     made = []
     monkeypatch.setattr(calls, "with_blas_threads", lambda count, make, *args: made.append(count) or make(*args))

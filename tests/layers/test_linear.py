@@ -12,6 +12,7 @@ from core.ops.cpu.linear import (
     LargeProduct,
     multiply,
     multiply_by_columns,
+    multiply_by_rows,
     multiply_with_blas_threads,
 )
 from core.workers import Workers, alone, set_threads, workers
@@ -80,6 +81,18 @@ def test_all_ways_to_a_large_product_lead_to_the_same(make, threads, shape):
         y = np.full((*shape[:-1], 70), np.nan)
         make(x, laid_out, y)
         np.testing.assert_allclose(y, x @ weight, rtol=1e-12, atol=1e-12)
+    set_threads(before)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 40])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_workers_share_rows(threads, rows):
+    before = workers().count
+    set_threads(threads)
+    rng = np.random.default_rng(0)
+    x, weight, y = rng.standard_normal((rows, 40)), rng.standard_normal((40, 70)), np.full((rows, 70), np.nan)
+    multiply_by_rows(x, weight, y)
+    np.testing.assert_allclose(y, x @ weight, rtol=1e-12, atol=1e-12)
     set_threads(before)
 
 

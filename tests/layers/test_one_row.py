@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from to_freeze import convolutional, distance, images, perceptron, trained
 
 from core.fastest import TRIES
-from core.layers import Flatten, LeakyReLU, Linear, ReLU, Sequential, calls, freeze, one_row
+from core.layers import Flatten, LeakyReLU, Linear, ReLU, Sequential, calls, freeze, one_row, replay
 from core.layers.one_row import OneRowAtOnce
+from core.layers.replay import WORTH_WRITING_DOWN, write_down
 from core.memory import constant, is_constant
 from core.ops.cpu import linear, thin
 from core.params import Constant
@@ -132,6 +134,21 @@ def test_without_threads_nothing_is_laid_out_for_them(why, monkeypatch):
     with alone() if why == "a worker" else contextlib.nullcontext():
         frozen.forward(x)
     assert frozen._calls._calls == frozen._calls._calls_for_threads
+
+
+@pytest.mark.parametrize("build", [perceptron, convolutional])
+def test_a_whole_network_replays_many_rows_itself(build, monkeypatch):
+    network, written = trained(build, np.float32), []
+    monkeypatch.setattr(replay, "write_down", lambda *args: written.append(args[1].shape) or write_down(*args))
+    frozen = freeze(network)
+    for duplicate in (frozen, copy.deepcopy(frozen), freeze(frozen)):
+        written.clear()
+        for seed in range(2 * WORTH_WRITING_DOWN):
+            x = np.random.default_rng(seed).standard_normal((5, 4, 4, 3)).astype(np.float32)
+            assert distance(duplicate.forward(x), network.forward(x)) < 2e-5
+        assert written == [x.shape]
+    answer = frozen.forward(x, train=True)
+    assert frozen.backward(answer).shape == x.shape
 
 
 @pytest.mark.parametrize("change", ["weight", "data", "bias"])

@@ -37,7 +37,7 @@ def linear_forward(x: Array, weight: Array, y: Array, workspace: Workspace) -> N
         else:
             thin.product(x, weight, y)
     elif len(x) >= MANY_ROWS:
-        share(len(x), lambda _, rows: np.matmul(x[rows], weight, out=y[rows]))
+        multiply_by_rows(x, weight, y)
     else:
         others = workspace("partial sums", (workers().count - 1, *y.shape), y)
         partial = [y, *others]
@@ -103,6 +103,11 @@ def multiply(x: Array, weight: Array, y: Array) -> None:
 def multiply_by_columns(x: Array, weight: Array, y: Array) -> None:
     """The same, of which each worker makes some columns."""
     share(weight.shape[1], lambda _, columns: np.matmul(x, weight[:, columns], out=y[..., columns]))
+
+
+def multiply_by_rows(x: Array, weight: Array, y: Array) -> None:
+    """The same for x (M, D), of which each worker takes some rows."""
+    share(len(x), lambda _, rows: np.matmul(x[rows], weight, out=y[rows]))
 
 
 def multiply_with_blas_threads(x: Array, weight: Array, y: Array) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 
 from core.backend import Array, array_module
 from core.fastest import Fastest
-from core.memory import empty, is_constant
+from core.memory import is_constant
 from core.ops.cpu.blocks import number
 from core.ops.cpu.linear import as_complex
 from core.workers import can_share, has_blas_threads, with_blas_threads, workers
@@ -133,7 +133,7 @@ def _gru_of_one_sequence(
     """The walk of inference with all D directions in the same calls, of which a step of one row mostly consists."""
     T, D, H = len(cells[0].spans), len(cells), states[0].shape[1]
     memory, like = cells[0].workspace, states[0]
-    walk: _GRUWalk = memory.plan(("walk", D, H, like.dtype), lambda: _GRUWalk(D, H, like))
+    walk: _GRUWalk = memory.plan(("walk", D, H, like.dtype), lambda: _GRUWalk(D, H, like, memory.another()))
     steps, sums, ns = walk.begin(T)
     ways = [slice(None, None, 1 if cell.spans[0] <= cell.spans[-1] else -1) for cell in cells]  # rows in order of steps
     for place, (cell, way, bias) in enumerate(zip(cells, ways, biases, strict=True)):
@@ -150,9 +150,9 @@ def _gru_of_one_sequence(
 class _GRUWalk:
     """One sequence in D directions: memory, and for each step the views of it, which take a while to make."""
 
-    def __init__(self, D: int, H: int, like: Array) -> None:
-        self._shape, self._like = (D, 1, H), like
-        self._gates = empty((3, *self._shape), like.dtype, like)
+    def __init__(self, D: int, H: int, like: Array, memory: Workspaces) -> None:
+        self._shape, self._like, self._memory = (D, 1, H), like, memory
+        self._gates = memory("gates", (3, *self._shape), like=like)
         self._fastest = Fastest([self._make, self._make_with_blas_threads])
         self._make_room(1)
 
@@ -168,7 +168,8 @@ class _GRUWalk:
 
     def _make_room(self, T: int) -> None:
         self._states, self._sums, self._ns = (
-            empty((*first, *self._shape), self._like.dtype, self._like) for first in ((T + 1,), (T, 3), (T,))
+            self._memory(name, (*first, *self._shape), like=self._like)
+            for name, first in (("states", (T + 1,)), ("sums", (T, 3)), ("n", (T,)))
         )
         self._views = list(zip(self._states[:-1], self._sums, self._ns, self._states[1:], strict=True))
         self._complex_views: list[tuple[Array, ...]] = []

@@ -14,8 +14,8 @@ from time import perf_counter
 from typing import Any
 
 TRIES = 8  # of each way
-PERIOD = 512  # calls, after which all are tried again
-LEAST_PERIOD = 1.0  # seconds; after a try BLAS's threads wait in their loop for a while, and take a core's time
+PERIOD = 512  # calls at least, before all are tried again
+LEAST_PERIOD = 1.0  # seconds, too: after a try BLAS's threads wait in their loop for a while, and take a core's time
 CLEARLY = 0.95  # of the first way's time; the time of another core is worth something
 
 
@@ -27,11 +27,15 @@ class Fastest:
         self._best = ways[0]
         self._took = [[inf] * TRIES for _ in ways]  # seconds of each way's tries
         self._tried = 0
-        self._left = 0  # calls before the next tries
+        self._left = 0  # calls before the next look at the clock
+        self._next_tries = 0.0  # when
 
     def __call__(self, *arguments: Any) -> None:
-        if self._left:
+        if self._left > 0:
             self._left -= 1
+            self._best(*arguments)
+        elif self._tried == 0 and perf_counter() < self._next_tries:
+            self._left = PERIOD - 1
             self._best(*arguments)
         else:
             self._try(*arguments)
@@ -49,4 +53,4 @@ class Fastest:
         typical = [median(seconds) for seconds in self._took]
         shortest = min(typical)
         self._best = self._ways[typical.index(shortest) if shortest < CLEARLY * typical[0] else 0]
-        self._left = max(PERIOD, int(LEAST_PERIOD / shortest) if shortest else 0)
+        self._left, self._next_tries = PERIOD, perf_counter() + LEAST_PERIOD

@@ -2,7 +2,7 @@
 
 NumPy drops the interpreter lock in copies, ufuncs and matrix products, so plain threads keep all cores busy. They beat
 the threads inside OpenBLAS twice: element-wise work runs in parallel too, and nothing spins when the machine is busy.
-Only a single product that is over in some hundred microseconds may be theirs, see `core.ops.cpu.linear.LargeProduct`.
+Only where a single row or image leaves nothing else to share may products be theirs, see `with_blas_threads`.
 """
 
 from __future__ import annotations
@@ -179,10 +179,6 @@ def _forget_pool() -> None:
     _pool = None
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)  # threads do not survive a fork
-
-
 def free_workers() -> Workers | None:
     """The workers, if there are several, and the caller is none of them, so that they would wait while he works."""
     if _thread.working:
@@ -199,7 +195,14 @@ def can_share() -> bool:
 def limit_blas_threads() -> None:
     """One BLAS thread for each thread that calls it: the workers are the parallelism."""
     for library in _blas_libraries():
-        library.set_num_threads(1)
+        _setter(library)(1)
+
+
+_lending = threading.Lock()  # held while BLAS has threads
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)  # threads do not survive a fork
+    # In OpenBLAS a fork ends its threads, under whatever product they are making: so it has to wait.
+    os.register_at_fork(before=_lending.acquire, after_in_parent=_lending.release, after_in_child=_lending.release)
 
 
 def with_blas_threads(count: int, make: Callable[..., Any], *arguments: Any) -> None:
@@ -210,13 +213,14 @@ def with_blas_threads(count: int, make: Callable[..., Any], *arguments: Any) -> 
     other, for milliseconds (`core.fastest` notices). Not for workers, all of whom the number would concern.
     """
     setters = _blas_setters()
-    for set_threads_of_library in setters:
-        set_threads_of_library(count)
-    try:
-        make(*arguments)
-    finally:
+    with _lending:
         for set_threads_of_library in setters:
-            set_threads_of_library(1)
+            set_threads_of_library(count)
+        try:
+            make(*arguments)
+        finally:
+            for set_threads_of_library in setters:
+                set_threads_of_library(1)
 
 
 def has_blas_threads() -> bool:
@@ -226,11 +230,14 @@ def has_blas_threads() -> bool:
 
 @cache
 def _blas_setters() -> list[Callable[[int], Any]]:
-    """What sets the number of threads of each BLAS: OpenBLAS's own functions, a quarter as long as threadpoolctl's."""
     return [_setter(library) for library in _blas_libraries()]
 
 
 def _setter(library: Any) -> Callable[[int], Any]:
+    """What sets the number of threads of a BLAS.
+
+    OpenBLAS's own function takes a quarter of the time of threadpoolctl's, which obeys only one thread of the process.
+    """
     names = (name for name in SETTERS if hasattr(library.dynlib, name))
     setter: Callable[[int], Any] = getattr(library.dynlib, next(names, ""), library.set_num_threads)
     return setter

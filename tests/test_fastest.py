@@ -49,7 +49,7 @@ def test_another_way_is_taken_if_it_is_clearly_faster_than_the_first(clock, shar
     assert made[-1] == taken
 
 
-@pytest.mark.parametrize(("seconds", "calls"), [(2**-20, 2**20 * LEAST_PERIOD), (0.1, PERIOD), (0.0, PERIOD)])
+@pytest.mark.parametrize(("seconds", "calls"), [(2**-20, 2**20 * LEAST_PERIOD), (2**-12, 2**12), (0.1, PERIOD)])
 def test_short_calls_are_not_tried_again_too_soon(clock, seconds, calls):
     made = []
 
@@ -67,6 +67,27 @@ def test_short_calls_are_not_tried_again_too_soon(clock, seconds, calls):
     assert len(made) == TRIES
     call()
     assert len(made) == TRIES + 1
+
+
+def test_calls_that_become_slow_are_tried_again_when_the_time_has_come(clock):
+    seconds, made = [2**-20], []
+
+    def other():
+        made.append("other")
+        clock[0] += seconds[0] / 2
+
+    def first():
+        clock[0] += seconds[0]
+
+    clock[0] = 0.0
+    call = Fastest([first, other])
+    for _ in range(2 * TRIES):
+        call()
+    seconds[0] = 2**-9  # 512 calls take the rest of the second
+    made.clear()
+    for _ in range(3 * PERIOD + 2 * TRIES):
+        call()
+    assert len(made) < 3 * PERIOD + 2 * TRIES  # the first way has been tried again
 
 
 def test_a_single_disturbance_decides_nothing(clock):

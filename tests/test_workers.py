@@ -20,6 +20,7 @@ from core.workers import (
     free_workers,
     has_blas_threads,
     is_working,
+    limit_blas_threads,
     set_threads,
     with_blas_threads,
     workers,
@@ -111,6 +112,47 @@ def test_there_are_blas_threads_where_there_are_workers():
         set_threads(count)
         assert has_blas_threads() == (count > 1)
     set_threads(before)
+
+
+@pytest.mark.skipif(not blas_in_use(), reason="NumPy has another BLAS here")
+def test_any_thread_can_limit_blas_threads():
+    seen = []
+
+    def in_another_thread():
+        limit_blas_threads()
+        seen.append(blas_in_use())
+
+    def raise_number():
+        thread = threading.Thread(target=in_another_thread)
+        thread.start()
+        thread.join()
+
+    set_threads(2)  # threadpoolctl obeys the first thread that has asked from then on
+    with_blas_threads(2, raise_number)
+    assert seen == [{1}]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_fork_waits_for_who_has_blas_threads():
+    started, release, order = threading.Event(), threading.Event(), []
+
+    def make():
+        started.set()
+        release.wait(20)
+        order.append("product")
+
+    thread = threading.Thread(target=with_blas_threads, args=(2, make))
+    thread.start()
+    assert started.wait(20)
+    threading.Timer(0.2, release.set).start()
+    child = os.fork()
+    if child == 0:
+        with_blas_threads(2, lambda: os._exit(7))
+    order.append("fork")
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert order == ["product", "fork"]
 
 
 class Library:

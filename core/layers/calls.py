@@ -1,7 +1,7 @@
 """A list of NumPy calls, made by one thread or by several: what `core.layers.replay` makes again and again.
 
-Three ways are tried, see `core.fastest`: one thread makes all calls; or the workers share the long ones, each of whom
-makes a part; or BLAS's own threads share the large products.
+The ways that may pay are tried, see `core.fastest`: one thread makes all calls; or the workers share the long ones,
+each of whom makes a part; or BLAS's own threads share the large products.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from core.workers import Workers, free_workers, with_blas_threads
 
 Call: TypeAlias = partial[Any]
 Source: TypeAlias = tuple[dict[str, Any], str, Parameter, Array]  # its layer's attributes, its name, itself, its data
+Absence: TypeAlias = tuple[dict[str, Any], str]  # of a bias, which somebody may add by hand
 
 WORTH_SHARING = 1_500_000  # multiplications of a call; most of fewer are done before the others are awake
 HEAD_START = 800_000  # multiplications that the caller has done when the others are awake
 
 
 class Calls:
-    """All calls from an input to the answer, what parameters they take for constant, and the fastest way to make them.
+    """All calls from an input to a network's answer, the parameters that they know, and the fastest way to make them.
 
     `calls_for_threads`, if there are any, do the same as `calls`, but suit BLAS's threads better.
     """
@@ -38,10 +39,11 @@ class Calls:
         inputs: Array,
         calls: list[Call],
         outputs: Array,
-        sources: list[Source],
+        network: Layer,
         calls_for_threads: list[Call] | None = None,
     ) -> None:
-        self._inputs, self._calls, self._outputs, self._sources = inputs, calls, outputs, sources
+        self._inputs, self._calls, self._outputs = inputs, calls, outputs
+        self._sources, self._absences = list(_sources(network)), list(_absences(network))
         self._calls_for_threads = calls_for_threads or calls
         self._shape, self._dtype = inputs.shape, inputs.dtype
         self._pool: Workers | None = None
@@ -55,7 +57,10 @@ class Calls:
         for attributes, name, parameter, data in self._sources:
             if attributes[name] is not parameter or parameter.data is not data:
                 return False
-        return x.dtype is self._dtype and x.shape == self._shape
+        for attributes, name in self._absences:
+            if attributes[name] is not None:
+                return False
+        return x.dtype == self._dtype and x.shape == self._shape
 
     def make(self, x: Array) -> Array:
         """The answer to `x`, in memory that the next one overwrites."""
@@ -81,12 +86,15 @@ class Calls:
         return ways
 
 
-def sources(network: Layer) -> Iterator[Source]:
-    """All parameters of a network, for `Calls`."""
+def _sources(network: Layer) -> Iterator[Source]:
     for _, layer in network.walk():
         for name, value in vars(layer).items():
             if isinstance(value, Parameter):
                 yield vars(layer), name, value, value.data
+
+
+def _absences(network: Layer) -> Iterator[Absence]:
+    return ((vars(layer), "bias") for _, layer in network.walk() if getattr(layer, "bias", layer) is None)
 
 
 def _make_all(inputs: Array, calls: list[Call], x: Array) -> None:

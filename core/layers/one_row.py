@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import takewhile
 
 import numpy as np
 
 from core.backend import Array, on_cpu
 from core.layers.activation import ReLU
 from core.layers.base import Layer
-from core.layers.calls import Call, Calls, sources
+from core.layers.calls import Call, Calls
 from core.layers.containers import Flatten, Sequential
 from core.layers.linear import Linear
 from core.layers.replay import Replay
@@ -53,8 +54,7 @@ class OneRowAtOnce(Sequential):
         for layer in self.before:
             x = layer.forward(x)
         if self._calls is None or not self._calls.suit(x):
-            first = self._linear[0]
-            if not on_cpu(x) or x.size != first.in_features or x.dtype != first.weight.data.dtype:
+            if not self._can_take(x):
                 for layer in self._dense:
                     x = layer.forward(x)
                 return x
@@ -68,27 +68,36 @@ class OneRowAtOnce(Sequential):
             self._replay = Replay(Sequential(**self.layers))
         return self._replay.forward(x)
 
+    def _can_take(self, x: Array) -> bool:
+        """Whether the first product takes such a row; only behind a Flatten it may have any shape."""
+        D, dtype = self._linear[0].in_features, self._linear[0].weight.data.dtype
+        is_flat = x.shape == (1, D) or (isinstance(self._dense[0], Flatten) and x.size == D)
+        return is_flat and on_cpu(x) and x.dtype == dtype
+
     def _lay_out(self, x: Array) -> Calls:
-        """The calls of all layers, each of which writes to the inputs of the next one, the first of two rows."""
+        """The calls of all layers, last ones first: each layer writes to the inputs of the next one.
+
+        These are the first of two rows, see `_calls`; the last layer writes to `outputs`.
+        """
         calls: list[Call] = []
         for_threads: list[Call] = []
-        rows, bends = self.workspace("outputs", (2, self._linear[-1].out_features), like=x), False
-        answer = rows[:1]
+        outputs = self.workspace("outputs", (2, self._linear[-1].out_features), like=x)
+        answer, relu_follows = outputs[:1], False
         for place, layer in reversed(list(enumerate(self._dense))):
             if isinstance(layer, ReLU):
-                bends = True
+                relu_follows = True
             elif isinstance(layer, Linear):
                 D, K = layer.weight.data.shape
                 inputs = self.workspace(f"inputs {place}", (2, D + FLOATS - D % FLOATS), like=x)
                 inputs[0, D], inputs[0, D + 1 :], inputs[1] = 1, 0, 0
-                weight, rows = _with_bias(layer, inputs.shape[1]), rows[:, :K]
-                calls[:0] = its_calls = list(_calls(inputs, weight, rows, bends))
+                weight, outputs = _with_bias(layer, inputs.shape[1]), outputs[:, :K]
+                calls[:0] = its_calls = list(_calls(inputs, weight, outputs, relu_follows))
                 if SHARED_AS_COMPLEX <= weight.size < SHARED_BY_BLAS and can_share() and has_blas_threads():
-                    its_calls = list(_calls_as_complex(inputs[0], weight, rows[0], bends))
+                    its_calls = list(_calls_as_complex(inputs[0], weight, outputs[0], relu_follows))
                 for_threads[:0] = its_calls
-                rows, bends = inputs, False
-        its_sources = [source for layer in self._linear for source in sources(layer)]
-        return Calls(rows[0, : x.size].reshape(x.shape), calls, answer, its_sources, for_threads)
+                outputs, relu_follows = inputs, False
+        row = outputs[0, : x.size].reshape(x.shape)
+        return Calls(row, calls, answer, Sequential(*self._linear), for_threads)
 
 
 def _split(layers: list[Layer]) -> tuple[list[Layer], list[Layer]]:
@@ -96,8 +105,8 @@ def _split(layers: list[Layer]) -> tuple[list[Layer], list[Layer]]:
     first = len(layers)
     while first and type(layers[first - 1]) in (Flatten, Linear, ReLU) and layers[first - 1].device == "cpu":
         first -= 1
-    while first < len(layers) and isinstance(layers[first], ReLU):
-        first += 1
+    before_products = takewhile(lambda layer: not isinstance(layer, Linear), layers[first:])
+    first += max((place + 1 for place, layer in enumerate(before_products) if isinstance(layer, ReLU)), default=0)
     has_products = any(isinstance(layer, Linear) for layer in layers[first:])
     return (layers[:first], layers[first:]) if has_products else (layers, [])
 
@@ -110,24 +119,24 @@ def _with_bias(layer: Linear, rows: int) -> Array:
     return weight
 
 
-def _calls(inputs: Array, weight: Array, outputs: Array, bends: bool) -> Iterator[Call]:
-    """What fills the first row of outputs (2, K) from that of inputs (2, D); a ReLU follows if it `bends`."""
+def _calls(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> Iterator[Call]:
+    """What fills the first row of outputs (2, K) from that of inputs (2, D)."""
     first = outputs[0]  # one array, not two that NumPy would look for an overlap in
     if pieces_of_panels(2, *weight.shape) == 1:  # OpenBLAS reads panels faster for two rows than any weight for one
         columns = outputs.reshape(2, -1, PANEL).transpose(1, 0, 2)  # (K / 64, 2, 64)
         yield partial(np.matmul, inputs, constant(panels(weight, 1)[0]), columns)
     else:
         yield partial(type(inputs).dot, inputs[0], constant(weight.T).T, first)
-    if bends:
+    if relu_follows:
         yield partial(np.maximum, first, np.zeros_like(first), out=first)
 
 
-def _calls_as_complex(inputs: Array, weight: Array, outputs: Array, bends: bool) -> Iterator[Call]:
+def _calls_as_complex(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> Iterator[Call]:
     """The same from inputs (D,) to outputs (K,), in a product that OpenBLAS's threads share."""
     weight = as_complex(weight)
     products = np.empty(len(outputs), weight.dtype)
     yield partial(np.ndarray.dot, inputs.view(weight.dtype), constant(weight.T).T, products)
-    if bends:
+    if relu_follows:
         yield partial(np.maximum, products.real, np.zeros_like(outputs), out=outputs)
     else:
         yield partial(np.copyto, outputs, products.real)

@@ -19,7 +19,7 @@ from numpy.typing import DTypeLike
 
 from core.backend import Array
 from core.layers.base import Layer
-from core.layers.calls import Call, Calls, sources
+from core.layers.calls import Call, Calls
 from core.memory import bytes_on_a_line
 from core.ops.cpu.frames import FEW
 from core.workers import alone
@@ -93,7 +93,7 @@ def write_down(network: Layer, x: Array) -> Calls | None:
     notes, inputs = Notes(), x.copy()
     try:
         outputs = _answer_in_writing(network, inputs, notes)
-        written = None if outputs is None else Calls(inputs, list(notes), outputs, list(sources(network)))
+        written = None if outputs is None else Calls(inputs, list(notes), outputs, network)
     finally:
         notes.clear()  # arrays that know notes of calls that know arrays: nobody would ever find that they are garbage
     return written if written is not None and _is_right(written, network, x) else None

@@ -10,6 +10,7 @@ from core.ops.cpu.linear import (
     MANY_ROWS,
     WORTH_SHARING,
     LargeProduct,
+    as_complex,
     multiply,
     multiply_by_columns,
     multiply_by_rows,
@@ -82,6 +83,18 @@ def test_all_ways_to_a_large_product_lead_to_the_same(make, threads, shape):
         make(x, laid_out, y)
         np.testing.assert_allclose(y, x @ weight, rtol=1e-12, atol=1e-12)
     set_threads(before)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("K", [1, 7])
+def test_as_complex_numbers_a_weight_has_the_same_products_and_stays_as_it_is(K, order):
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal(12), np.asarray(rng.standard_normal((12, K)), order=order)
+    weight.setflags(write=False)
+    seen = as_complex(weight)
+    assert seen.shape == (6, K)
+    assert seen.T.flags.c_contiguous
+    np.testing.assert_allclose((x.view(complex) @ seen).real, x @ weight, atol=1e-12)
 
 
 @pytest.mark.parametrize("rows", [1, 5, 40])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -73,6 +74,26 @@ def test_the_short_way_begins_at_the_first_of_the_last_layers_that_can_take_it()
     assert not OneRowAtOnce.suits([linear, LeakyReLU()])
     layers = {"a": linear, "b": LeakyReLU(), "c": ReLU(), "d": Flatten(), "e": linear, "f": ReLU()}
     assert OneRowAtOnce(**layers).before == [linear, layers["b"], layers["c"]]
+    layers = {"a": Flatten(), "b": ReLU(), "c": Flatten(), "d": linear, "e": ReLU(), "f": linear}
+    assert OneRowAtOnce(**layers).before == [layers["a"], layers["b"]]
+    x = np.linspace(-1, 1, 4, dtype=np.float32).reshape(1, 2, 2)
+    network = Sequential(Flatten(), ReLU(), Flatten(), linear)
+    assert distance(freeze(network).forward(x), network.forward(x)) < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 12), (1, 48, 1), (1, 47), (1, 1, 48), (1, 1, 1, 48)])
+def test_a_row_of_another_shape_is_for_the_layers_to_judge(shape):
+    network = Sequential(Linear(48, 5, rng=np.random.default_rng(0)))
+    frozen = freeze(network)
+    frozen.forward(np.zeros((1, 48), np.float32))
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    if shape[-1] != 48:
+        with pytest.raises(ValueError, match="expected"):
+            frozen.forward(x)
+    else:
+        answer = frozen.forward(x)
+        assert answer.shape == (*shape[:-1], 5)
+        assert distance(answer, network.forward(x)) < 1e-6
 
 
 @pytest.mark.parametrize("in_place", [True, False])
@@ -169,6 +190,29 @@ def test_the_short_way_notices_other_parameters_of_any_layer(place, change):
     expected = frozen.network.forward(both)[:1].copy()  # two images go the usual way
     assert distance(expected, before) > 0.01
     assert distance(frozen.network.forward(x), expected) < 1e-12
+
+
+def test_a_bias_that_is_given_to_a_layer_without_one_is_noticed():
+    network, (x, *_) = multi(48, 5, bias=False)
+    frozen = freeze(network)
+    before = frozen.forward(x).copy()
+    linear_layer = next(layer for _, layer in frozen.walk() if isinstance(layer, Linear))
+    linear_layer.bias = Constant(np.ones(5, np.float32), decay=False)
+    assert distance(frozen.forward(x), before + 1) < 1e-6
+    linear_layer.bias = None
+    assert distance(frozen.forward(x), before) < 1e-6
+
+
+def test_a_type_is_known_by_what_it_is(monkeypatch):
+    """Arrays that come from another process have a dtype object of their own."""
+    network, inputs = multi(48, 5)
+    frozen, laid_out = freeze(network), []
+    lay_out = OneRowAtOnce._lay_out
+    monkeypatch.setattr(OneRowAtOnce, "_lay_out", lambda *args: laid_out.append(1) or lay_out(*args))
+    for x in inputs:
+        frozen.forward(pickle.loads(pickle.dumps(x)))
+        frozen.forward(x)
+    assert laid_out == [1]
 
 
 def test_the_answers_of_one_row_are_kept_apart_by_copies():

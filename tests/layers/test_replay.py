@@ -10,7 +10,20 @@ import numpy as np
 import pytest
 from to_freeze import BUILDERS, convolutional, distance, images, perceptron, residual, trained
 
-from core.layers import GELU, GRU, Conv2d, Flatten, LastState, Layer, LeakyReLU, Linear, Parallel, Sequential, freeze
+from core.layers import (
+    GELU,
+    GRU,
+    Conv2d,
+    Flatten,
+    LastState,
+    Layer,
+    LeakyReLU,
+    Linear,
+    Parallel,
+    ReLU,
+    Sequential,
+    freeze,
+)
 from core.layers.one_row import OneRowAtOnce
 from core.layers.replay import (
     MOST_ROWS,
@@ -58,6 +71,19 @@ def test_all_kinds_of_networks_answer_without_their_layers(build, rows, dtype, m
     monkeypatch.setattr(replay, "network", None)
     for other, answer in zip(others, expected, strict=True):
         assert distance(replay.forward(other), answer) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_calls_of_one_sequence_are_complete_even_if_two_answers_agree(seed):
+    """Behind a few ReLUs many answers are alike, so that a list without the walk could pass for right."""
+    rng = np.random.default_rng(seed)
+    layers = GRU(3, 4, rng=rng), LastState(), Linear(4, 2, rng=rng), ReLU(), Linear(2, 2, rng=rng)
+    network = Sequential(*layers).to(dtype=np.float64)
+    frozen = freeze(network)
+    for _ in range(WORTH_WRITING_DOWN + 4):
+        x = rng.standard_normal((1, 5, 3))
+        np.testing.assert_allclose(frozen.forward(x), network.forward(x), atol=1e-12)
+    assert frozen._calls
 
 
 def test_a_shape_has_to_come_often_enough(monkeypatch):

@@ -25,7 +25,7 @@ __all__ = ["linear_backward", "linear_forward"]
 
 WORTH_SHARING = 4e6  # multiplications; one thread does fewer of them in the time it takes to wake another
 SHARED_BY_BLAS = 460_800  # elements of a weight; OpenBLAS multiplies a single row by fewer of them in one thread
-SHARED_AS_COMPLEX = 100_000  # the same two by two, as complex numbers, of which it shares even fewer, but in vain
+SHARED_AS_COMPLEX = 100_000  # the same, seen as half as many complex numbers, which it shares, see `as_complex`
 MANY_ROWS = 256  # of a batch: with so many, forward shares them
 
 
@@ -66,14 +66,14 @@ def as_complex(weight: Array) -> Array:
     The real part of the product is that of the real numbers: (a + i b) (c - i d) = (a c + b d) + i (b c - a d). What
     would be infinite is NaN.
     """
-    columns = np.ascontiguousarray(weight.T)  # (K, D)
+    columns = np.array(weight.T, order="C")  # (K, D), a copy
     columns[:, 1::2] *= -1
     pairs: Array = columns.view(np.result_type(weight.dtype, np.complex64)).T
     return pairs
 
 
 def shared_by_blas(dtype: np.dtype[Any]) -> int:
-    """From how many elements of a weight on OpenBLAS's threads share a product with a single row."""
+    """From how many elements of a weight on OpenBLAS's threads share a product with a single row, and it pays."""
     return SHARED_AS_COMPLEX // 2 if dtype.kind == "c" else SHARED_BY_BLAS
 
 

@@ -43,6 +43,8 @@ __all__ = [
 
 Spans = Sequence[tuple[int, int]]
 
+MOST_STEPS = 512  # of one sequence, for which memory and its views are kept
+
 
 @dataclass
 class Unrolled:
@@ -133,7 +135,8 @@ def _gru_of_one_sequence(
     """The walk of inference with all D directions in the same calls, of which a step of one row mostly consists."""
     T, D, H = len(cells[0].spans), len(cells), states[0].shape[1]
     memory, like = cells[0].workspace, states[0]
-    walk: _GRUWalk = memory.plan(("walk", D, H, like.dtype), lambda: _GRUWalk(D, H, like, memory.another()))
+    known: _GRUWalk = memory.plan(("walk", D, H, like.dtype), lambda: _GRUWalk(D, H, like, memory.another()))
+    walk = known if T <= MOST_STEPS else _GRUWalk(D, H, like, memory)
     steps, sums, ns = walk.begin(T)
     ways = [slice(None, None, 1 if cell.spans[0] <= cell.spans[-1] else -1) for cell in cells]  # rows in order of steps
     for place, (cell, way, bias) in enumerate(zip(cells, ways, biases, strict=True)):
@@ -153,17 +156,17 @@ class _GRUWalk:
     def __init__(self, D: int, H: int, like: Array, memory: Workspaces) -> None:
         self._shape, self._like, self._memory = (D, 1, H), like, memory
         self._gates = memory("gates", (3, *self._shape), like=like)
-        self._fastest = Fastest([self._make, self._make_with_blas_threads])
+        self._fastest = Fastest([_GRUWalk._make, _GRUWalk._make_with_blas_threads])  # not of this one: no cycle
         self._make_room(1)
 
     def begin(self, T: int) -> tuple[Array, Array, Array]:
-        """What `make` works on, for T steps.
+        """Three arrays for T steps, which the caller fills: the last two and the first states in the first one.
 
-        Out: the states (T + 1, D, 1, H) after every step; in: the first states. In: what is added to their
-        contributions to the gates, (T, 3, D, 1, H), and what then is added to n, (T, D, 1, H).
+        (T + 1, D, 1, H), where `make` adds the states after every step; (T, 3, D, 1, H), what is added to the state's
+        contributions to the gates; (T, D, 1, H), what then is added to n.
         """
         if len(self._views) < T:
-            self._make_room(max(T, 2 * len(self._views)))
+            self._make_room(T)
         return self._states[: T + 1], self._sums[:T], self._ns[:T]
 
     def _make_room(self, T: int) -> None:
@@ -175,9 +178,10 @@ class _GRUWalk:
         self._complex_views: list[tuple[Array, ...]] = []
 
     def make(self, T: int, weights: Sequence[Array], memory: Workspaces) -> None:
-        """Walk T steps, with the weights (3, H, H) of all directions."""
+        """Walk T steps, with the weights (3, H, H) of all directions, of which `memory` keeps what is derived."""
         suits = self._shape[-1] % 2 == 0 and all(map(is_constant, weights))
-        (self._fastest if suits and can_share() and has_blas_threads() else self._make)(T, weights, memory)
+        walk = self._fastest if suits and can_share() and has_blas_threads() else _GRUWalk._make
+        walk(self, T, weights, memory)
 
     def _make(self, T: int, weights: Sequence[Array], memory: Workspaces) -> None:
         weight = memory.derived("all directions", _of_all_directions, *weights)  # (3, D, H, H)
@@ -196,7 +200,10 @@ class _GRUWalk:
         with_blas_threads(workers().count, self._take_steps, views, weight.swapaxes(1, 2), products, real)
 
     def _take_steps(self, views: Sequence[tuple[Array, ...]], weight: Array, products: Array, real: Array) -> None:
-        """Each step multiplies its inputs with the weight; `real` (3, D, 1, H) shows of the products what is wanted."""
+        """Each step multiplies its inputs with the weight.
+
+        `real` (3, D, 1, H) shows what is wanted of the products: all of them, or their real parts, gate by gate.
+        """
         xp, half, gates, h = array_module(weight), number(0.5, self._states), self._gates, self._states[0]
         sigmoids, (r, z, m) = gates[:2], gates
         # Every microsecond counts here: no function of its own for the sigmoids, no names to look up in a module, and

@@ -256,11 +256,12 @@ class WinogradTiles:
         return self._u_t
 
     def _lines_of_tiles(self) -> tuple[Array, Array, Array]:
-        """Where B^T comes to d while tiles side by side, of which each two share two columns, are not cut apart yet.
+        """What the first half of B^T d B works on: whole lines, so that tiles side by side share what is done to them.
 
-        Returns the r lines of the frame that each row of tiles sees, and memory for their products with B^T, both
-        (M, TH, pieces, r, FW * C / pieces), as OpenBLAS multiplies small pieces without laying them out anew; and the
-        tiles in that memory (r, r, TH, TW, M, C).
+        Returns views of the frame, for each row of tiles the r lines that it sees, and of V's memory, for the products
+        of B^T with them: both (M, TH, pieces, r, FW * C / pieces), since OpenBLAS multiplies small pieces without
+        laying them out anew. And the tiles to be cut out of the products, (r, r, TH, TW, M, C). The products fit into
+        V's memory, which has room for r columns a tile where they have t, and two more a line.
         """
         TH, TW, M, _ = self._grid
         _, FH, FW, C = self._frame.pixels.shape

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from core.ops.cpu.linear import MANY_ROWS, SHARED_BY_BLAS, multiply_by_columns, 
 from core.params import Parameter
 from core.workers import Workers, free_workers, with_blas_threads
 
-Call: TypeAlias = partial[Any]
+Call: TypeAlias = Callable[[], Any]  # mostly a partial, which shows what is called
 Source: TypeAlias = tuple[dict[str, Any], str, Parameter, Array]  # its layer's attributes, its name, itself, its data
 Absence: TypeAlias = tuple[dict[str, Any], str]  # of a bias, which somebody may add by hand
 
@@ -47,7 +47,8 @@ class Calls:
         self._calls_for_threads = calls_for_threads or calls
         self._shape, self._dtype = inputs.shape, inputs.dtype
         self._pool: Workers | None = None
-        self._make_with_others: Callable[[Array], None] | None = None
+        self._make_alone: Callable[[Array], None] = partial(_make_all, inputs, calls)
+        self._make_with_others: Callable[[Array], None] = self._make_alone
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -65,19 +66,20 @@ class Calls:
     def make(self, x: Array) -> Array:
         """The answer to `x`, in memory that the next one overwrites."""
         pool = free_workers()
-        if pool is None:
-            _make_all(self._inputs, self._calls, x)
+        if pool is self._pool:
+            self._make_with_others(x)
+        elif pool is None:
+            self._make_alone(x)
         else:
-            if self._make_with_others is None or self._pool is not pool:
-                ways = self._ways(pool)
-                self._pool, self._make_with_others = pool, Fastest(ways) if len(ways) > 1 else ways[0]
+            ways = self._ways(pool)
+            self._pool, self._make_with_others = pool, Fastest(ways) if len(ways) > 1 else ways[0]
             self._make_with_others(x)
         return self._outputs
 
     def _ways(self, pool: Workers) -> list[Callable[[Array], None]]:
         """Those that may pay with these workers."""
         inputs, calls, for_threads = self._inputs, self._calls, self._calls_for_threads
-        ways: list[Callable[[Array], None]] = [partial(_make_all, inputs, calls)]
+        ways = [self._make_alone]
         shared_calls = [_shared(call, pool) for call in calls]
         if any(new is not old for new, old in zip(shared_calls, calls, strict=True)):
             ways.append(partial(_make_all, inputs, shared_calls))
@@ -103,9 +105,9 @@ def _make_all(inputs: Array, calls: list[Call], x: Array) -> None:
         call()
 
 
-def _is_large_product(call: Call) -> bool:
+def _is_large_product(call: Call) -> TypeGuard[partial[Any]]:
     """Whether it is one product of matrices that BLAS would share between its threads."""
-    if call.func not in (np.matmul, np.ndarray.dot) or call.args[1].ndim > 2:
+    if not isinstance(call, partial) or call.func not in (np.matmul, np.ndarray.dot) or call.args[1].ndim > 2:
         return False
     x, weight, *_ = call.args
     return x.size * weight.shape[-1] >= shared_by_blas(x.dtype)  # type: ignore[no-any-return]
@@ -119,7 +121,7 @@ def _shared(call: Call, pool: Workers) -> Call:
             return partial(multiply_by_columns, x, weight, *rest, *call.keywords.values())
         if x.ndim == 2 and len(x) >= MANY_ROWS and x.size * weight.shape[1] >= WORTH_SHARING:
             return partial(multiply_by_rows, x, weight, *rest, *call.keywords.values())
-    if call.func is not np.matmul or len(call.args) < 3:
+    if not isinstance(call, partial) or call.func is not np.matmul or len(call.args) < 3:
         return call
     a, _, out = stacks = call.args
     count = len(out)

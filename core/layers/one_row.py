@@ -53,13 +53,14 @@ class OneRowAtOnce(Sequential):
             return self._forward_many(x, train)
         for layer in self.before:
             x = layer.forward(x)
-        if self._calls is None or not self._calls.suit(x):
+        calls = self._calls
+        if calls is None or not calls.suit(x):
             if not self._can_take(x):
                 for layer in self._dense:
                     x = layer.forward(x)
                 return x
-            self._calls = self._lay_out(x)
-        return self._calls.make(x)
+            calls = self._calls = self._lay_out(x)
+        return calls.make(x)
 
     def _forward_many(self, x: Array, train: bool) -> Array:
         if train or not self.replays:
@@ -128,7 +129,7 @@ def _calls(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> 
     else:
         yield partial(type(inputs).dot, inputs[0], constant(weight.T).T, first)
     if relu_follows:
-        yield partial(np.maximum, first, np.zeros_like(first), out=first)
+        yield _relu(first, first)
 
 
 def _calls_as_complex(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> Iterator[Call]:
@@ -137,6 +138,11 @@ def _calls_as_complex(inputs: Array, weight: Array, outputs: Array, relu_follows
     products = np.empty(len(outputs), weight.dtype)
     yield partial(np.ndarray.dot, inputs.view(weight.dtype), constant(weight.T).T, products)
     if relu_follows:
-        yield partial(np.maximum, products.real, np.zeros_like(outputs), out=outputs)
+        yield _relu(products.real, outputs)
     else:
         yield partial(np.copyto, outputs, products.real)
+
+
+def _relu(x: Array, y: Array) -> Call:
+    maximum, zeros = np.maximum, np.zeros_like(y)
+    return lambda: maximum(x, zeros, out=y)  # with a named argument, a partial takes a quarter longer

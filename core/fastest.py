@@ -15,7 +15,8 @@ from typing import Any
 
 TRIES = 8  # of each way
 PERIOD = 512  # calls at least, before all are tried again
-LEAST_PERIOD = 1.0  # seconds, too: after a try BLAS's threads wait in their loop for a while, and take a core's time
+LEAST_PERIOD = 2.0  # seconds, too: after a try BLAS's threads wait in their loop for a while, and take a core's time
+REST = 0.06  # seconds, in which they go to sleep; until then they slow the first way down
 CLEARLY = 0.95  # of the first way's time; the time of another core is worth something
 
 
@@ -34,7 +35,9 @@ class Fastest:
         if self._left > 0:
             self._left -= 1
             self._best(*arguments)
-        elif self._tried == 0 and perf_counter() < self._next_tries:
+        elif self._tried == 0 and (rest := self._next_tries - perf_counter()) > 0:
+            if rest < REST:
+                self._best = self._ways[0]
             self._left = PERIOD - 1
             self._best(*arguments)
         else:

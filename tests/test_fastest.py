@@ -3,7 +3,7 @@
 import pytest
 
 from core import fastest
-from core.fastest import LEAST_PERIOD, PERIOD, TRIES, Fastest
+from core.fastest import LEAST_PERIOD, PERIOD, REST, TRIES, Fastest
 
 
 @pytest.fixture
@@ -49,7 +49,9 @@ def test_another_way_is_taken_if_it_is_clearly_faster_than_the_first(clock, shar
     assert made[-1] == taken
 
 
-@pytest.mark.parametrize(("seconds", "calls"), [(2**-20, 2**20 * LEAST_PERIOD), (2**-12, 2**12), (0.1, PERIOD)])
+@pytest.mark.parametrize(
+    ("seconds", "calls"), [(2**-20, 2**20 * LEAST_PERIOD), (2**-12, 2**12 * LEAST_PERIOD), (0.1, PERIOD)]
+)
 def test_short_calls_are_not_tried_again_too_soon(clock, seconds, calls):
     made = []
 
@@ -83,11 +85,32 @@ def test_calls_that_become_slow_are_tried_again_when_the_time_has_come(clock):
     call = Fastest([first, other])
     for _ in range(2 * TRIES):
         call()
-    seconds[0] = 2**-9  # 512 calls take the rest of the second
+    seconds[0] = LEAST_PERIOD / PERIOD  # so that 512 calls take longer than is left
     made.clear()
     for _ in range(3 * PERIOD + 2 * TRIES):
         call()
     assert len(made) < 3 * PERIOD + 2 * TRIES  # the first way has been tried again
+
+
+def test_before_the_tries_the_first_way_goes_alone_for_a_while(clock):
+    """What another one has left behind would slow it down, and so the other one would seem to be faster than it is."""
+    seconds, made = 2**-16, []
+
+    def take(name, share):
+        made.append(name)
+        clock[0] += share * seconds
+
+    clock[0] = 0.0
+    call = Fastest([lambda: take("first", 1), lambda: take("other", 0.5)])
+    for _ in range(2 * TRIES):
+        call()
+    made.clear()
+    while made[-2 * TRIES :] != ["first"] * TRIES + ["other"] * TRIES:
+        call()
+    before = "".join(name[0] for name in made[: -2 * TRIES])
+    alone = len(before) - len(before.rstrip("f"))
+    assert before == "o" * (len(before) - alone) + "f" * alone
+    assert REST - PERIOD * seconds <= alone * seconds <= REST + PERIOD * seconds
 
 
 def test_a_single_disturbance_decides_nothing(clock):

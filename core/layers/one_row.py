@@ -21,7 +21,7 @@ from core.layers.containers import Flatten, Sequential
 from core.layers.linear import Linear
 from core.layers.replay import Replay
 from core.memory import FLOATS, constant
-from core.ops.cpu.linear import SHARED_AS_COMPLEX, SHARED_BY_BLAS, as_complex
+from core.ops.cpu.linear import SHARED_AS_COMPLEX, SHARED_BY_BLAS, WITH_COMPLEX, as_complex
 from core.ops.cpu.thin import PANEL, panels, pieces_of_panels
 from core.workers import can_share, has_blas_threads
 
@@ -93,7 +93,7 @@ class OneRowAtOnce(Sequential):
                 inputs[0, D], inputs[0, D + 1 :], inputs[1] = 1, 0, 0
                 weight, outputs = _with_bias(layer, inputs.shape[1]), outputs[:, :K]
                 calls[:0] = its_calls = list(_calls(inputs, weight, outputs, relu_follows))
-                if SHARED_AS_COMPLEX <= weight.size < SHARED_BY_BLAS and can_share() and has_blas_threads():
+                if _is_shared_as_complex(weight):
                     its_calls = list(_calls_as_complex(inputs[0], weight, outputs[0], relu_follows))
                 for_threads[:0] = its_calls
                 outputs, relu_follows = inputs, False
@@ -118,6 +118,12 @@ def _with_bias(layer: Linear, rows: int) -> Array:
     weight = np.zeros((rows, K), layer.weight.data.dtype)
     weight[:D], weight[D] = layer.weight.data, 0 if layer.bias is None else layer.bias.data
     return weight
+
+
+def _is_shared_as_complex(weight: Array) -> bool:
+    """Whether BLAS has threads and shares a product with this weight only if it is one of complex numbers."""
+    suits = weight.dtype in WITH_COMPLEX and SHARED_AS_COMPLEX <= weight.size < SHARED_BY_BLAS
+    return suits and can_share() and has_blas_threads()
 
 
 def _calls(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> Iterator[Call]:

@@ -133,6 +133,16 @@ def test_blas_threads_share_a_product_of_middle_size_as_one_of_complex_numbers(s
         assert is_constant(weight)
 
 
+def test_half_precision_has_no_complex_numbers(monkeypatch):
+    monkeypatch.setattr(one_row, "SHARED_AS_COMPLEX", 100)
+    monkeypatch.setattr(one_row, "has_blas_threads", lambda: True)
+    network, inputs = multi(31, 40, 3, dtype=np.float16)
+    frozen = freeze(network)
+    for x in inputs:
+        assert distance(frozen.forward(x), network.forward(x)) < 1e-2
+    assert not any(map(np.iscomplexobj, weights(frozen._calls._calls_for_threads)))
+
+
 @pytest.mark.parametrize(("largest", "is_complex"), [(300, False), (400, True)])
 def test_a_large_weight_stays_real(largest, is_complex, monkeypatch):
     monkeypatch.setattr(one_row, "SHARED_AS_COMPLEX", 100)

@@ -123,7 +123,7 @@ def test_a_sequence_does_not_feel_the_others(cell):
         np.testing.assert_allclose(alone.to_padded()[0], states[number, :length], rtol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 @pytest.mark.parametrize("bidirectional", [True, False])
 @pytest.mark.parametrize("hidden", [6, 5])  # two by two complex numbers, or not
 @pytest.mark.parametrize("frozen", [True, False])
@@ -142,12 +142,12 @@ def test_one_sequence_of_any_length_is_read_as_in_training(frozen, hidden, bidir
         expected = layer.forward(x, train=True)
         states, last = expected.rows.copy(), expected.last.copy()
         answer = reader.forward(x)
-        tolerance = 1e-12 if dtype is np.float64 else 1e-5
+        tolerance = {np.float64: 1e-12, np.float32: 1e-5, np.float16: 2e-2}[dtype]
         np.testing.assert_allclose(answer.rows, states, atol=tolerance)
         np.testing.assert_allclose(answer.last, last, atol=tolerance)
     (walk,) = (reader.network if frozen else reader).layers[0][0].workspace._plans.values()
     assert len(walk._views) == 9
-    tries = 2 * TRIES if frozen and hidden == 6 else 0  # of two layers
+    tries = 2 * TRIES if frozen and hidden == 6 and dtype is not np.float16 else 0  # of two layers
     assert len(lent) >= tries
     assert set(lent) == ({2} if tries else set())
     set_threads(before)

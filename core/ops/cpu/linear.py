@@ -26,6 +26,7 @@ __all__ = ["linear_backward", "linear_forward"]
 WORTH_SHARING = 4e6  # multiplications; one thread does fewer of them in the time it takes to wake another
 SHARED_BY_BLAS = 460_800  # elements of a weight; OpenBLAS multiplies a single row by fewer of them in one thread
 SHARED_AS_COMPLEX = 100_000  # the same, seen as half as many complex numbers, which it shares, see `as_complex`
+WITH_COMPLEX = np.dtype(np.float32), np.dtype(np.float64)  # types that BLAS has complex numbers of, twice as large
 MANY_ROWS = 256  # of a batch: with so many, forward shares them
 
 
@@ -61,7 +62,9 @@ def linear_backward(x: Array, dy: Array, weight: Array, dx: Array | None, out: A
 
 
 def as_complex(weight: Array) -> Array:
-    """A weight (D, K), D even, two rows at a time as complex numbers (D / 2, K), for inputs seen as such.
+    """A weight (D, K), D even, of a type `WITH_COMPLEX` ones: two rows at a time as complex numbers, (D / 2, K).
+
+    It is for inputs that are seen as such, too.
 
     The real part of the product is that of the real numbers: (a + i b) (c - i d) = (a c + b d) + i (b c - a d). What
     would be infinite is NaN.

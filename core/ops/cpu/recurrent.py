@@ -27,7 +27,7 @@ from core.backend import Array, array_module
 from core.fastest import Fastest
 from core.memory import is_constant
 from core.ops.cpu.blocks import number
-from core.ops.cpu.linear import as_complex
+from core.ops.cpu.linear import WITH_COMPLEX, as_complex
 from core.workers import can_share, has_blas_threads, with_blas_threads, workers
 from core.workspaces import Workspaces
 
@@ -179,7 +179,7 @@ class _GRUWalk:
 
     def make(self, T: int, weights: Sequence[Array], memory: Workspaces) -> None:
         """Walk T steps, with the weights (3, H, H) of all directions, of which `memory` keeps what is derived."""
-        suits = self._shape[-1] % 2 == 0 and all(map(is_constant, weights))
+        suits = self._shape[-1] % 2 == 0 and self._like.dtype in WITH_COMPLEX and all(map(is_constant, weights))
         walk = self._fastest if suits and can_share() and has_blas_threads() else _GRUWalk._make
         walk(self, T, weights, memory)
 

@@ -20,7 +20,7 @@ from core.layers import (
     freeze,
 )
 from core.losses import softmax_cross_entropy
-from core.ops.cpu import recurrent
+from core.ops.cpu import gru_of_one_sequence
 from core.random import Stream
 from core.workers import Workers, set_threads, workers
 
@@ -130,13 +130,15 @@ def test_a_sequence_does_not_feel_the_others(cell):
 def test_one_sequence_of_any_length_is_read_as_in_training(frozen, hidden, bidirectional, dtype, monkeypatch):
     before, lent = workers().count, []
     set_threads(2)
-    monkeypatch.setattr(recurrent, "has_blas_threads", lambda: True)
-    monkeypatch.setattr(recurrent, "with_blas_threads", lambda count, make, *args: lent.append(count) or make(*args))
+    monkeypatch.setattr(gru_of_one_sequence, "has_blas_threads", lambda: True)
+    monkeypatch.setattr(
+        gru_of_one_sequence, "with_blas_threads", lambda count, make, *args: lent.append(count) or make(*args)
+    )
     layer = GRU(D, hidden, rng=np.random.default_rng(0), num_layers=2, bidirectional=bidirectional, dtype=dtype)
     for parameter in layer.parameters():
         parameter.data[...] = np.random.default_rng(1).normal(size=parameter.data.shape)
     reader = freeze(layer) if frozen else layer
-    monkeypatch.setattr(recurrent, "MOST_STEPS", 15)
+    monkeypatch.setattr(gru_of_one_sequence, "MOST_STEPS", 15)
     for number, T in enumerate([3, 1, 9, 20] * TRIES):  # memory grows, is longer than wanted, and not kept for 20 steps
         x = Sequences.pack_padded(np.random.default_rng(number).standard_normal((1, T, D)).astype(dtype))
         expected = layer.forward(x, train=True)

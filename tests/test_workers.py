@@ -116,20 +116,21 @@ def test_there_are_blas_threads_where_there_are_workers():
 
 @pytest.mark.skipif(not blas_in_use(), reason="NumPy has another BLAS here")
 def test_any_thread_can_limit_blas_threads():
-    seen = []
+    before, seen = workers().count, []
 
     def in_another_thread():
         limit_blas_threads()
         seen.append(blas_in_use())
 
-    def raise_number():
+    def limit_elsewhere():
         thread = threading.Thread(target=in_another_thread)
         thread.start()
         thread.join()
 
     set_threads(2)  # threadpoolctl obeys the first thread that has asked from then on
-    with_blas_threads(2, raise_number)
+    with_blas_threads(2, limit_elsewhere)
     assert seen == [{1}]
+    set_threads(before)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

@@ -45,7 +45,7 @@ class Calls:
         self._inputs, self._calls, self._outputs = inputs, calls, outputs
         self._sources, self._absences = list(_sources(network)), list(_absences(network))
         self._calls_for_threads = calls_for_threads or calls
-        self._shape, self._dtype = inputs.shape, inputs.dtype
+        self._shape, self._dtype = inputs.shape, inputs.dtype  # which NumPy makes anew whenever it is asked
         self._pool: Workers | None = None
         self._make_alone: Callable[[Array], None] = partial(_make_all, inputs, calls)
         self._make_with_others: Callable[[Array], None] = self._make_alone

@@ -133,6 +133,7 @@ def _calls(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> 
         columns = outputs.reshape(2, -1, PANEL).transpose(1, 0, 2)  # (K / 64, 2, 64)
         yield partial(np.matmul, inputs, constant(panels(weight, 1)[0]), columns)
     else:
+        # The type's own dot: inside a network that is being written down these are arrays that write it down.
         yield partial(type(inputs).dot, inputs[0], constant(weight.T).T, first)
     if relu_follows:
         yield _relu(first, first)

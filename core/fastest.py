@@ -7,11 +7,16 @@ machine, and on a busy one multiply it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice, repeat
 from math import inf
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
+
+Call: TypeAlias = Callable[..., Any]
+Way: TypeAlias = Iterator[Sequence[Call]]  # endless; what to make each time
 
 TRIES = 8  # of each way
 PERIOD = 512  # calls at least, before all are tried again
@@ -23,37 +28,40 @@ CLEARLY = 0.95  # of the first way's time; the time of another core is worth som
 class Fastest:
     """Calls one of `ways`, all of which take the same arguments and do the same: the first, or a clearly faster one."""
 
-    def __init__(self, ways: Sequence[Callable[..., Any]]) -> None:
+    def __init__(self, ways: Sequence[Call]) -> None:
         self._ways = ways
-        self._best = ways[0]
-        self._took = [[inf] * TRIES for _ in ways]  # seconds of each way's tries
-        self._tried = 0
-        self._left = 0  # calls before the next look at the clock
-        self._next_tries = 0.0  # when
+        self._turns = turns([repeat((way,)) for way in ways])
 
     def __call__(self, *arguments: Any) -> None:
-        if self._left > 0:
-            self._left -= 1
-            self._best(*arguments)
-        elif self._tried == 0 and (rest := self._next_tries - perf_counter()) > 0:
-            if rest < REST:
-                self._best = self._ways[0]
-            self._left = PERIOD - 1
-            self._best(*arguments)
-        else:
-            self._try(*arguments)
+        for call in next(self._turns):
+            call(*arguments)
 
-    def _try(self, *arguments: Any) -> None:
-        number, attempt = divmod(self._tried, TRIES)
-        self._tried = (self._tried + 1) % (TRIES * len(self._ways))
-        start, self._took[number][attempt] = perf_counter(), inf  # where it fails
-        self._ways[number](*arguments)
-        self._took[number][attempt] = perf_counter() - start
-        if self._tried == 0:
-            self._choose()
+    def __reduce__(self) -> tuple[type[Fastest], tuple[Sequence[Call]]]:
+        return Fastest, (self._ways,)  # copies find out for themselves
 
-    def _choose(self) -> None:
-        typical = [median(seconds) for seconds in self._took]
-        shortest = min(typical)
-        self._best = self._ways[typical.index(shortest) if shortest < CLEARLY * typical[0] else 0]
-        self._left, self._next_tries = PERIOD, perf_counter() + LEAST_PERIOD
+
+def turns(ways: Sequence[Way]) -> Iterator[Sequence[Call]]:
+    """The calls to make next, again and again: each way's own next ones to try it, or those of the fastest way.
+
+    The last call of a try stops the clock. Whoever makes them needs no more than a loop, which is as short as it gets.
+    """
+    took = [[inf] * TRIES for _ in ways]  # seconds
+    while True:
+        for seconds, way in zip(took, ways, strict=True):
+            for attempt in range(TRIES):
+                seconds[attempt] = inf  # where it fails
+                yield [*next(way), partial(_stop, perf_counter(), seconds, attempt)]
+        best, next_tries = _choose(ways, took), perf_counter() + LEAST_PERIOD
+        yield from islice(best, PERIOD)
+        while (rest := next_tries - perf_counter()) > 0:
+            yield from islice(ways[0] if rest < REST else best, PERIOD)
+
+
+def _stop(start: float, seconds: list[float], attempt: int, *_: Any) -> None:
+    seconds[attempt] = perf_counter() - start
+
+
+def _choose(ways: Sequence[Way], took: list[list[float]]) -> Way:
+    typical = [median(seconds) for seconds in took]
+    shortest = min(typical)
+    return ways[typical.index(shortest) if shortest < CLEARLY * typical[0] else 0]

@@ -1,5 +1,8 @@
 """The fastest way is found, and found again when another one has become faster."""
 
+import copy
+from functools import partial
+
 import pytest
 
 from core import fastest
@@ -150,3 +153,20 @@ def test_errors_are_passed_on():
     call = Fastest([lambda: 1 / 0, lambda: None])
     with pytest.raises(ZeroDivisionError):
         call()
+
+
+def test_a_copy_finds_out_for_itself(clock):
+    made = []
+
+    def take(name, seconds):
+        made.append(name)
+        clock[0] += seconds
+
+    call = Fastest([partial(take, "first", 2.0), partial(take, "other", 1.0)])
+    for _ in range(2 * TRIES):
+        call()
+    duplicate = copy.copy(call)
+    made.clear()
+    call()
+    duplicate()
+    assert made == ["other", "first"]

@@ -6,22 +6,21 @@ each of whom makes a part; or BLAS's own threads share the large products.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from itertools import pairwise
+from itertools import cycle, pairwise, repeat
 from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 
 from core.backend import Array
-from core.fastest import Fastest
+from core.fastest import Call, Way, turns
 from core.layers.base import Layer
 from core.ops.cpu.linear import MANY_ROWS, SHARED_BY_BLAS, multiply_by_columns, multiply_by_rows, shared_by_blas
 from core.params import Parameter
 from core.workers import Workers, free_workers, with_blas_threads
 
-Call: TypeAlias = Callable[[], Any]  # mostly a partial, which shows what is called
-Source: TypeAlias = tuple[dict[str, Any], str, Parameter, Array]  # its layer's attributes, its name, itself, its data
+Source: TypeAlias = tuple[dict[str, Any], str, Array]  # the attributes of a parameter's layer, its name, its data
 Absence: TypeAlias = tuple[dict[str, Any], str]  # of a bias, which somebody may add by hand
 
 WORTH_SHARING = 1_500_000  # multiplications of a call; most of fewer are done before the others are awake
@@ -31,60 +30,66 @@ HEAD_START = 800_000  # multiplications that the caller has done when the others
 class Calls:
     """All calls from an input to a network's answer, the parameters that they know, and the fastest way to make them.
 
-    `calls_for_threads`, if there are any, do the same as `calls`, but suit BLAS's threads better.
+    The input `x` shows which ones they answer; they are copied to `inputs`, perhaps to several places there.
+    `calls_in_turn`, if there are any, are the same ones in another order, for every second input. `calls_for_threads`
+    do the same as `calls`, but suit BLAS's threads better.
     """
 
     def __init__(
         self,
+        x: Array,
         inputs: Array,
         calls: list[Call],
         outputs: Array,
         network: Layer,
+        calls_in_turn: list[Call] | None = None,
         calls_for_threads: list[Call] | None = None,
     ) -> None:
         self._inputs, self._calls, self._outputs = inputs, calls, outputs
         self._sources, self._absences = list(_sources(network)), list(_absences(network))
         self._calls_for_threads = calls_for_threads or calls
-        self._shape, self._dtype = inputs.shape, inputs.dtype  # which NumPy makes anew whenever it is asked
-        self._pool: Workers | None = None
-        self._make_alone: Callable[[Array], None] = partial(_make_all, inputs, calls)
-        self._make_with_others: Callable[[Array], None] = self._make_alone
+        self._shape, self._dtype = x.shape, x.dtype  # which NumPy makes anew whenever it is asked
+        self._alone: Way = cycle((calls, calls_in_turn or calls))
+        self._turns: Way = self._alone
+        self._pool: Workers | None = None  # for whom the turns are
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def suit(self, x: Array) -> bool:
-        """Whether they answer inputs like `x`, and the network still has the parameters that they know."""
-        for attributes, name, parameter, data in self._sources:
-            if attributes[name] is not parameter or parameter.data is not data:
-                return False
+    def answer(self, x: Array) -> Array | None:
+        """The answer to `x`, in memory that the next one overwrites; None where these calls do not lead to it.
+
+        They do if `x` is like the input that they are for, and the network still has the parameters that they know.
+        """
+        try:
+            for attributes, name, data in self._sources:
+                if attributes[name].data is not data:
+                    return None
+        except AttributeError:  # somebody took a bias away
+            return None
         for attributes, name in self._absences:
             if attributes[name] is not None:
-                return False
-        return x.dtype == self._dtype and x.shape == self._shape
-
-    def make(self, x: Array) -> Array:
-        """The answer to `x`, in memory that the next one overwrites."""
+                return None
+        if x.dtype != self._dtype or x.shape != self._shape:
+            return None
         pool = free_workers()
-        if pool is self._pool:
-            self._make_with_others(x)
-        elif pool is None:
-            self._make_alone(x)
-        else:
+        if pool is not None and pool is not self._pool:
             ways = self._ways(pool)
-            self._pool, self._make_with_others = pool, Fastest(ways) if len(ways) > 1 else ways[0]
-            self._make_with_others(x)
+            self._pool, self._turns = pool, turns(ways) if len(ways) > 1 else self._alone
+        self._inputs[...] = x
+        for call in next(self._alone if pool is None else self._turns):
+            call()
         return self._outputs
 
-    def _ways(self, pool: Workers) -> list[Callable[[Array], None]]:
+    def _ways(self, pool: Workers) -> list[Way]:
         """Those that may pay with these workers."""
-        inputs, calls, for_threads = self._inputs, self._calls, self._calls_for_threads
-        ways = [self._make_alone]
+        calls, for_threads = self._calls, self._calls_for_threads
+        ways = [self._alone]
         shared_calls = [_shared(call, pool) for call in calls]
         if any(new is not old for new, old in zip(shared_calls, calls, strict=True)):
-            ways.append(partial(_make_all, inputs, shared_calls))
+            ways.append(repeat(shared_calls))
         if any(map(_is_large_product, for_threads)):
-            ways.append(partial(with_blas_threads, pool.count, _make_all, inputs, for_threads))
+            ways.append(repeat([partial(with_blas_threads, pool.count, _make_all, for_threads)]))
         return ways
 
 
@@ -92,15 +97,14 @@ def _sources(network: Layer) -> Iterator[Source]:
     for _, layer in network.walk():
         for name, value in vars(layer).items():
             if isinstance(value, Parameter):
-                yield vars(layer), name, value, value.data
+                yield vars(layer), name, value.data
 
 
 def _absences(network: Layer) -> Iterator[Absence]:
     return ((vars(layer), "bias") for _, layer in network.walk() if getattr(layer, "bias", layer) is None)
 
 
-def _make_all(inputs: Array, calls: list[Call], x: Array) -> None:
-    inputs[...] = x
+def _make_all(calls: list[Call]) -> None:
     for call in calls:
         call()
 

@@ -2,28 +2,42 @@
 
 Python takes longer to call these layers than they take. So all that they do is a short list of NumPy's calls, and
 their weights, which are what takes time to read, lie as a single row needs them: each layer's bias is one more row of
-its weight, for an input of one; and what one thread reads best and what several can share are not the same.
+its weight, for an input of one; a weight of middle size lies in pairs of panels; and what one thread reads best and
+what several can share are not the same.
+
+A panel is a stretch of `PANEL` columns. For a matrix of two rows OpenBLAS reads a panel twice as fast as for a single
+one any weight. So the first of two panels, below each other, is for the first of two rows, and the other one for the
+other: with a row x, (x 0; 0 x) times (A; B) is (x A; x B), which is x (A B), end to end.
+
+The pairs are read forwards and backwards in turn. What a perceptron reads for a row hardly fits the second-level cache,
+and what is read first is least likely to be still there at the next row, unless it was read last for the row before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import timeit
+from collections.abc import Iterable
 from functools import partial
 from itertools import takewhile
 
 import numpy as np
 
 from core.backend import Array, on_cpu
+from core.fastest import Call
 from core.layers.activation import ReLU
 from core.layers.base import Layer
-from core.layers.calls import Call, Calls
+from core.layers.calls import Calls
 from core.layers.containers import Flatten, Sequential
 from core.layers.linear import Linear
 from core.layers.replay import Replay
 from core.memory import FLOATS, constant
 from core.ops.cpu.linear import SHARED_AS_COMPLEX, SHARED_BY_BLAS, WITH_COMPLEX, as_complex
 from core.ops.cpu.thin import PANEL, panels, pieces_of_panels
-from core.workers import can_share, has_blas_threads
+from core.workers import alone, can_share, has_blas_threads
+
+SMALLEST_PLACED, LARGEST_PLACED = 1 << 19, 1 << 21  # bytes of weights that might just fit a second-level cache
+PLACES = 8
+TRIES, ANSWERS = 8, 30  # of each place
 
 
 class OneRowAtOnce(Sequential):
@@ -53,14 +67,19 @@ class OneRowAtOnce(Sequential):
             return self._forward_many(x, train)
         for layer in self.before:
             x = layer.forward(x)
-        calls = self._calls
-        if calls is None or not calls.suit(x):
-            if not self._can_take(x):
-                for layer in self._dense:
-                    x = layer.forward(x)
-                return x
-            calls = self._calls = self._lay_out(x)
-        return calls.make(x)
+        answer = None if self._calls is None else self._calls.answer(x)
+        return self._first_answer(x) if answer is None else answer
+
+    def _first_answer(self, x: Array) -> Array:
+        """The answer by new calls, or, to an input that these cannot take, by the layers."""
+        if self._can_take(x):
+            self._calls = self._lay_out_well(x)
+            answer = self._calls.answer(x)
+            assert answer is not None
+            return answer
+        for layer in self._dense:
+            x = layer.forward(x)
+        return x
 
     def _forward_many(self, x: Array, train: bool) -> Array:
         if train or not self.replays:
@@ -75,30 +94,45 @@ class OneRowAtOnce(Sequential):
         is_flat = x.shape == (1, D) or (isinstance(self._dense[0], Flatten) and x.size == D)
         return is_flat and on_cpu(x) and x.dtype == dtype
 
-    def _lay_out(self, x: Array) -> Calls:
-        """The calls of all layers, last ones first: each layer writes to the inputs of the next one.
+    def _lay_out_well(self, x: Array) -> Calls:
+        """Several times where it matters, for the fastest one to stay.
 
-        These are the first of two rows, see `_calls`; the last layer writes to `outputs`.
+        Memory at other addresses shares the second-level cache otherwise with what else is there, in ways that nobody
+        sees: the physical addresses decide.
         """
-        calls: list[Call] = []
+        size = sum(layer.weight.data.nbytes for layer in self._linear)
+        matters = SMALLEST_PLACED <= size <= LARGEST_PLACED and type(x) is np.ndarray
+        places = [self._lay_out(x) for _ in range(PLACES if matters else 1)]
+        return min(places, key=partial(_seconds, x)) if matters else places[0]
+
+    def _lay_out(self, x: Array) -> Calls:
+        """The calls of all layers, last ones first: each layer writes to where the next one has its inputs."""
+        outputs = answer = self.workspace("outputs", (1, self._linear[-1].out_features), like=x)
+        forwards: list[Call] = []
+        backwards: list[Call] = []
         for_threads: list[Call] = []
-        outputs = self.workspace("outputs", (2, self._linear[-1].out_features), like=x)
-        answer, relu_follows = outputs[:1], False
+        relu_follows = False
         for place, layer in reversed(list(enumerate(self._dense))):
             if isinstance(layer, ReLU):
                 relu_follows = True
             elif isinstance(layer, Linear):
-                D, K = layer.weight.data.shape
-                inputs = self.workspace(f"inputs {place}", (2, D + FLOATS - D % FLOATS), like=x)
-                inputs[0, D], inputs[0, D + 1 :], inputs[1] = 1, 0, 0
-                weight, outputs = _with_bias(layer, inputs.shape[1]), outputs[:, :K]
-                calls[:0] = its_calls = list(_calls(inputs, weight, outputs, relu_follows))
-                if _is_shared_as_complex(weight):
-                    its_calls = list(_calls_as_complex(inputs[0], weight, outputs[0], relu_follows))
-                for_threads[:0] = its_calls
-                outputs, relu_follows = inputs, False
-        row = outputs[0, : x.size].reshape(x.shape)
-        return Calls(row, calls, answer, Sequential(*self._linear), for_threads)
+                weight = _with_bias(layer)
+                inputs = self._inputs(f"inputs {place}", weight, x)
+                products, finish = _calls(inputs, weight, outputs, relu_follows)
+                forwards[:0] = [*products, *finish]
+                backwards[:0] = [*reversed(products), *finish]
+                for_threads[:0] = _calls_for_threads(inputs, weight, outputs, relu_follows) or [*products, *finish]
+                outputs, relu_follows = _room(inputs, layer.in_features), False
+        row = outputs.reshape(-1, *x.shape[1:])
+        return Calls(x, row, forwards, answer, Sequential(*self._linear), backwards, for_threads)
+
+    def _inputs(self, name: str, weight: Array, x: Array) -> Array:
+        """(1, D), or (2, 2 D) for a weight (D, K) in pairs of panels: all but what `_room` gives away."""
+        D, rows = len(weight), 2 if _suits_pairs(weight) else 1
+        inputs = self.workspace(name, (rows, rows * D), like=x)
+        inputs.fill(0)
+        _room(inputs, D)[:, -2:] = 1  # for the bias, and for a row of zeros or else an input
+        return inputs
 
 
 def _split(layers: list[Layer]) -> tuple[list[Layer], list[Layer]]:
@@ -112,44 +146,76 @@ def _split(layers: list[Layer]) -> tuple[list[Layer], list[Layer]]:
     return (layers[:first], layers[first:]) if has_products else (layers, [])
 
 
-def _with_bias(layer: Linear, rows: int) -> Array:
-    """The weight, below it the bias, and zeros, so that there are so many rows: (rows, K)."""
+def _seconds(x: Array, calls: Calls) -> float:
+    """What one thread takes for an answer, without the disturbances."""
+    with alone():
+        return min(timeit.repeat(partial(calls.answer, x), number=ANSWERS, repeat=TRIES))
+
+
+def _with_bias(layer: Linear) -> Array:
+    """The weight, below it the bias, and perhaps a row of zeros, so that the number of rows is even."""
     D, K = layer.weight.data.shape
-    weight = np.zeros((rows, K), layer.weight.data.dtype)
+    weight = np.zeros((D + 2 - D % 2, K), layer.weight.data.dtype)
     weight[:D], weight[D] = layer.weight.data, 0 if layer.bias is None else layer.bias.data
     return weight
 
 
-def _is_shared_as_complex(weight: Array) -> bool:
-    """Whether BLAS has threads and shares a product with this weight only if it is one of complex numbers."""
-    suits = weight.dtype in WITH_COMPLEX and SHARED_AS_COMPLEX <= weight.size < SHARED_BY_BLAS
-    return suits and can_share() and has_blas_threads()
+def _room(inputs: Array, size: int) -> Array:
+    """Where the first numbers of a row go in inputs (1, D) or, twice, (2, 2 D): (1 or 2, size)."""
+    rows = len(inputs)
+    return inputs.reshape(rows * rows, -1)[:: rows + 1, :size]
 
 
-def _calls(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> Iterator[Call]:
-    """What fills the first row of outputs (2, K) from that of inputs (2, D)."""
-    first = outputs[0]  # one array, not two that NumPy would look for an overlap in
-    if pieces_of_panels(2, *weight.shape) == 1:  # OpenBLAS reads panels faster for two rows than any weight for one
-        columns = outputs.reshape(2, -1, PANEL).transpose(1, 0, 2)  # (K / 64, 2, 64)
-        yield partial(np.matmul, inputs, constant(panels(weight, 1)[0]), columns)
-    else:
-        # The type's own dot: inside a network that is being written down these are arrays that write it down.
-        yield partial(type(inputs).dot, inputs[0], constant(weight.T).T, first)
+def _suits_pairs(weight: Array) -> bool:
+    """Whether OpenBLAS reads pairs of panels of the weight faster than the weight."""
+    D, K = weight.shape
+    return weight.dtype in WITH_COMPLEX and pieces_of_panels(2, D, K) == pieces_of_panels(2, 2 * D, K) == 1
+
+
+def _calls(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> tuple[list[Call], list[Call]]:
+    """What writes to outputs (1 or 2, K): products, in any order, and what follows them."""
+    D, K = weight.shape
+    if len(inputs) == 1:
+        is_all = len(outputs) == 1 and not relu_follows
+        sums = outputs[0] if is_all else np.empty(K, weight.dtype)
+        # OpenBLAS adds up whole lines of results fastest; or else, and for its threads, whole columns of weights.
+        in_lines = K % FLOATS == 0 and weight.size < SHARED_BY_BLAS
+        laid_out = constant(weight) if in_lines else constant(weight.T).T
+        product = _product(inputs[0], laid_out, sums)
+        return [product], [] if is_all else [_finish(sums, outputs, relu_follows)]
+    laid_out = constant(panels(weight, 1).reshape(-1, PANEL))  # (K / 64 D, 64)
+    pairs = [laid_out[first : first + 2 * D] for first in range(0, len(laid_out), 2 * D)]
+    results = np.zeros((len(pairs), 2, PANEL), weight.dtype)
+    products = [_product(inputs[:, : len(pair)], pair, y) for pair, y in zip(pairs, results, strict=True)]
+    return products, [_finish(results.reshape(-1)[:K], outputs, relu_follows)]
+
+
+def _calls_for_threads(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> list[Call]:
+    """The same in one product that OpenBLAS's threads share; none if they do not, or if `_calls` has it already."""
+    is_large = weight.size >= SHARED_BY_BLAS
+    suits = len(inputs) == 2 if is_large else weight.size >= SHARED_AS_COMPLEX and weight.dtype in WITH_COMPLEX
+    if not suits or not can_share() or not has_blas_threads():
+        return []
+    row = inputs[0, : len(weight)]
+    if not is_large:
+        weight = as_complex(weight)
+        row = row.view(weight.dtype)
+    sums = np.empty(weight.shape[1], weight.dtype)
+    return [_product(row, constant(weight.T).T, sums), _finish(sums.real, outputs, relu_follows)]
+
+
+def _product(x: Array, weight: Array, y: Array) -> Call:
+    # The type's own dot: inside a network that is being written down these are arrays that write it down.
+    return partial(type(x).dot, x, weight, y)
+
+
+def _finish(sums: Array, outputs: Array, relu_follows: bool) -> Call:
+    """What brings the sums (K,) to outputs (1 or 2, K)."""
     if relu_follows:
-        yield _relu(first, first)
-
-
-def _calls_as_complex(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> Iterator[Call]:
-    """The same from inputs (D,) to outputs (K,), in a product that OpenBLAS's threads share."""
-    weight = as_complex(weight)
-    products = np.empty(len(outputs), weight.dtype)
-    yield partial(np.ndarray.dot, inputs.view(weight.dtype), constant(weight.T).T, products)
-    if relu_follows:
-        yield _relu(products.real, outputs)
-    else:
-        yield partial(np.copyto, outputs, products.real)
+        return _relu(sums, outputs[0] if len(outputs) == 1 else outputs)
+    return partial(np.copyto, outputs, sums)
 
 
 def _relu(x: Array, y: Array) -> Call:
-    maximum, zeros = np.maximum, np.zeros_like(y)
+    maximum, zeros = np.maximum, np.zeros_like(x)
     return lambda: maximum(x, zeros, out=y)  # with a named argument, a partial takes a quarter longer

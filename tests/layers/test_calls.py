@@ -22,7 +22,7 @@ def stack(*shape):
 
 def listed(*its_calls):
     """The calls of what takes one number, which nobody looks at."""
-    return Calls(np.zeros(1), list(its_calls), np.zeros(1), Sequential())
+    return Calls(X, np.zeros(1), list(its_calls), np.zeros(1), Sequential())
 
 
 X = np.ones(1)
@@ -66,7 +66,7 @@ def test_both_ways_lead_to_the_same_bits(count, runs):
     expected = np.matmul(a, b)
     for _ in range(2 * TRIES):
         out[...] = total[...] = np.nan
-        program.make(X)
+        program.answer(X)
         np.testing.assert_array_equal(out, expected)
         np.testing.assert_array_equal(total, expected[:, 0].sum(axis=0))
     assert len(runs) == TRIES
@@ -86,7 +86,7 @@ def test_other_calls_are_made_by_one_thread(shapes, runs):
     a, b, out = (stack(*shape) for shape in shapes)
     program = listed(partial(np.matmul, a, b, out))
     for _ in range(3 * TRIES):
-        program.make(X)
+        program.answer(X)
     np.testing.assert_allclose(out, a @ b, rtol=1e-5, atol=1e-5)
     assert not runs
 
@@ -96,7 +96,7 @@ def test_the_only_way_is_not_timed(monkeypatch):
     made = []
     program = listed(partial(made.append, 1))
     for _ in range(3):
-        program.make(X)
+        program.answer(X)
     assert made == [1, 1, 1]
 
 
@@ -104,7 +104,7 @@ def test_a_worker_shares_nothing(runs):
     program = listed(partial(np.matmul, stack(4, 4, 8), stack(4, 8, 16), stack(4, 4, 16)))
     with alone():
         for _ in range(3 * TRIES):
-            program.make(X)
+            program.answer(X)
     assert not runs
 
 
@@ -118,7 +118,7 @@ def test_a_large_product_is_made_in_three_ways(shape, K, runs, monkeypatch):
     program = listed(partial(np.ndarray.dot, x, weight, out=y))
     for turn in range(3 * TRIES):
         y[...] = np.nan
-        program.make(X)
+        program.answer(X)
         np.testing.assert_allclose(y, x @ weight, rtol=1e-5, atol=1e-5)
         assert len(runs) == min(max(turn + 1 - TRIES, 0), TRIES)
         assert lent == [2] * max(turn + 1 - 2 * TRIES, 0)
@@ -134,7 +134,7 @@ def test_workers_share_the_rows_of_a_large_product(rows, worth, ways, runs, monk
     program = listed(partial(np.matmul, x, weight, y))
     for _ in range((ways + 1) * TRIES):
         y[...] = np.nan
-        program.make(X)
+        program.answer(X)
         np.testing.assert_allclose(y, x @ weight, rtol=1e-5, atol=1e-5)
     assert len(runs) == (ways - 1) * TRIES
 
@@ -146,16 +146,17 @@ def test_the_calls_for_threads_are_made_with_blas_threads_alone(monkeypatch):
     x, weight, y = stack(20).view(np.complex64), stack(10, 40).view(np.complex64), np.zeros(20, np.complex64)
     dot = partial(np.ndarray.dot, x, weight, y)
     inputs = np.zeros(1)
+    calls_for_threads = [partial(made.append, "many"), dot]
     program = Calls(
-        inputs, [partial(made.append, "one")], np.zeros(1), Sequential(), [partial(made.append, "many"), dot]
+        X, inputs, [partial(made.append, "one")], np.zeros(1), Sequential(), calls_for_threads=calls_for_threads
     )
     for _ in range(2 * TRIES):
-        program.make(X)
+        program.answer(X)
     assert made == ["one"] * TRIES + [2, "many"] * TRIES
     np.testing.assert_allclose(y, x @ weight, rtol=1e-5, atol=1e-5)
     made.clear()
     with alone():
-        program.make(X)
+        program.answer(X)
     assert made == ["one"]
     assert inputs == 1
 
@@ -168,7 +169,7 @@ def test_other_workers_get_parts_of_their_own(runs):
         runs.clear()
         for _ in range(2 * TRIES):
             out[...] = np.nan
-            program.make(X)
+            program.answer(X)
             np.testing.assert_array_equal(out, np.matmul(a, b))
         assert len(runs) == (0 if count == 1 else TRIES)
 
@@ -180,6 +181,6 @@ def test_an_error_of_another_worker_is_raised(monkeypatch):
     monkeypatch.setattr(calls, "_shared", fails_for_others)
     program = listed(partial(np.add, 1, 1))
     for _ in range(TRIES):
-        program.make(X)
+        program.answer(X)
     with pytest.raises(ZeroDivisionError):
-        program.make(X)
+        program.answer(X)

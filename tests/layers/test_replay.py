@@ -134,7 +134,7 @@ def test_new_weights_are_noticed(change):
 def test_everything_else_goes_the_usual_way(monkeypatch):
     network, x = trained(residual), images(1)
     replay = replayed(network, x)
-    monkeypatch.setattr("core.layers.replay.Calls.make", fails)
+    monkeypatch.setattr("core.layers.replay.Calls.answer", fails)
     with pytest.raises(AssertionError):
         replay.forward(x)
     assert distance(replay.forward(x, train=True), network.forward(x)) < 1e-12

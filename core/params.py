@@ -31,6 +31,10 @@ class Parameter:
         self._grad = zeros(data.shape, data.dtype, data)
         self._is_zero = True
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes along: data and gradient as arrays of its own, not the buffers that hold the original."""
+        return {name: value for name, value in vars(self).items() if name not in ("flat", "half")}
+
     @property
     def grad(self) -> Array:
         """The gradient summed up since the last optimizer step, same shape as `data`."""

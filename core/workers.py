@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -29,6 +30,14 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
+_forks = 0  # between the first process and this one
+_beginning = threading.Lock()
+
+
+def _note_fork() -> None:
+    global _forks, _beginning
+    _forks += 1
+    _beginning = threading.Lock()  # a thread that is not here any more may hold the old one
 
 
 def is_working() -> bool:
@@ -46,28 +55,96 @@ def alone() -> Iterator[None]:
         _thread.working = before
 
 
+class _Work:
+    """What the workers are at: all that the helpers know of their pool, so that they do not keep it alive."""
+
+    def __init__(self, count: int) -> None:
+        self.barrier = threading.Barrier(count)
+        self.task: Task | None = None
+        self.errors: list[BaseException] = []
+        # Two raw locks a helper are the fastest hand-over that Python has (about 10 microseconds a round trip).
+        self.start = [_locked() for _ in range(count - 1)]
+        self.done = [_locked() for _ in range(count - 1)]
+        for rank in range(1, count):
+            threading.Thread(target=self._serve, args=(rank,), daemon=True, name=f"worker {rank}").start()
+
+    def share(self, task: Task) -> None:
+        """Call `task(rank)` on every rank, and wait for all."""
+        self.task = task
+        for start in self.start:
+            start.release()
+        before, _thread.working = is_working(), True
+        try:
+            self._attempt(task, 0)
+        finally:
+            _thread.working = before
+        for done in self.done:
+            done.acquire()
+        self.task = None
+
+    def raise_first_error(self) -> None:
+        error = self.errors[0]
+        self.errors = []
+        self.barrier.reset()
+        raise error
+
+    def end(self) -> None:
+        """Let the helpers go, each as soon as it has nothing to do."""
+        self.task = None
+        for start in self.start:
+            if start.locked():
+                start.release()
+
+    def _serve(self, rank: int) -> None:
+        start, done = self.start[rank - 1], self.done[rank - 1]
+        _thread.working = True
+        while True:
+            start.acquire()
+            if (task := self.task) is None:
+                return
+            self._attempt(task, rank)
+            del task  # and the arrays that it knows
+            done.release()
+
+    def _attempt(self, task: Task, rank: int) -> None:
+        try:
+            task(rank)
+        except threading.BrokenBarrierError:
+            pass  # another rank failed, and its error is the one to raise
+        except BaseException as error:
+            self.errors.append(error)
+            self.barrier.abort()
+
+
+def _locked() -> threading.Lock:
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
 class Workers:
     """`count` workers: the calling thread is rank 0, helper threads are the others.
 
-    `barrier` lets the ranks of one `run` wait for each other; it breaks, and so frees everyone, when a rank fails.
+    `barrier` lets the ranks of one `run` wait for each other; it breaks, and so frees everyone, when a rank fails. The
+    helpers end with their pool. In a forked process, where they do not survive, the pool gets new ones at its next run.
     """
 
     def __init__(self, count: int) -> None:
         if count < 1:
             raise ValueError(f"Workers expected a count of at least 1, got {count}")
         self.count = count
-        self.barrier = threading.Barrier(count)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._forks = _forks
         self._running = threading.Lock()
-        self._task: Task | None = None
-        self._errors: list[BaseException] = []
-        # Two raw locks a helper are the fastest hand-over that Python has (about 10 microseconds a round trip).
-        self._start = [threading.Lock() for _ in range(count - 1)]
-        self._done = [threading.Lock() for _ in range(count - 1)]
-        for rank in range(1, count):
-            self._start[rank - 1].acquire()
-            self._done[rank - 1].acquire()
-            threading.Thread(target=self._serve, args=(rank,), daemon=True, name=f"worker {rank}").start()
+        self._work = _Work(self.count)
+        self._end = weakref.finalize(self, self._work.end)
         limit_blas_threads()
+
+    @property
+    def barrier(self) -> threading.Barrier:
+        return self._work.barrier
 
     def run(self, task: Task) -> None:
         """Call `task(rank)` on every rank and wait for all; an error of any rank is raised here.
@@ -77,42 +154,34 @@ class Workers:
         if self.count == 1:
             task(0)
             return
+        if self._forks != _forks:
+            self._begin_again()
         with self._running:
-            self._task = task
-            for start in self._start:
-                start.release()
-            before, _thread.working = is_working(), True
-            self._attempt(0)
-            _thread.working = before
-            for done in self._done:
-                done.acquire()
-            self._task = None
-            if self._errors:
-                self._raise_first_error()
+            work = self._work
+            try:
+                work.share(task)
+            except BaseException:  # Ctrl-C while the others are still at it: they finish, and others take their place
+                self._replace()
+                raise
+            if work.errors:
+                work.raise_first_error()
 
-    def _serve(self, rank: int) -> None:
-        start, done = self._start[rank - 1], self._done[rank - 1]
-        _thread.working = True
-        while True:
-            start.acquire()
-            self._attempt(rank)
-            done.release()
+    def _replace(self) -> None:
+        self._end()
+        self._work = _Work(self.count)
+        self._end = weakref.finalize(self, self._work.end)
 
-    def _attempt(self, rank: int) -> None:
-        assert self._task is not None
-        try:
-            self._task(rank)
-        except threading.BrokenBarrierError:
-            pass  # another rank failed, and its error is the one to raise
-        except BaseException as error:
-            self._errors.append(error)
-            self.barrier.abort()
+    def _begin_again(self) -> None:
+        with _beginning:
+            if self._forks != _forks:
+                self._end.detach()
+                self._begin()
 
-    def _raise_first_error(self) -> None:
-        error = self._errors[0]
-        self._errors = []
-        self.barrier.reset()
-        raise error
+    def __deepcopy__(self, memo: Any) -> Workers:
+        return self  # whoever works for the one can work for the other
+
+    def __reduce__(self) -> tuple[type[Workers], tuple[int]]:
+        return Workers, (self.count,)
 
 
 class Member:
@@ -174,11 +243,6 @@ def workers() -> Workers:
     return _pool
 
 
-def _forget_pool() -> None:
-    global _pool
-    _pool = None
-
-
 def free_workers() -> Workers | None:
     """The workers, if there are several, and the caller is none of them, so that they would wait while he works."""
     if _thread.working:
@@ -200,7 +264,7 @@ def limit_blas_threads() -> None:
 
 _lending = threading.Lock()  # held while BLAS has threads
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)  # threads do not survive a fork
+    os.register_at_fork(after_in_child=_note_fork)
     # In OpenBLAS a fork ends its threads, under whatever product they are making: so it has to wait.
     os.register_at_fork(before=_lending.acquire, after_in_parent=_lending.release, after_in_child=_lending.release)
 

@@ -1,5 +1,8 @@
 """Parameters, flat buffers, and the state of layers."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -83,6 +86,47 @@ def test_parameters_stay_views_of_the_flat_buffer_through_training_and_loading()
         assert np.shares_memory(parameter.data, optimizer.flat.data)
         assert np.shares_memory(parameter.grad, optimizer.flat.grad)
         assert parameter.data.dtype == np.float32
+
+
+def learn(network, steps):
+    rng = np.random.default_rng(1)
+    optimizer = Adam(network.parameters())
+    for _ in range(steps):
+        network.forward(rng.standard_normal((8, 4)).astype(np.float32), train=True)
+        network.backward(rng.standard_normal((8, 2)).astype(np.float32))
+        optimizer.step(0.01)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
+def test_a_copy_of_a_network_that_has_learned_learns_on_as_the_original_would_and_leaves_it_alone(duplicate):
+    """The buffers that an optimizer updates have to be those of the copy."""
+    network = small_network()
+    learn(network, 3)
+    at_first = network.state_dict()
+    other = duplicate(network)
+    learn(other, 3)
+    for name, array in network.state_dict().items():
+        np.testing.assert_array_equal(array, at_first[name])
+    learn(network, 3)
+    for name, array in other.state_dict().items():
+        np.testing.assert_array_equal(array, network.state_dict()[name])
+        assert not np.array_equal(array, at_first[name])
+    flat, others = (pack(one.parameters()) for one in (network, other))
+    assert not np.shares_memory(flat.data, others.data)
+    for parameter in other.parameters():
+        assert np.shares_memory(parameter.data, others.data)
+
+
+def test_a_copy_of_a_parameter_takes_its_gradient_along():
+    network = small_network()
+    pack(network.parameters())
+    parameter = network.layers["head"].weight
+    parameter.add_grad(np.ones_like(parameter.data))
+    duplicate = copy.deepcopy(parameter)
+    assert duplicate.flat is None
+    np.testing.assert_array_equal(duplicate.grad, parameter.grad)
+    duplicate.add_grad(duplicate.data)
+    np.testing.assert_array_equal(parameter.grad, np.ones_like(parameter.data))
 
 
 def test_a_gradient_nobody_computed_counts_as_zero_in_a_step():

@@ -1,8 +1,15 @@
 """The pool of threads."""
 
+import copy
+import gc
 import multiprocessing
 import os
+import pickle
+import signal
 import threading
+import time
+import weakref
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -198,21 +205,113 @@ def test_who_is_alone_stays_so_after_a_run():
     assert not is_working()
 
 
-def _sum_in_child(queue):
-    total = []
-    set_threads(2)
-    workers().run(total.append)
-    queue.put(sorted(total))
+def helpers():
+    return {thread for thread in threading.enumerate() if thread.name.startswith("worker ")}
+
+
+def wait_until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_the_helpers_end_with_their_pool():
+    before = helpers()
+    pool = Workers(4)
+    pool.run(lambda rank: None)
+    own = helpers() - before
+    assert len(own) == 3
+    del pool
+    gc.collect()
+    wait_until(lambda: not own & helpers())
+
+
+def test_another_number_of_threads_leaves_no_old_ones_behind():
+    before = workers().count
+    set_threads(1)
+    gc.collect()
+    others = helpers()
+    for count in (4, 3, 5, 3):
+        set_threads(count)
+        wait_until(lambda count=count: len(helpers() - others) == count - 1)
+    set_threads(before)
+
+
+def test_a_task_is_forgotten_when_it_is_done():
+    class Large:
+        pass
+
+    pool, large = Workers(2), Large()
+    alive = weakref.ref(large)
+    pool.run(partial(lambda large, rank: None, large))
+    del large
+    gc.collect()
+    wait_until(lambda: alive() is None)
+
+
+def test_ctrl_c_while_a_helper_is_at_work_leaves_a_pool_that_works():
+    pool, release, begun, seen = Workers(3), threading.Event(), threading.Event(), []
+
+    def slow(rank):
+        if rank == 1:
+            begun.set()
+            release.wait(20)
+            seen.append("late")
+
+    def interrupt():
+        begun.wait(20)
+        time.sleep(0.1)  # rank 0 has nothing left to do but wait
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        pool.run(slow)
+    assert not is_working()
+    ranks = []
+    for _ in range(3):
+        pool.run(lambda rank: (pool.barrier.wait(), ranks.append(rank)))
+    assert sorted(ranks) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert not seen
+    release.set()
+    wait_until(lambda: seen == ["late"])
+
+
+def test_a_pool_is_copied_by_what_it_is():
+    pool = Workers(3)
+    assert copy.deepcopy(pool) is pool
+    assert pickle.loads(pickle.dumps(pool)).count == 3
+
+
+def _sum_in_child(pool, queue):
+    totals = []
+    for one in (pool, workers()):
+        total = []
+        one.run(lambda rank, total=total, one=one: (one.barrier.wait(), total.append(rank)))
+        totals.append(sorted(total))
+    queue.put(totals)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Python 3.12 warns of forking with threads, the point here
-def test_a_forked_process_gets_a_pool_of_its_own():
-    set_threads(2)
+@pytest.mark.parametrize("busy", [False, True])
+def test_in_a_forked_process_pools_have_helpers_again_and_as_many(busy):
+    before = workers().count
+    set_threads(3)
+    pool, release = Workers(2), threading.Event()
+    if busy:  # another thread, of which the child knows nothing but its locks
+        thread = threading.Thread(target=pool.run, args=(lambda rank: release.wait(20),))
+        thread.start()
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    child = context.Process(target=_sum_in_child, args=(queue,))
+    child = context.Process(target=_sum_in_child, args=(pool, queue))
     child.start()
-    assert queue.get(timeout=20) == [0, 1]
+    assert queue.get(timeout=20) == [[0, 1], [0, 1, 2]]
     child.join()
-    assert pool_module.workers().count == 2
+    release.set()
+    if busy:
+        thread.join()
+    ranks = []
+    pool.run(ranks.append)
+    assert sorted(ranks) == [0, 1]
+    set_threads(before)

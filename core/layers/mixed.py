@@ -8,6 +8,7 @@ Micikevicius et al. 2018, "Mixed precision training", arXiv:1710.03740.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -76,6 +77,9 @@ class MixedPrecision(Layer):
             )
         self._half = self.flat.keep_half()  # (size,)
         self._overflow: Array = array_module(data).zeros(1, np.int32)  # (1,)
+
+    def __reduce__(self) -> tuple[type[MixedPrecision], tuple[Layer], dict[str, Any]]:
+        return MixedPrecision, (self.network,), {"scale": self.scale}  # in copies: their parameters are packed anew
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return self.network.children()

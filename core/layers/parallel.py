@@ -43,6 +43,9 @@ class Parallel(Layer):
             for rank, replica in enumerate(self.replicas):
                 _join(replica, Member(self.group, rank), rank)
 
+    def __reduce__(self) -> tuple[type[Parallel], tuple[Layer, Workers]]:
+        return Parallel, (self.network, self.workers)  # in copies: replicas share the network's memory
+
     def children(self) -> Iterator[tuple[str, Layer]]:
         return self.network.children()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -150,6 +152,24 @@ def test_new_weights_are_seen_at_once(batch):
         parameter.data[...] *= 1.5
     y, expected = (to_cpu(model.forward(batch[0], train=True)) for model in (mixed, plain))
     assert distance(y, expected) < 2e-3
+
+
+@needs_compiler
+def test_a_copy_goes_on_by_itself_from_the_same_scale(batch):
+    _, mixed = both()
+    mixed.scale.update(overflowed=True)
+    expected = gradients(mixed, *batch)
+    duplicate = copy.deepcopy(mixed)
+    assert vars(duplicate.scale) == vars(mixed.scale)
+    assert duplicate.scale is not mixed.scale
+    for parameter in mixed.parameters():
+        parameter.data[...] *= 1.5
+    for gradient, other in zip(gradients(duplicate, *batch), expected, strict=True):
+        np.testing.assert_array_equal(gradient, other)
+    for parameter in duplicate.parameters():
+        parameter.data[...] *= 1.5
+    y, expected = (to_cpu(model.forward(batch[0], train=True)) for model in (duplicate, mixed))
+    np.testing.assert_array_equal(y, expected)
 
 
 @needs_compiler

@@ -1,5 +1,8 @@
 """A batch split among workers gives what one worker gives, whatever couples or tells apart its samples."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -142,3 +145,28 @@ def test_a_network_can_be_wrapped_again():
     x = np.random.default_rng(1).standard_normal((8, 3), dtype=np.float32)
     first = Parallel(network, Workers(2)).forward(x, train=True).copy()
     np.testing.assert_allclose(Parallel(network, Workers(2)).forward(x, train=True), first, atol=1e-6)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_trains_as_the_original_does(duplicate):
+    runs = []
+    for use in (lambda model: model, duplicate):
+        inner, _ = network()
+        model = use(Parallel(inner, Workers(2)))
+        stream = next(layer.stream for _, layer in model.walk() if hasattr(layer, "stream"))
+        runs.append(train(model, stream))
+    assert runs[0][0] == runs[1][0]
+    for name, array in runs[0][1].items():
+        np.testing.assert_array_equal(array, runs[1][1][name])
+
+
+def test_a_copy_is_apart_from_the_original():
+    inner, stream = network()
+    model = Parallel(inner, Workers(2))
+    train(model, stream, steps=2)
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    other = copy.deepcopy(model)
+    assert other.workers is model.workers
+    train(other, next(layer.stream for _, layer in other.walk() if hasattr(layer, "stream")), steps=2)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])

@@ -21,6 +21,7 @@ Way: TypeAlias = Iterator[Sequence[Call]]  # endless; what to make each time
 TRIES = 8  # of each way
 PERIOD = 512  # calls at least, before all are tried again
 LEAST_PERIOD = 2.0  # seconds, too: after a try BLAS's threads wait in their loop for a while, and take a core's time
+LONGEST_PERIOD = 32.0  # which it grows to while the first way stays the best: then a try costs more than it may gain
 REST = 0.06  # seconds, in which they go to sleep; until then they slow the first way down
 CLEARLY = 0.95  # of the first way's time; the time of another core is worth something
 
@@ -46,12 +47,15 @@ def turns(ways: Sequence[Way]) -> Iterator[Sequence[Call]]:
     The last call of a try stops the clock. Whoever makes them needs no more than a loop, which is as short as it gets.
     """
     took = [[inf] * TRIES for _ in ways]  # seconds
+    period = 0.0
     while True:
         for seconds, way in zip(took, ways, strict=True):
             for attempt in range(TRIES):
                 seconds[attempt] = inf  # where it fails
                 yield [*next(way), partial(_stop, perf_counter(), seconds, attempt)]
-        best, next_tries = _choose(ways, took), perf_counter() + LEAST_PERIOD
+        best = _choose(ways, took)
+        period = min(max(2 * period, LEAST_PERIOD), LONGEST_PERIOD) if best is ways[0] else LEAST_PERIOD
+        next_tries = perf_counter() + period
         yield from islice(best, PERIOD)
         while (rest := next_tries - perf_counter()) > 0:
             yield from islice(ways[0] if rest < REST else best, PERIOD)

@@ -1,12 +1,13 @@
 """The fastest way is found, and found again when another one has become faster."""
 
 import copy
+import itertools
 from functools import partial
 
 import pytest
 
 from core import fastest
-from core.fastest import LEAST_PERIOD, PERIOD, REST, TRIES, Fastest
+from core.fastest import LEAST_PERIOD, LONGEST_PERIOD, PERIOD, REST, TRIES, Fastest
 
 
 @pytest.fixture
@@ -93,6 +94,47 @@ def test_calls_that_become_slow_are_tried_again_when_the_time_has_come(clock):
     for _ in range(3 * PERIOD + 2 * TRIES):
         call()
     assert len(made) < 3 * PERIOD + 2 * TRIES  # the first way has been tried again
+
+
+def test_where_the_first_way_stays_the_best_the_others_are_tried_ever_less_often(clock):
+    seconds, tries = {"first": 2**-10, "other": 2**-9}, []
+
+    def first():
+        clock[0] += seconds["first"]
+
+    def other():
+        if not tries or clock[0] - tries[-1] > LEAST_PERIOD / 2:
+            tries.append(clock[0])
+        clock[0] += seconds["other"]
+
+    call = Fastest([first, other])
+    while len(tries) < 8:
+        call()
+    pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
+    block = PERIOD * seconds["first"]
+    for pause, expected in zip(pauses, [2, 4, 8, 16, LONGEST_PERIOD, LONGEST_PERIOD, LONGEST_PERIOD], strict=True):
+        assert expected <= pause <= expected + 2 * block
+
+
+def test_another_way_than_the_first_has_to_prove_itself_often(clock):
+    """On a machine that becomes busy, what other threads help with takes a hundred times as long."""
+    seconds, made = {"first": 2**-10, "other": 2**-9}, []
+
+    def take(name):
+        made.append(name)
+        clock[0] += seconds[name]
+
+    call = Fastest([partial(take, "first"), partial(take, "other")])
+    while clock[0] < 2 * LONGEST_PERIOD:
+        call()
+    seconds["other"] = 2**-11
+    while made[-PERIOD:] != ["other"] * PERIOD:
+        call()
+    since = clock[0] - PERIOD * seconds["other"]
+    seconds["other"] = 2**-8
+    while made[-PERIOD:] != ["first"] * PERIOD:
+        call()
+    assert clock[0] - since <= LEAST_PERIOD + 2 * PERIOD * 2**-8 + PERIOD * seconds["first"]
 
 
 def test_before_the_tries_the_first_way_goes_alone_for_a_while(clock):

@@ -52,6 +52,7 @@ class Calls:
         self._alone: Way = cycle((calls, calls_in_turn or calls))
         self._turns: Way = self._alone
         self._pool: Workers | None = None  # for whom the turns are
+        self._is_for_one = not any(map(_may_be_shared, [*calls, *self._calls_for_threads]))
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -72,14 +73,19 @@ class Calls:
                 return None
         if x.dtype != self._dtype or x.shape != self._shape:
             return None
-        pool = free_workers()
-        if pool is not None and pool is not self._pool:
-            ways = self._ways(pool)
-            self._pool, self._turns = pool, turns(ways) if len(ways) > 1 else self._alone
         self._inputs[...] = x
-        for call in next(self._alone if pool is None else self._turns):
+        for call in next(self._alone if self._is_for_one else self._next_turns()):
             call()
         return self._outputs
+
+    def _next_turns(self) -> Way:
+        pool = free_workers()
+        if pool is None:
+            return self._alone
+        if pool is not self._pool:
+            ways = self._ways(pool)
+            self._pool, self._turns = pool, turns(ways) if len(ways) > 1 else self._alone
+        return self._turns
 
     def _ways(self, pool: Workers) -> list[Way]:
         """Those that may pay with these workers."""
@@ -117,6 +123,19 @@ def _is_large_product(call: Call) -> TypeGuard[partial[Any]]:
     return x.size * weight.shape[-1] >= shared_by_blas(x.dtype)  # type: ignore[no-any-return]
 
 
+def _is_large_stack(call: Call) -> TypeGuard[partial[Any]]:
+    """Whether it is a product of stacks of matrices, equally many, that is worth sharing."""
+    if not isinstance(call, partial) or call.func is not np.matmul or len(call.args) < 3:
+        return False
+    a, _, out = stacks = call.args
+    stacked = all(stack.ndim == out.ndim > 2 and len(stack) == len(out) for stack in stacks)
+    return stacked and out.size * a.shape[-1] >= WORTH_SHARING
+
+
+def _may_be_shared(call: Call) -> bool:
+    return _is_large_product(call) or _is_large_stack(call)
+
+
 def _shared(call: Call, pool: Workers) -> Call:
     """The call as one of which each worker makes a part; the call itself where that cannot pay."""
     if _is_large_product(call):
@@ -125,14 +144,10 @@ def _shared(call: Call, pool: Workers) -> Call:
             return partial(multiply_by_columns, x, weight, *rest, *call.keywords.values())
         if x.ndim == 2 and len(x) >= MANY_ROWS and x.size * weight.shape[1] >= WORTH_SHARING:
             return partial(multiply_by_rows, x, weight, *rest, *call.keywords.values())
-    if not isinstance(call, partial) or call.func is not np.matmul or len(call.args) < 3:
+    if not _is_large_stack(call) or len(call.args[2]) < pool.count:
         return call
     a, _, out = stacks = call.args
-    count = len(out)
-    stacked = all(stack.ndim == out.ndim > 2 and len(stack) == count for stack in stacks)
-    if not stacked or count < pool.count or out.size * a.shape[-1] < WORTH_SHARING:
-        return call
-    borders = pairwise(_borders(count, pool.count, HEAD_START / (out.size * a.shape[-1])))
+    borders = pairwise(_borders(len(out), pool.count, HEAD_START / (out.size * a.shape[-1])))
     parts = [partial(np.matmul, *(stack[first:last] for stack in stacks)) for first, last in borders]
     return partial(pool.run, lambda rank: parts[rank]())
 

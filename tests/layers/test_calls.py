@@ -100,6 +100,14 @@ def test_the_only_way_is_not_timed(monkeypatch):
     assert made == [1, 1, 1]
 
 
+def test_where_nothing_can_be_shared_nobody_looks_for_workers(monkeypatch):
+    monkeypatch.setattr(calls, "free_workers", None)
+    x, weight, y = stack(20), stack(20, 30), stack(30)
+    program = listed(partial(np.ndarray.dot, x, weight, y), partial(np.maximum, y, 0, out=y))
+    program.answer(X)
+    np.testing.assert_allclose(y, np.maximum(x @ weight, 0), rtol=1e-5, atol=1e-5)
+
+
 def test_a_worker_shares_nothing(runs):
     program = listed(partial(np.matmul, stack(4, 4, 8), stack(4, 8, 16), stack(4, 4, 16)))
     with alone():
@@ -179,7 +187,7 @@ def test_an_error_of_another_worker_is_raised(monkeypatch):
         return partial(pool.run, lambda rank: 1 / (1 - rank))
 
     monkeypatch.setattr(calls, "_shared", fails_for_others)
-    program = listed(partial(np.add, 1, 1))
+    program = listed(partial(np.matmul, stack(4, 4, 8), stack(4, 8, 16), stack(4, 4, 16)))
     for _ in range(TRIES):
         program.answer(X)
     with pytest.raises(ZeroDivisionError):

@@ -51,7 +51,8 @@ class Muon(Optimizer):
             raise ValueError(f"Muon expected momenta between 0 and 1, got {momentum} and {others_momentum}")
         super().__init__([*matrices, *(parameter for group in others for parameter in group.parameters)], weight_decay)
         self.momentum, self.others_momentum = momentum, others_momentum
-        self._rates = {id(parameter): group.rate for group in others for parameter in group.parameters}
+        rates = {id(parameter): group.rate for group in others for parameter in group.parameters}
+        self._rates = [rates.get(id(parameter)) for parameter in self.flat.parameters]
         self._lr = 0.0  # of this step
 
     def begin_step(self, lr: float) -> None:
@@ -73,8 +74,8 @@ class Muon(Optimizer):
     def _places(self) -> Iterator[Stretch]:
         """Where the parameters lie."""
         start = 0
-        for parameter in self.flat.parameters:
-            yield Stretch(start, parameter.data.shape, self._rates.get(id(parameter)))
+        for parameter, rate in zip(self.flat.parameters, self._rates, strict=True):
+            yield Stretch(start, parameter.data.shape, rate)
             start += parameter.data.size
 
     def _update_of(self, share: Sequence[Stretch]) -> Callable[[float], None]:

@@ -43,6 +43,9 @@ class Optimizer:
         self.factors = zeros(3, data.dtype, data)  # (3,) what changes from step to step, where the weights are
         self._pieces: list[list[Any]] = []  # for each worker
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_pieces": []}  # in copies: they show the buffers of this one
+
     def step(self, lr: float) -> None:
         """Update all weights with learning rate `lr`, and let the next backward start from zero."""
         if len(self._pieces) != self._workers():

@@ -155,6 +155,9 @@ class FlatParameters:
             parameter.move_data(self.data[part].reshape(parameter.data.shape))
             parameter.flat = self
 
+    def __reduce__(self) -> tuple[Callable[[list[Parameter]], FlatParameters], tuple[list[Parameter]]]:
+        return _packed_alike, (self.parameters,)  # in copies: what the parameters of the copy show
+
     @property
     def is_zero(self) -> bool:
         """Whether no backward has added to any gradient since the last step."""
@@ -184,6 +187,14 @@ def pack(parameters: Iterable[Parameter]) -> FlatParameters:
     if flat is not None and {id(p) for p in flat.parameters} == {id(p) for p in wanted}:
         return flat
     return FlatParameters(wanted)
+
+
+def _packed_alike(parameters: list[Parameter]) -> FlatParameters:
+    """The buffers of a copy, in this order, in which an optimizer's moments lie, too."""
+    flat = pack(parameters)
+    if any(one is not other for one, other in zip(flat.parameters, parameters, strict=True)):
+        raise ValueError("the parameters of this copy lie in another order already: copy network and optimizer apart")
+    return flat
 
 
 def flatten_gradients(parameters: Sequence[Parameter]) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,15 @@ def test_wrong_arguments():
         Muon([Parameter(np.zeros(3, np.float32))])
     with pytest.raises(ValueError, match="momenta between 0 and 1"):
         Muon([Parameter(np.zeros((3, 3), np.float32))], momentum=1.0)
+
+
+def test_a_copy_beside_its_parameters_goes_on_as_the_original_does():
+    optimizer, matrices, *_ = made(weight_decay=0.02)
+    steps(optimizer, 2)
+    others, duplicate = copy.deepcopy((matrices, optimizer))
+    before = optimizer.flat.data.copy()
+    after = steps(duplicate, 2)
+    np.testing.assert_array_equal(optimizer.flat.data, before)
+    np.testing.assert_array_equal(steps(optimizer, 2), after)
+    for parameter, other in zip(matrices, others, strict=True):
+        np.testing.assert_array_equal(other.data, parameter.data)

@@ -1,5 +1,6 @@
 """What optimizers promise beyond PyTorch's figures, which tests/layers compares."""
 
+import copy
 from functools import partial
 
 import numpy as np
@@ -69,6 +70,21 @@ def test_continuing_from_a_state_is_exact(name):
     assert other.steps == 3
     np.testing.assert_array_equal(steps(whole, 2, seed=5), steps(other, 2, seed=5))
     assert other.flat.data.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_copy_beside_its_parameters_goes_on_as_the_original_does(name):
+    own = parameters()
+    optimizer = MAKERS[name](own)
+    steps(optimizer, 2)
+    others, duplicate = copy.deepcopy((own, optimizer))
+    before = optimizer.flat.data.copy()
+    steps(duplicate, 2)
+    np.testing.assert_array_equal(optimizer.flat.data, before)
+    np.testing.assert_array_equal(steps(optimizer, 2), duplicate.flat.data)
+    for parameter, other in zip(own, others, strict=True):
+        np.testing.assert_array_equal(other.data, parameter.data)
+    assert not np.array_equal(optimizer.flat.data, before)
 
 
 def test_a_state_of_another_optimizer_is_refused():

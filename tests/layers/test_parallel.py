@@ -170,3 +170,37 @@ def test_a_copy_is_apart_from_the_original():
     train(other, next(layer.stream for _, layer in other.walk() if hasattr(layer, "stream")), steps=2)
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("first", ["model", "optimizer"])
+def test_a_copy_beside_its_optimizer_goes_on_as_the_original_does(first):
+    inner, _ = network()
+    model = Parallel(inner, Workers(2))
+    optimizer = Adam(model.parameters(), weight_decay=0.1)
+    go_on(model, optimizer)
+    if first == "model":
+        other, others = copy.deepcopy((model, optimizer))
+    else:
+        others, other = copy.deepcopy((optimizer, model))
+    go_on(model, optimizer)
+    go_on(other, others)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, other.state_dict()[name])
+
+
+def go_on(model, optimizer, steps=3):
+    rng = np.random.default_rng(1)
+    for step in range(steps):
+        next(layer.stream for _, layer in model.walk() if hasattr(layer, "stream")).seek(0, step)
+        logits = model.forward(rng.standard_normal((37, 12), np.float32), train=True)
+        model.backward(softmax_cross_entropy(logits, rng.integers(0, 5, 37))[1])
+        optimizer.step(0.01)
+
+
+def test_a_copy_whose_optimizer_has_another_order_is_refused():
+    inner, _ = network()
+    optimizer = Adam(list(inner.parameters())[::-1])
+    model = Parallel(inner, Workers(2))
+    with pytest.raises(ValueError, match="another order"):
+        copy.deepcopy((model, optimizer))
+    copy.deepcopy((optimizer, model))

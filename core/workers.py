@@ -62,6 +62,7 @@ class _Work:
         self.barrier = threading.Barrier(count)
         self.task: Task | None = None
         self.errors: list[BaseException] = []
+        self.is_broken = False  # an error or Ctrl-C has ended a run: helpers may still be at it
         # Two raw locks a helper are the fastest hand-over that Python has (about 10 microseconds a round trip).
         self.start = [_locked() for _ in range(count - 1)]
         self.done = [_locked() for _ in range(count - 1)]
@@ -74,19 +75,11 @@ class _Work:
         for start in self.start:
             start.release()
         before, _thread.working = is_working(), True
-        try:
-            self._attempt(task, 0)
-        finally:
-            _thread.working = before
+        self._attempt(task, 0)
+        _thread.working = before
         for done in self.done:
             done.acquire()
         self.task = None
-
-    def raise_first_error(self) -> None:
-        error = self.errors[0]
-        self.errors = []
-        self.barrier.reset()
-        raise error
 
     def end(self) -> None:
         """Let the helpers go, each as soon as it has nothing to do."""
@@ -157,19 +150,24 @@ class Workers:
         if self._forks != _forks:
             self._begin_again()
         with self._running:
-            work = self._work
+            if self._work.is_broken or self._work.errors:
+                self._replace()
+            work, before = self._work, is_working()
             try:
                 work.share(task)
-            except BaseException:  # Ctrl-C while the others are still at it: they finish, and others take their place
-                self._replace()
+            except BaseException:  # Ctrl-C, not in a task but while the others are waited for
+                work.is_broken, _thread.working = True, before
                 raise
-            if work.errors:
-                work.raise_first_error()
+            if work.errors:  # so the barrier may be broken, too
+                error, work.is_broken, work.errors = work.errors[0], True, []
+                raise error
 
     def _replace(self) -> None:
-        self._end()
+        """Let the helpers finish what they are at, and others take their place."""
+        end = self._end
         self._work = _Work(self.count)
         self._end = weakref.finalize(self, self._work.end)
+        end()
 
     def _begin_again(self) -> None:
         with _beginning:

@@ -31,11 +31,18 @@ class Fastest:
 
     def __init__(self, ways: Sequence[Call]) -> None:
         self._ways = ways
-        self._turns = turns([repeat((way,)) for way in ways])
+        self._begin()
 
     def __call__(self, *arguments: Any) -> None:
-        for call in next(self._turns):
+        calls = next(self._turns, None)
+        if calls is None:  # Ctrl-C, raised inside a generator, ends it
+            self._begin()
+            calls = next(self._turns)
+        for call in calls:
             call(*arguments)
+
+    def _begin(self) -> None:
+        self._turns = turns([repeat((way,)) for way in self._ways])
 
     def __reduce__(self) -> tuple[type[Fastest], tuple[Sequence[Call]]]:
         return Fastest, (self._ways,)  # copies find out for themselves

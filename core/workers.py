@@ -129,11 +129,11 @@ class Workers:
         self._begin()
 
     def _begin(self) -> None:
-        self._forks = _forks
         self._running = threading.Lock()
         self._work = _Work(self.count)
-        self._end = weakref.finalize(self, self._work.end)
+        self._end = self._when_gone()
         limit_blas_threads()
+        self._forks = _forks  # last: from now on others use what has just been made
 
     @property
     def barrier(self) -> threading.Barrier:
@@ -166,8 +166,13 @@ class Workers:
         """Let the helpers finish what they are at, and others take their place."""
         end = self._end
         self._work = _Work(self.count)
-        self._end = weakref.finalize(self, self._work.end)
+        self._end = self._when_gone()
         end()
+
+    def _when_gone(self) -> weakref.finalize[[], Workers]:
+        end = weakref.finalize(self, self._work.end)
+        end.atexit = False  # others may still work then
+        return end
 
     def _begin_again(self) -> None:
         with _beginning:

@@ -212,3 +212,13 @@ def test_a_copy_finds_out_for_itself(clock):
     call()
     duplicate()
     assert made == ["other", "first"]
+
+
+def test_ctrl_c_between_two_calls_is_not_the_end(clock):
+    made = []
+    call = Fastest([partial(made.append, "first"), partial(made.append, "other")])
+    call()
+    with pytest.raises(KeyboardInterrupt):
+        call._turns.throw(KeyboardInterrupt)  # as a signal does it inside of a generator
+    call()
+    assert made == ["first", "first"]

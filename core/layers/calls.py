@@ -74,7 +74,11 @@ class Calls:
         if x.dtype != self._dtype or x.shape != self._shape:
             return None
         self._inputs[...] = x
-        for call in next(self._alone if self._is_for_one else self._next_turns()):
+        calls = next(self._alone if self._is_for_one else self._next_turns(), None)
+        if calls is None:  # Ctrl-C, raised inside a generator, ends it
+            self._pool = None
+            calls = next(self._next_turns())
+        for call in calls:
             call()
         return self._outputs
 

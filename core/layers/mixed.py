@@ -79,7 +79,8 @@ class MixedPrecision(Layer):
         self._overflow: Array = array_module(data).zeros(1, np.int32)  # (1,)
 
     def __reduce__(self) -> tuple[type[MixedPrecision], tuple[Layer], dict[str, Any]]:
-        return MixedPrecision, (self.network,), {"scale": self.scale}  # in copies: their parameters are packed anew
+        state = {"scale": self.scale, "input_grad": self.input_grad}
+        return type(self), (self.network,), state  # in copies: their parameters are packed anew
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return self.network.children()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from core.backend import Array, array_module
 from core.layers.base import Layer
 from core.layers.norm import BatchNorm
-from core.params import decayed_first, flatten_gradients, pack, settle
+from core.params import Parameter, flatten_gradients, pack, settle
 from core.random import Stream
 from core.workers import Group, Member, Workers, workers
 
@@ -32,7 +32,7 @@ class Parallel(Layer):
         _part(network)
         self.replicas = [network, *(network.replica() for _ in range(self.count - 1))]
         # Found once: a walk through the layers takes longer than many of their operations.
-        self.parameters_of = [decayed_first(replica.parameters()) for replica in self.replicas]
+        self.parameters_of = _as_packed([replica.parameters() for replica in self.replicas])
         self.gradients: list[Array] = []  # a frozen network has none
         if self.parameters_of[0]:
             others = (flatten_gradients(own) for own in self.parameters_of[1:])
@@ -43,8 +43,9 @@ class Parallel(Layer):
             for rank, replica in enumerate(self.replicas):
                 _join(replica, Member(self.group, rank), rank)
 
-    def __reduce__(self) -> tuple[type[Parallel], tuple[Layer, Workers]]:
-        return Parallel, (self.network, self.workers)  # in copies: replicas share the network's memory
+    def __reduce__(self) -> tuple[type[Parallel], tuple[Layer, Workers], dict[str, bool]]:
+        # In copies: replicas share the network's memory.
+        return type(self), (self.network, self.workers), {"input_grad": self.input_grad}
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return self.network.children()
@@ -112,6 +113,16 @@ class Parallel(Layer):
         part = slice(rank * size // count, (rank + 1) * size // count)
         for gradient in others:
             total[part] += gradient[part]
+
+
+def _as_packed(parameters_of: list[list[Parameter]]) -> list[list[Parameter]]:
+    """All replicas' parameters in the order in which the network's own, the first ones, lie in their buffers."""
+    own = parameters_of[0]
+    if not own:
+        return parameters_of
+    places = {id(parameter): place for place, parameter in enumerate(own)}
+    order = [places[id(parameter)] for parameter in pack(own).parameters]
+    return [[parameters[place] for place in order] for parameters in parameters_of]
 
 
 def _part(network: Layer) -> None:

@@ -192,3 +192,15 @@ def test_an_error_of_another_worker_is_raised(monkeypatch):
         program.answer(X)
     with pytest.raises(ZeroDivisionError):
         program.answer(X)
+
+
+def test_after_ctrl_c_between_two_answers_there_are_more():
+    a, b, out = stack(6, 4, 8), stack(6, 8, 16), stack(6, 4, 16)
+    program = listed(partial(np.matmul, a, b, out))
+    program.answer(X)
+    with pytest.raises(KeyboardInterrupt):
+        program._turns.throw(KeyboardInterrupt)  # as a signal does it inside of a generator
+    for _ in range(3 * TRIES):
+        out[...] = np.nan
+        program.answer(X)
+        np.testing.assert_array_equal(out, np.matmul(a, b))

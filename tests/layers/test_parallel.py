@@ -204,3 +204,20 @@ def test_a_copy_whose_optimizer_has_another_order_is_refused():
     with pytest.raises(ValueError, match="another order"):
         copy.deepcopy((model, optimizer))
     copy.deepcopy((optimizer, model))
+
+
+def test_gradients_are_added_where_they_belong_whatever_the_order_of_an_earlier_optimizer():
+    states = []
+    for parallel in (False, True):
+        inner, _ = network()
+        optimizer = Adam(list(inner.parameters())[::-1])
+        model = Parallel(inner, Workers(2)) if parallel else inner
+        go_on(model, optimizer)
+        states.append(model.state_dict())
+    for name, array in states[0].items():
+        np.testing.assert_allclose(states[1][name], array, rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def test_a_copy_needs_no_gradient_of_the_input_either():
+    model = Parallel(network()[0], Workers(2)).skip_input_grad()
+    assert copy.deepcopy(model).input_grad is False

@@ -31,28 +31,33 @@ class Fastest:
 
     def __init__(self, ways: Sequence[Call]) -> None:
         self._ways = ways
-        self._begin()
+        self._turns = Turns([repeat((way,)) for way in ways])
 
     def __call__(self, *arguments: Any) -> None:
-        calls = next(self._turns, None)
-        if calls is None:  # Ctrl-C, raised inside a generator, ends it
-            self._begin()
-            calls = next(self._turns)
-        for call in calls:
+        for call in next(self._turns):
             call(*arguments)
-
-    def _begin(self) -> None:
-        self._turns = turns([repeat((way,)) for way in self._ways])
 
     def __reduce__(self) -> tuple[type[Fastest], tuple[Sequence[Call]]]:
         return Fastest, (self._ways,)  # copies find out for themselves
 
 
-def turns(ways: Sequence[Way]) -> Iterator[Sequence[Call]]:
-    """The calls to make next, again and again: each way's own next ones to try it, or those of the fastest way.
+class Turns(Iterator[Sequence[Call]]):
+    """The calls to make next, again and again: each way's own next ones to try it, or those of the fastest way."""
 
-    The last call of a try stops the clock. Whoever makes them needs no more than a loop, which is as short as it gets.
-    """
+    def __init__(self, ways: Sequence[Way]) -> None:
+        self._ways = ways
+        self._turns = _turns(ways)
+
+    def __next__(self) -> Sequence[Call]:
+        calls = next(self._turns, None)
+        if calls is None:  # Ctrl-C, raised inside a generator, ends it
+            self._turns = _turns(self._ways)
+            calls = next(self._turns)
+        return calls
+
+
+def _turns(ways: Sequence[Way]) -> Iterator[Sequence[Call]]:
+    """The turns of `Turns`. The last call of a try stops the clock: whoever makes the calls needs only a loop."""
     took = [[inf] * TRIES for _ in ways]  # seconds
     period = 0.0
     while True:

@@ -219,6 +219,6 @@ def test_ctrl_c_between_two_calls_is_not_the_end(clock):
     call = Fastest([partial(made.append, "first"), partial(made.append, "other")])
     call()
     with pytest.raises(KeyboardInterrupt):
-        call._turns.throw(KeyboardInterrupt)  # as a signal does it inside of a generator
+        call._turns._turns.throw(KeyboardInterrupt)  # as a signal does it inside of a generator
     call()
     assert made == ["first", "first"]

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeGuard
 import numpy as np
 
 from core.backend import Array
-from core.fastest import Call, Way, turns
+from core.fastest import Call, Turns, Way
 from core.layers.base import Layer
 from core.ops.cpu.linear import MANY_ROWS, SHARED_BY_BLAS, multiply_by_columns, multiply_by_rows, shared_by_blas
 from core.params import Parameter
@@ -74,11 +74,7 @@ class Calls:
         if x.dtype != self._dtype or x.shape != self._shape:
             return None
         self._inputs[...] = x
-        calls = next(self._alone if self._is_for_one else self._next_turns(), None)
-        if calls is None:  # Ctrl-C, raised inside a generator, ends it
-            self._pool = None
-            calls = next(self._next_turns())
-        for call in calls:
+        for call in next(self._alone if self._is_for_one else self._next_turns()):
             call()
         return self._outputs
 
@@ -88,7 +84,7 @@ class Calls:
             return self._alone
         if pool is not self._pool:
             ways = self._ways(pool)
-            self._pool, self._turns = pool, turns(ways) if len(ways) > 1 else self._alone
+            self._pool, self._turns = pool, Turns(ways) if len(ways) > 1 else self._alone
         return self._turns
 
     def _ways(self, pool: Workers) -> list[Way]:

@@ -103,8 +103,10 @@ class OneRowAtOnce(Sequential):
         """
         size = sum(layer.weight.data.nbytes for layer in self._linear)
         matters = SMALLEST_PLACED <= size <= LARGEST_PLACED and type(x) is np.ndarray
-        places = [self._lay_out(x) for _ in range(PLACES if matters else 1)]
-        return min(places, key=partial(_seconds, x)) if matters else places[0]
+        if not matters:
+            return self._lay_out(x)
+        places = [self._lay_out(x) for _ in range(PLACES)]  # all at once, or they would get the same memory again
+        return min(places, key=partial(_seconds, x))
 
     def _lay_out(self, x: Array) -> Calls:
         """The calls of all layers, last ones first: each layer writes to where the next one has its inputs."""

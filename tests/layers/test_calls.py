@@ -199,7 +199,7 @@ def test_after_ctrl_c_between_two_answers_there_are_more():
     program = listed(partial(np.matmul, a, b, out))
     program.answer(X)
     with pytest.raises(KeyboardInterrupt):
-        program._turns.throw(KeyboardInterrupt)  # as a signal does it inside of a generator
+        program._turns._turns.throw(KeyboardInterrupt)  # as a signal does it inside of a generator
     for _ in range(3 * TRIES):
         out[...] = np.nan
         program.answer(X)

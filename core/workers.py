@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from queue import SimpleQueue
 from typing import Any
 
 from core.backend import Array
@@ -55,71 +56,92 @@ def alone() -> Iterator[None]:
         _thread.working = before
 
 
-class _Work:
-    """What the workers are at: all that the helpers know of their pool, so that they do not keep it alive."""
+class _StoppedError(Exception):
+    """Another rank has failed; its error is the one to raise."""
+
+
+class _Helpers:
+    """The threads of the ranks from 1 on, and what they exchange with rank 0. They do not keep their pool alive.
+
+    Queues wake a thread as fast as Python can (about 10 microseconds a round trip), and Ctrl-C can leave neither them
+    nor raw locks in a state that nobody gets out of, as it can the barriers, conditions and threads of `threading`.
+    """
 
     def __init__(self, count: int) -> None:
-        self.barrier = threading.Barrier(count)
-        self.task: Task | None = None
-        self.errors: list[BaseException] = []
-        self.is_broken = False  # an error or Ctrl-C has ended a run: helpers may still be at it
-        # Two raw locks a helper are the fastest hand-over that Python has (about 10 microseconds a round trip).
-        self.start = [_locked() for _ in range(count - 1)]
-        self.done = [_locked() for _ in range(count - 1)]
-        for rank in range(1, count):
+        ranks = range(1, count)
+        self.tasks, self.ends, self.parts, self.totals = [{rank: SimpleQueue[Any]() for rank in ranks} for _ in "1234"]
+        self.alive = {rank: threading.Lock() for rank in ranks}  # locked as long as the thread is
+        for rank in ranks:
+            self.alive[rank].acquire()
             threading.Thread(target=self._serve, args=(rank,), daemon=True, name=f"worker {rank}").start()
 
-    def share(self, task: Task) -> None:
-        """Call `task(rank)` on every rank, and wait for all."""
-        self.task = task
-        for start in self.start:
-            start.release()
-        before, _thread.working = is_working(), True
-        self._attempt(task, 0)
-        _thread.working = before
-        for done in self.done:
-            done.acquire()
-        self.task = None
+    def share(self, task: Task) -> BaseException | None:
+        """Call `task(rank)` on every rank, and wait for all; the error of the first rank that has one of its own."""
+        for tasks in self.tasks.values():
+            tasks.put(task)
+        errors = [self._attempt(task, 0), *(ends.get() for ends in self.ends.values())]
+        return next((error for error in errors if not isinstance(error, _StoppedError | None)), None)
+
+    def sum(self, rank: int, part: Array) -> Array:
+        """See `Workers.sum`."""
+        if rank > 0:
+            self.parts[rank].put(part)
+            return _receive(self.totals[rank])
+        total: Array = part.copy()
+        for parts in self.parts.values():
+            total += _receive(parts)
+        for totals in self.totals.values():
+            totals.put(total.copy())
+        return total
+
+    def let_go(self) -> None:
+        """Let the threads end, as soon as they have done what they are at."""
+        self._stop()
+        for tasks in self.tasks.values():
+            tasks.put(None)
 
     def end(self) -> None:
-        """Let the helpers go, each as soon as it has nothing to do."""
-        self.task = None
-        for start in self.start:
-            if start.locked():
-                start.release()
+        """Wait until the threads have ended."""
+        self.let_go()
+        for alive in self.alive.values():
+            with alive:
+                pass
 
     def _serve(self, rank: int) -> None:
-        start, done = self.start[rank - 1], self.done[rank - 1]
         _thread.working = True
-        while True:
-            start.acquire()
-            if (task := self.task) is None:
-                return
-            self._attempt(task, rank)
+        while (task := self.tasks[rank].get()) is not None:
+            error = self._attempt(task, rank)
             del task  # and the arrays that it knows
-            done.release()
+            self.ends[rank].put(error)
+        self.alive[rank].release()
 
-    def _attempt(self, task: Task, rank: int) -> None:
+    def _attempt(self, task: Task, rank: int) -> BaseException | None:
         try:
             task(rank)
-        except threading.BrokenBarrierError:
-            pass  # another rank failed, and its error is the one to raise
         except BaseException as error:
-            self.errors.append(error)
-            self.barrier.abort()
+            self._stop()
+            return error
+        return None
+
+    def _stop(self) -> None:
+        """Let nobody wait for a sum any more."""
+        for queue in (*self.parts.values(), *self.totals.values()):
+            queue.put(None)
 
 
-def _locked() -> threading.Lock:
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
+def _receive(queue: SimpleQueue[Array | None]) -> Array:
+    received = queue.get()
+    if received is None:
+        queue.put(None)  # for the next time
+        raise _StoppedError
+    return received
 
 
 class Workers:
     """`count` workers: the calling thread is rank 0, helper threads are the others.
 
-    `barrier` lets the ranks of one `run` wait for each other; it breaks, and so frees everyone, when a rank fails. The
-    helpers end with their pool. In a forked process, where they do not survive, the pool gets new ones at its next run.
+    The helpers end with their pool. In a forked process, where they do not survive, the pool gets new ones at its next
+    run.
     """
 
     def __init__(self, count: int) -> None:
@@ -130,19 +152,17 @@ class Workers:
 
     def _begin(self) -> None:
         self._running = threading.Lock()
-        self._work = _Work(self.count)
+        self._helpers = _Helpers(self.count)
         self._end = self._when_gone()
+        self._is_over = True  # the last run, and well
         limit_blas_threads()
         self._forks = _forks  # last: from now on others use what has just been made
-
-    @property
-    def barrier(self) -> threading.Barrier:
-        return self._work.barrier
 
     def run(self, task: Task) -> None:
         """Call `task(rank)` on every rank and wait for all; an error of any rank is raised here.
 
-        Threads that call at the same time take turns. A task must not call `run` of its own pool.
+        Threads that call at the same time take turns. A task must not call `run` of its own pool. After an error or
+        Ctrl-C no rank is at work any more, unless a second Ctrl-C ends the waiting for it; then the next run waits.
         """
         if self.count == 1:
             task(0)
@@ -150,27 +170,37 @@ class Workers:
         if self._forks != _forks:
             self._begin_again()
         with self._running:
-            if self._work.is_broken or self._work.errors:
+            if not self._is_over:
                 self._replace()
-            work, before = self._work, is_working()
+            before, self._is_over = is_working(), False
+            _thread.working = True
             try:
-                work.share(task)
-            except BaseException:  # Ctrl-C, not in a task but while the others are waited for
-                work.is_broken, _thread.working = True, before
-                raise
-            if work.errors:  # so the barrier may be broken, too
-                error, work.is_broken, work.errors = work.errors[0], True, []
-                raise error
+                error = self._helpers.share(task)
+                self._is_over = error is None
+            finally:
+                _thread.working = before
+                if not self._is_over:
+                    self._helpers.end()
+        if error:
+            raise error
+
+    def sum(self, rank: int, part: Array) -> Array:
+        """The sum of every rank's `part`, added in the order of the ranks; each rank gets its own copy.
+
+        For the task of a run, in which all ranks must call it equally often and in the same order. A rank that fails
+        ends the others' waiting.
+        """
+        return self._helpers.sum(rank, part)
 
     def _replace(self) -> None:
-        """Let the helpers finish what they are at, and others take their place."""
-        end = self._end
-        self._work = _Work(self.count)
+        """Other helpers: to these, parts and totals of the run before may still be on their way."""
+        self._helpers.end()
+        self._end.detach()
+        self._helpers = _Helpers(self.count)
         self._end = self._when_gone()
-        end()
 
     def _when_gone(self) -> weakref.finalize[[], Workers]:
-        end = weakref.finalize(self, self._work.end)
+        end = weakref.finalize(self, self._helpers.let_go)
         end.atexit = False  # others may still work then
         return end
 
@@ -185,43 +215,6 @@ class Workers:
 
     def __reduce__(self) -> tuple[type[Workers], tuple[int]]:
         return Workers, (self.count,)
-
-
-class Member:
-    """One rank's view of the group: sums over all ranks, for statistics that couple the samples of a batch."""
-
-    def __init__(self, group: Group, rank: int) -> None:
-        self._group = group
-        self._rank = rank
-
-    def sum(self, array: Array) -> Array:
-        """The sum of every rank's `array`, added in the order of the ranks; each rank gets its own copy."""
-        return self._group.sum(self._rank, array)
-
-
-class Group:
-    """The meeting place of the ranks. All of them must call `sum` equally often and in the same order."""
-
-    def __init__(self, workers: Workers) -> None:
-        self._workers = workers
-        # Two sets of slots in turn: nobody can write the next sum's slot while another still reads this one's.
-        self._slots: list[dict[int, Array]] = [{}, {}]
-        self._turns = [0] * workers.count
-
-    def open(self) -> None:
-        """Start a new series of sums, also after one that an error cut short; called before the ranks run."""
-        self._turns = [0] * self._workers.count
-
-    def sum(self, rank: int, array: Array) -> Array:
-        """The sum over the ranks of their `array`, for the given rank."""
-        slots = self._slots[self._turns[rank]]
-        self._turns[rank] ^= 1
-        slots[rank] = array
-        self._workers.barrier.wait()
-        total: Array = slots[0].copy()
-        for other in range(1, self._workers.count):
-            total += slots[other]
-        return total
 
 
 _pool: Workers | None = None

@@ -19,8 +19,6 @@ from threadpoolctl import threadpool_info
 from core import workers as pool_module
 from core.cores import usable_cores
 from core.workers import (
-    Group,
-    Member,
     Workers,
     alone,
     can_share,
@@ -48,28 +46,58 @@ def test_the_first_error_is_raised_and_the_pool_goes_on():
     def task(rank):
         if rank == 1:
             raise KeyError("rank 1")
-        pool.barrier.wait()
+        meet(pool, rank)
 
     for _ in range(2):
         with pytest.raises(KeyError, match="rank 1"):
             pool.run(task)
     done = []
-    pool.run(lambda rank: (pool.barrier.wait(), done.append(rank)))
+    pool.run(lambda rank: (meet(pool, rank), done.append(rank)))
     assert sorted(done) == [0, 1, 2]
 
 
-def test_group_sums_in_the_order_of_the_ranks():
-    pool = Workers(3)
-    group, parts, totals = Group(pool), np.array([[1e8], [-1e8], [1.0]], np.float32), {}
+def meet(pool, rank):
+    pool.sum(rank, np.zeros(1))
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_who_waits_for_a_sum_learns_that_it_will_never_come(failing):
+    pool, ended = Workers(3), []
 
     def task(rank):
-        member = Member(group, rank)
-        totals[rank] = [member.sum(parts[rank])[0] for _ in range(50)]
+        try:
+            if rank == failing:
+                time.sleep(0.05)
+                raise KeyError(rank)
+            for _ in range(2):
+                meet(pool, rank)
+        finally:
+            ended.append(rank)
+
+    with pytest.raises(KeyError, match=str(failing)):
+        pool.run(task)
+    assert sorted(ended) == [0, 1, 2]
+
+
+def test_sums_are_in_the_order_of_the_ranks():
+    pool = Workers(3)
+    parts, totals = np.array([[1e8], [-1e8], [1.0]], np.float32), {}
+
+    def task(rank):
+        totals[rank] = [pool.sum(rank, parts[rank])[0] for _ in range(50)]
 
     for _ in range(3):
-        group.open()
         pool.run(task)
         assert all(values == [1.0] * 50 for values in totals.values())
+    assert parts.ravel().tolist() == [1e8, -1e8, 1.0]
+
+
+def test_every_rank_has_a_sum_of_its_own():
+    pool, totals = Workers(3), {}
+    pool.run(lambda rank: totals.__setitem__(rank, pool.sum(rank, np.ones(1))))
+    totals[0][:] = 7
+    totals[1][:] = 8
+    assert totals[2] == 3
 
 
 @pytest.mark.parametrize("count", [0, -1])
@@ -250,31 +278,69 @@ def test_a_task_is_forgotten_when_it_is_done():
     wait_until(lambda: alive() is None)
 
 
-def test_ctrl_c_while_a_helper_is_at_work_leaves_a_pool_that_works():
-    pool, release, begun, seen = Workers(3), threading.Event(), threading.Event(), []
+def press_ctrl_c(*after):
+    """Send this process the signal of Ctrl-C at every one of some times, in seconds from now."""
+
+    def press():
+        for seconds in np.diff([0, *after]):
+            time.sleep(seconds)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press).start()
+
+
+def test_after_ctrl_c_no_helper_is_at_work():
+    pool, ended = Workers(3), []
 
     def slow(rank):
-        if rank == 1:
-            begun.set()
-            release.wait(20)
-            seen.append("late")
+        time.sleep(0.05 if rank == 0 else 0.5)
+        ended.append(rank)
 
-    def interrupt():
-        begun.wait(20)
-        time.sleep(0.1)  # rank 0 has nothing left to do but wait
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt).start()
+    press_ctrl_c(0.2)  # when rank 0 has nothing left to do but wait
     with pytest.raises(KeyboardInterrupt):
         pool.run(slow)
     assert not is_working()
+    assert sorted(ended) == [0, 1, 2]
     ranks = []
     for _ in range(3):
-        pool.run(lambda rank: (pool.barrier.wait(), ranks.append(rank)))
+        pool.run(lambda rank: (meet(pool, rank), ranks.append(rank)))
     assert sorted(ranks) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert not seen
-    release.set()
-    wait_until(lambda: seen == ["late"])
+
+
+def test_after_two_ctrl_c_the_next_run_waits_for_who_is_late():
+    pool, release, events = Workers(3), threading.Event(), []
+
+    def slow(rank):
+        if rank == 1:
+            release.wait(20)
+            with pytest.raises(Exception, match=r"^$"):  # not the sum of the next run
+                pool.sum(rank, np.full(1, 100.0))
+            events.append("late")
+
+    press_ctrl_c(0.1, 0.3)
+    with pytest.raises(KeyboardInterrupt):
+        pool.run(slow)
+    assert not events
+    threading.Timer(0.2, release.set).start()
+    totals = {}
+    pool.run(lambda rank: (events.append("next"), totals.__setitem__(rank, pool.sum(rank, np.full(1, rank)).item())))
+    assert events == ["late", "next", "next", "next"]
+    assert totals == {0: 3, 1: 3, 2: 3}
+
+
+def test_interrupted_runs_leave_no_helpers_behind():
+    pool, before = Workers(2), helpers()
+
+    def interrupted(rank):
+        if rank == 0:
+            raise KeyboardInterrupt
+        meet(pool, rank)
+
+    for _ in range(10):
+        with pytest.raises(KeyboardInterrupt):
+            pool.run(interrupted)
+    pool.run(partial(meet, pool))
+    assert len(helpers()) == len(before)
 
 
 def test_a_pool_is_copied_by_what_it_is():
@@ -287,7 +353,7 @@ def _sum_in_child(pool, queue):
     totals = []
     for one in (pool, workers()):
         total = []
-        one.run(lambda rank, total=total, one=one: (one.barrier.wait(), total.append(rank)))
+        one.run(lambda rank, total=total, one=one: (meet(one, rank), total.append(rank)))
         totals.append(sorted(total))
     queue.put(totals)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +13,6 @@ from core.backend import Array, array_module
 from core.layers.base import Layer, expect_last_axis
 from core.ops.cpu.norm import follow
 from core.params import Parameter, accumulate
-from core.workers import Member
 
 
 class BatchNorm(Layer):
@@ -24,7 +24,7 @@ class BatchNorm(Layer):
     """
 
     buffer_names: ClassVar[tuple[str, ...]] = ("running_mean", "running_var")
-    left_out_of_copies: ClassVar[tuple[str, ...]] = ("_remembered", "member")
+    left_out_of_copies: ClassVar[tuple[str, ...]] = ("_remembered", "sum_over_ranks")
 
     def __init__(self, size: int, *, momentum: float = 0.1, eps: float = 1e-5, dtype: DTypeLike = np.float32) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class BatchNorm(Layer):
         self.bias = Parameter(np.zeros(size, dtype), decay=False)
         self.running_mean = np.zeros(size, dtype)
         self.running_var = np.ones(size, dtype)
-        self.member: Member | None = None  # the other workers, where the batch is split
+        self.sum_over_ranks: Callable[[Array], Array] | None = None  # where the batch is split among workers
         self.updates_running = True  # one worker alone does
         self.rows_measured: int | None = None  # since `measure_statistics` has begun; None elsewhere
 
@@ -85,7 +85,7 @@ class BatchNorm(Layer):
 
     def _over_batch(self, part: Array) -> Array:
         """The sum over the whole batch of what this worker has summed over its shard."""
-        return part if self.member is None else self.member.sum(part)
+        return part if self.sum_over_ranks is None else self.sum_over_ranks(part)
 
     def _measure(self, rows: Array) -> None:
         """Let the running statistics be the means over all rows since `measure_statistics` has begun."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from core.backend import Array, array_module
 from core.layers.base import Layer
 from core.layers.norm import BatchNorm
 from core.params import Parameter, flatten_gradients, pack, settle
 from core.random import Stream
-from core.workers import Group, Member, Workers, workers
+from core.workers import Workers, workers
 
 ROWS_WORTH_SHARING = 16  # inference on fewer rows than this a worker is done sooner by one alone
 
@@ -38,10 +39,9 @@ class Parallel(Layer):
             others = (flatten_gradients(own) for own in self.parameters_of[1:])
             self.gradients = [pack(network.parameters()).grad, *others]
         self.streams = [_streams(replica) for replica in self.replicas]
-        self.group = Group(self.workers)
         if self.count > 1:
             for rank, replica in enumerate(self.replicas):
-                _join(replica, Member(self.group, rank), rank)
+                _join(replica, partial(self.workers.sum, rank), updates_running=rank == 0)
 
     def __reduce__(self) -> tuple[type[Parallel], tuple[Layer, Workers], dict[str, bool]]:
         # In copies: replicas share the network's memory.
@@ -65,7 +65,6 @@ class Parallel(Layer):
         if len(shards) == 1:
             return self.network.forward(x, train)
         outputs: list[Array] = [x] * len(shards)
-        self.group.open()
 
         def run(rank: int) -> None:
             if rank < len(shards):
@@ -83,7 +82,6 @@ class Parallel(Layer):
         if len(shards) == 1:
             return self.network.backward(dy)
         inputs: list[Array | None] = [None] * len(shards)
-        self.group.open()
 
         def run(rank: int) -> None:
             if rank > 0:  # what it gave last time has been added; rank 0 may be collecting several batches
@@ -129,15 +127,14 @@ def _part(network: Layer) -> None:
     """Undo what another Parallel around this network may have joined."""
     for _, layer in network.walk():
         if isinstance(layer, BatchNorm):
-            layer.member, layer.updates_running = None, True
+            layer.sum_over_ranks, layer.updates_running = None, True
 
 
-def _join(replica: Layer, member: Member, rank: int) -> None:
+def _join(replica: Layer, sum_over_ranks: Callable[[Array], Array], updates_running: bool) -> None:
     """Let layers that couple the samples of a batch meet those of the other replicas."""
     for _, layer in replica.walk():
         if isinstance(layer, BatchNorm):
-            layer.member = member
-            layer.updates_running = rank == 0
+            layer.sum_over_ranks, layer.updates_running = sum_over_ranks, updates_running
 
 
 def _streams(replica: Layer) -> list[Stream]:

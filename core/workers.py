@@ -79,8 +79,12 @@ class _Helpers:
         """Call `task(rank)` on every rank, and wait for all; the error of the first rank that has one of its own."""
         for tasks in self.tasks.values():
             tasks.put(task)
-        errors = [self._attempt(task, 0), *(ends.get() for ends in self.ends.values())]
-        return next((error for error in errors if not isinstance(error, _StoppedError | None)), None)
+        first = self._attempt(task, 0)
+        for ends in self.ends.values():
+            error = ends.get()
+            if first is None or isinstance(first, _StoppedError):
+                first = error
+        return first
 
     def sum(self, rank: int, part: Array) -> Array:
         """See `Workers.sum`."""
@@ -109,10 +113,11 @@ class _Helpers:
 
     def _serve(self, rank: int) -> None:
         _thread.working = True
-        while (task := self.tasks[rank].get()) is not None:
+        tasks, ends = self.tasks[rank], self.ends[rank]
+        while (task := tasks.get()) is not None:
             error = self._attempt(task, rank)
             del task  # and the arrays that it knows
-            self.ends[rank].put(error)
+            ends.put(error)
         self.alive[rank].release()
 
     def _attempt(self, task: Task, rank: int) -> BaseException | None:

@@ -20,7 +20,8 @@ class Parallel(Layer):
 
     Each worker has a replica: the same weights, but activations and gradients of its own. The first one is the network
     itself. The result does not depend on the number of workers beyond rounding: batch statistics are those of the whole
-    batch, and dropout is drawn per sample. On a GPU, which needs no help, everything passes straight through.
+    batch, dropout is drawn per sample, and the members of a `Committee` answer one after the other. On a GPU, which
+    needs no help, everything passes straight through.
 
     The state is that of the network inside: checkpoints know nothing of workers.
     """
@@ -73,8 +74,10 @@ class Parallel(Layer):
                 outputs[rank] = self.replicas[rank].forward(x[shards[rank]], train)
 
         self.workers.run(run)
-        y = self.workspace("y", (len(x), *outputs[0].shape[1:]), like=outputs[0])
-        array_module(x).concatenate(outputs, out=y)
+        members = _members(outputs[-1], len(x) - shards[-1].start)  # the last shard has rows, if any has
+        y = self.workspace("y", (members * len(x), *outputs[0].shape[1:]), like=outputs[0])
+        parts = [_by_member(output, members) for output in outputs]
+        array_module(x).concatenate(parts, axis=1, out=_by_member(y, members))
         return y
 
     def backward(self, dy: Array) -> Array | None:
@@ -82,12 +85,15 @@ class Parallel(Layer):
         if len(shards) == 1:
             return self.network.backward(dy)
         inputs: list[Array | None] = [None] * len(shards)
+        rows = shards[-1].stop
+        gradients = _by_member(dy, _members(dy, rows))
 
         def run(rank: int) -> None:
             if rank > 0:  # what it gave last time has been added; rank 0 may be collecting several batches
                 for parameter in self.parameters_of[rank]:
                     parameter.zero_grad()
-            inputs[rank] = self.replicas[rank].backward(dy[shards[rank]])
+            part = gradients[:, shards[rank]]
+            inputs[rank] = self.replicas[rank].backward(part.reshape(-1, *dy.shape[1:]))
             settle(self.parameters_of[rank])
 
         self.workers.run(run)
@@ -95,7 +101,7 @@ class Parallel(Layer):
             self.workers.run(self._add_gradients)
         if inputs[0] is None:
             return None
-        dx = self.workspace("dx", (len(dy), *inputs[0].shape[1:]), like=inputs[0])
+        dx = self.workspace("dx", (rows, *inputs[0].shape[1:]), like=inputs[0])
         array_module(dy).concatenate(inputs, out=dx)
         return dx
 
@@ -111,6 +117,16 @@ class Parallel(Layer):
         part = slice(rank * size // count, (rank + 1) * size // count)
         for gradient in others:
             total[part] += gradient[part]
+
+
+def _members(answers: Array, rows: int) -> int:
+    """How many answers each of so many rows has: one, or as many as a `Committee` has members."""
+    return len(answers) // rows if rows else 1
+
+
+def _by_member(answers: Array, members: int) -> Array:
+    """(members * N, ...) -> (members, N, ...), a view."""
+    return answers.reshape(members, len(answers) // members, *answers.shape[1:])
 
 
 def _as_packed(parameters_of: list[list[Parameter]]) -> list[list[Parameter]]:

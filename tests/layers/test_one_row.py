@@ -164,6 +164,15 @@ def test_what_is_not_finite_in_a_row_shows_as_in_the_network_itself(sizes, value
         np.testing.assert_array_equal(np.isnan(frozen.forward(x)), np.isnan(network.forward(x)))
 
 
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_weight_that_is_not_finite_concerns_its_own_output_alone(value, small_pairs):
+    network, (x, *_) = multi(70, 128)
+    network.layers["1"].weight.data[5, 3] = value
+    frozen = freeze(network)
+    for _ in range(2):
+        np.testing.assert_array_equal(np.flatnonzero(~np.isfinite(frozen.forward(x))), [3])
+
+
 def test_of_several_places_the_fastest_stays(monkeypatch):
     network, (x, *_) = multi(600, 300, 5)
     frozen, timed = freeze(network), []

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from core.layers import BatchNorm, Dropout, Layer, Linear, Parallel, ReLU, Sequential
+from core.layers import BatchNorm, Committee, Dropout, Layer, Linear, Parallel, ReLU, Sequential
 from core.losses import softmax_cross_entropy
 from core.optim import Adam
 from core.params import pack
@@ -73,6 +73,31 @@ def test_the_input_gradient_is_put_together():
     assert parallel.skip_input_grad() is parallel
     parallel.forward(x, train=True)
     assert parallel.backward(dy) is None
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9])
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_committee_answers_member_by_member(rows, apart):
+    def committee():
+        rng = np.random.default_rng(0)
+        members = Committee(*(Sequential(Linear(12, 6, rng=rng), ReLU(), Linear(6, 5, rng=rng)) for _ in range(3)))
+        members.apart = apart
+        return members
+
+    alone, parallel = committee(), Parallel(committee(), Workers(3))
+    rng = np.random.default_rng(1)
+    x, dy = rng.standard_normal((rows, 12), np.float32), rng.standard_normal((3**apart * rows, 5), np.float32)
+    np.testing.assert_allclose(parallel.forward(x, train=True), alone.forward(x, train=True), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(parallel.backward(dy), alone.backward(dy), rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(parallel.parameters(), alone.parameters(), strict=True):
+        np.testing.assert_allclose(ours.grad, theirs.grad, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(parallel.forward(x), alone.forward(x), rtol=1e-5, atol=1e-6)
+
+
+def test_training_on_no_rows_at_all():
+    model = Parallel(Sequential(Linear(12, 5, rng=np.random.default_rng(0))), Workers(2))
+    assert model.forward(np.zeros((0, 12), np.float32), train=True).shape == (0, 5)
+    assert model.backward(np.zeros((0, 5), np.float32)).shape == (0, 12)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 31, 32, 200])

@@ -22,8 +22,9 @@ class Layer:
     returns the gradient with respect to `x`. It consumes what forward remembered: a second backward raises.
 
     The arrays that both return may live in workspaces that the next call overwrites: copy what you keep
-    (`core.predict` does). `workspace(name, shape, like)` is memory to write into, see `core.workspaces`. Arrays are
-    channels last: (N, D), (N, T, D) or (N, H, W, C).
+    (`core.predict` does), and let one thread at a time use a network; another one needs a `replica()`, which shares its
+    weights. `workspace(name, shape, like)` is memory to write into, see `core.workspaces`. Arrays are channels last:
+    (N, D), (N, T, D) or (N, H, W, C).
     """
 
     input_grad = True  # False: backward returns None and spends nothing on dx, as the first layer of a network may
@@ -140,7 +141,7 @@ class Layer:
         return self
 
     def replica(self) -> Layer:
-        """A worker's copy: the same weights and buffers, with workspaces and gradients of its own."""
+        """A copy for another thread: the same weights and buffers, with workspaces and gradients of its own."""
         shared: dict[int, Any] = {}
         for _, layer in self.walk():
             for name, value in vars(layer).items():

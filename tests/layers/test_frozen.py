@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from core.ops.cpu import conv_phases, conv_windows, winograd
 from core.ops.cpu.conv import add_to_rows
 from core.optim import SGD
 from core.params import Constant
+from core.predict import predict
 from core.workers import Workers, set_threads, workers
 
 DTYPES = {np.float64: 1e-12, np.float32: 2e-5}  # how far answers may be apart, relative to the largest
@@ -92,6 +94,19 @@ def test_a_copy_answers_for_itself(duplicate, build):
         x = np.random.default_rng(rows).standard_normal((rows, 4, 4, 3))
         assert distance(twin.forward(x), network.forward(x)) < 1e-12
     assert all(is_constant(parameter.data) for _, parameter in twin.named_parameters())
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_each_thread_has_a_replica(build):
+    frozen, inputs = freeze(trained(build)), [images(rows) for rows in ROWS]
+    expected = [predict(frozen, x) for x in inputs]
+
+    def largest_distance(network):
+        pairs = zip(10 * inputs, 10 * expected, strict=True)
+        return max(distance(network.forward(x), y) for x, y in pairs)
+
+    with ThreadPoolExecutor() as threads:
+        assert max(threads.map(largest_distance, [frozen, frozen.replica(), frozen.replica()])) < 1e-12
 
 
 @pytest.mark.parametrize("build", [b for b in BUILDERS if b is not recurrent])

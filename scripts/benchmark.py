@@ -78,7 +78,8 @@ def main() -> int:
             _song_by_song(arguments)
         else:
             _measure(cases[name], arguments, setting)
-    print(f"\n{table()}")
+    if not arguments.no_save:
+        print(f"\n{table()}")
     return 0
 
 

@@ -7,7 +7,8 @@ prints a table of all layers and losses. In your own code, `gradcheck(layer, x, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ def gradcheck(layer: Layer, x: Array, rng: np.random.Generator, samples: int = S
 
     The loss is a random linear function of the output, so that no symmetry can hide a mistake. `x` must be float64,
     like the layer (`layer.to(dtype=np.float64)`), and away from kinks such as 0 for a ReLU. Of each array up to
-    `samples` entries are checked. Layers that keep running statistics change them, as in training.
+    `samples` entries are checked. Layers that keep running statistics change them, as in training. A gradient with a
+    NaN or infinity anywhere has an error of NaN, which is below no limit.
     """
     if x.dtype != np.float64:
         raise TypeError(f"gradcheck expected a float64 input, got {x.dtype}")
@@ -43,7 +45,7 @@ def gradcheck(layer: Layer, x: Array, rng: np.random.Generator, samples: int = S
     def loss() -> float:
         return float((layer.forward(x, train=True) * weights).sum())
 
-    return max(relative_error(gradient, array, loss, rng, samples) for array, gradient in checked)
+    return worst(relative_error(gradient, array, loss, rng, samples) for array, gradient in checked)
 
 
 def gradcheck_loss(loss: Callable[[Array], tuple[Any, Array]], x: Array, rng: np.random.Generator) -> float:
@@ -56,6 +58,10 @@ def relative_error(
     gradient: Array, array: Array, loss: Callable[[], float], rng: np.random.Generator, samples: int = SAMPLES
 ) -> float:
     """|analytic - numeric| / (|analytic| + |numeric|), over sampled entries of `array`, which is perturbed in place."""
+    if gradient.shape != array.shape:
+        raise ValueError(f"gradcheck expected a gradient of shape {array.shape}, got {gradient.shape}")
+    if not np.isfinite(gradient).all():
+        return math.nan
     flat, analytic = array.reshape(-1), gradient.reshape(-1)
     if not np.shares_memory(flat, array):
         raise ValueError("gradcheck expected a C-contiguous array, since it perturbs the entries in place")
@@ -63,6 +69,11 @@ def relative_error(
     numeric = np.array([_slope(flat, place, loss) for place in places])
     scale = np.linalg.norm(analytic[places]) + np.linalg.norm(numeric)
     return float(np.linalg.norm(analytic[places] - numeric) / max(scale, SMALLEST))
+
+
+def worst(errors: Iterable[float]) -> float:
+    """The largest error; NaN if one is NaN, which Python's max() may pass over."""
+    return float(np.max(list(errors)))
 
 
 def _slope(flat: Array, place: int, loss: Callable[[], float]) -> float:
@@ -169,9 +180,9 @@ def main() -> int:
     print(f"{'float64, central differences':<52}{'relative error':>16}")
     for name, error in errors:
         print(f"{name:<52}{error:>16.1e}{'' if error < TOLERANCE else '   WRONG'}")
-    worst = max(error for _, error in errors)
-    print(f"{'worst':<52}{worst:>16.1e}")
-    return int(worst >= TOLERANCE)
+    largest = worst(error for _, error in errors)
+    print(f"{'worst':<52}{largest:>16.1e}")
+    return 0 if largest < TOLERANCE else 1
 
 
 if __name__ == "__main__":

@@ -120,6 +120,28 @@ def test_gradcheck_notices_a_wrong_parameter_gradient():
     assert gradcheck(layer, rng.standard_normal((4, 5)), rng) > 100 * TOLERANCE
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("of", ["weight", "bias"])
+def test_gradcheck_notices_a_gradient_that_is_not_finite_wherever_it_is(value, of):
+    class Overflows(Linear):
+        def backward(self, dy):
+            dx = super().backward(dy)
+            getattr(self, of).grad.flat[-1] = value
+            return dx
+
+    rng = np.random.default_rng(0)
+    assert not gradcheck(Overflows(5, 3, rng=rng, dtype=np.float64), rng.standard_normal((4, 5)), rng, 1) < TOLERANCE
+
+
+def test_gradcheck_notices_a_gradient_of_another_shape():
+    class Doubled(ReLU):
+        def backward(self, dy):
+            return np.concatenate([super().backward(dy)] * 2)
+
+    with pytest.raises(ValueError, match=r"gradient of shape \(4, 5\), got \(8, 5\)"):
+        gradcheck(Doubled(), np.ones((4, 5)), np.random.default_rng(0))
+
+
 def test_gradcheck_wants_float64():
     with pytest.raises(TypeError, match="float64"):
         gradcheck(ReLU(), np.ones((2, 2), np.float32), np.random.default_rng(0))

@@ -42,14 +42,24 @@ class Optimizer:
         self.state: dict[str, Array] = {name: zeros(data.shape, data.dtype, data) for name in self.slots}
         self.factors = zeros(3, data.dtype, data)  # (3,) what changes from step to step, where the weights are
         self._pieces: list[list[Any]] = []  # for each worker
+        self._cut_for: tuple[int, bool] | None = None  # how many workers, and whether weights decay
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_pieces": []}  # in copies: they show the buffers of this one
+        return vars(self) | {"_pieces": [], "_cut_for": None}  # in copies: they show the buffers of this one
 
     def step(self, lr: float) -> None:
-        """Update all weights with learning rate `lr`, and let the next backward start from zero."""
-        if len(self._pieces) != self._workers():
-            self._pieces = self._cut()
+        """Update all weights with learning rate `lr`, and let the next backward start from zero.
+
+        Raises RuntimeError if some of the weights have moved elsewhere since this optimizer was made.
+        """
+        if not self.flat.is_in_use:
+            raise RuntimeError(
+                f"{type(self).__name__} no longer has all of its weights: Layer.to, or another optimizer, Ema or "
+                "MixedPrecision for some of them, has moved them since; make the optimizer anew, after those"
+            )
+        cut_for = self._workers(), bool(self.weight_decay)
+        if self._cut_for != cut_for:
+            self._pieces, self._cut_for = self._cut(), cut_for
         self.steps += 1
         self.flat.settle()
         self.begin_step(lr)

@@ -109,6 +109,11 @@ class SharedParameter(Parameter):
     def data(self) -> Array:  # type: ignore[override]
         return self._original.data
 
+    def move_data(self, memory: Array) -> None:
+        raise ValueError(
+            "a replica's weights are those of the original: let an optimizer have the original's parameters"
+        )
+
 
 class Constant(Parameter):
     """A parameter that has stopped learning: nobody can write to `data` (on the CPU), and gradients are dropped.
@@ -141,8 +146,11 @@ class Constant(Parameter):
 class FlatParameters:
     """All parameters in one buffer, those with weight decay first, and all gradients in another.
 
-    `data` and `grad` are 1-D (size,); elements `[:decayed]` take weight decay.
+    `data` and `grad` are 1-D (size,); elements `[:decayed]` take weight decay. A parameter lies in one place: once
+    other buffers hold some of these parameters, `is_in_use` is False, and what is written to these has no effect.
     """
+
+    is_in_use = True
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         if not parameters:
@@ -153,6 +161,8 @@ class FlatParameters:
         self.data = empty(self.grad.shape, self.grad.dtype, self.grad)  # (size,)
         for parameter, part in _places(self.parameters):
             parameter.move_data(self.data[part].reshape(parameter.data.shape))
+            if parameter.flat is not None:
+                parameter.flat.is_in_use = False
             parameter.flat = self
 
     def __reduce__(self) -> tuple[Callable[[list[Parameter]], FlatParameters], tuple[list[Parameter]]]:
@@ -184,7 +194,7 @@ def pack(parameters: Iterable[Parameter]) -> FlatParameters:
     """The flat buffers of these parameters: the present ones if they are packed together already, else new ones."""
     wanted = list(parameters)
     flat = wanted[0].flat if wanted else None
-    if flat is not None and {id(p) for p in flat.parameters} == {id(p) for p in wanted}:
+    if flat is not None and flat.is_in_use and {id(p) for p in flat.parameters} == {id(p) for p in wanted}:
         return flat
     return FlatParameters(wanted)
 

@@ -106,6 +106,43 @@ def test_a_step_consumes_the_gradients():
     np.testing.assert_array_equal(layer.weight.data, after)
 
 
+def move(layer):
+    layer.to(dtype=np.float64)
+
+
+def have_another_optimizer(layer):
+    SGD([layer.weight])
+
+
+@pytest.mark.parametrize("meanwhile", [move, have_another_optimizer])
+def test_an_optimizer_that_has_lost_its_weights_says_so(meanwhile):
+    layer = Linear(3, 2, rng=np.random.default_rng(0))
+    optimizer = Adam(layer.parameters())
+    optimizer.step(0.1)
+    meanwhile(layer)
+    with pytest.raises(RuntimeError, match="Adam no longer has all of its weights"):
+        optimizer.step(0.1)
+    before = layer.weight.data.copy()
+    layer.weight.add_grad(np.ones_like(before))
+    Adam(layer.parameters()).step(0.1)  # in new buffers
+    assert np.all(layer.weight.data < before)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+def test_weight_decay_may_begin_late(kind):
+    results = []
+    for first in (0.0, 0.5):
+        optimizer = kind(parameters(), weight_decay=first)
+        optimizer.weight_decay = 0.0
+        steps(optimizer, 1)
+        optimizer.weight_decay = 0.5
+        results.append(steps(optimizer, 1).copy())
+    np.testing.assert_array_equal(*results)
+    never = kind(parameters())
+    steps(never, 1)
+    assert np.abs(results[0] - steps(never, 1)).max() > 1e-3
+
+
 def after_the_gradient_has_vanished(kind, count):
     """An optimizer after one step with a gradient and many without."""
     optimizer = kind([Parameter(np.linspace(-1, 1, 1001, dtype=np.float32))])

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
+from core.gradcheck import TOLERANCE, gradcheck
 from core.layers import BatchNorm, Linear, ReLU, Residual, Sequential
 from core.optim import SGD, Adam
 from core.params import pack
@@ -182,3 +183,19 @@ def test_flat_gradients_are_zero_until_a_backward_and_after_a_step():
     network.forward(np.ones((5, 4), np.float32), train=True)
     network.backward(np.ones((5, 2), np.float32))
     assert not optimizer.flat.is_zero
+
+
+def test_a_parameter_that_layers_share_is_one_also_after_a_move():
+    rng = np.random.default_rng(0)
+    first, second = Linear(4, 4, rng=rng), Linear(4, 4, rng=rng, bias=False)
+    second.weight = first.weight
+    network = Sequential(first, second).to(dtype=np.float64)
+    assert second.weight is first.weight
+    assert [id(parameter) for parameter in network.parameters()] == [id(first.weight), id(first.bias)]
+    assert gradcheck(network, rng.standard_normal((5, 4)), rng) < TOLERANCE
+    optimizer, before = SGD(network.parameters()), first.weight.data.copy()
+    network.forward(rng.standard_normal((5, 4)), train=True)
+    network.backward(rng.standard_normal((5, 4)))
+    gradient = first.weight.grad.copy()
+    optimizer.step(0.1)
+    np.testing.assert_allclose(second.weight.data, before - 0.1 * gradient)

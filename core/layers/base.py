@@ -83,8 +83,9 @@ class Layer:
                     yield f"{prefix}.{name}" if prefix else name, value
 
     def parameters(self) -> list[Parameter]:
-        """Every parameter of this layer and of those below it that learns."""
-        return [parameter for _, parameter in self.named_parameters() if not isinstance(parameter, Constant)]
+        """Every parameter of this layer and of those below it that learns, once, however many layers share it."""
+        learning = (parameter for _, parameter in self.named_parameters() if not isinstance(parameter, Constant))
+        return list({id(parameter): parameter for parameter in learning}.values())
 
     def skip_input_grad(self) -> Layer:
         """Let backward spend nothing on the gradient of the network's input; returns self."""
@@ -126,7 +127,12 @@ class Layer:
             array[...] = array_module(array).asarray(state[name])
 
     def to(self, device: Device | None = None, dtype: DTypeLike | None = None) -> Layer:
-        """Move parameters and buffers to a device or a dtype; returns self. Call it before an optimizer packs them."""
+        """Move parameters and buffers to a device or a dtype; returns self.
+
+        Parameters are new ones then: an optimizer, Ema or MixedPrecision has to be made afterwards. A parameter that
+        several layers share stays one.
+        """
+        new: dict[int, Parameter] = {}
 
         def moved(array: Array) -> Array:
             return to_device(array, device, dtype) if device else array.astype(dtype or array.dtype)
@@ -135,7 +141,11 @@ class Layer:
             for name, value in list(vars(layer).items()):
                 if isinstance(value, Parameter):
                     kind = Constant if isinstance(value, Constant) else Parameter
-                    setattr(layer, name, kind(moved(value.data), value.decay))
+                    if id(value) not in new:
+                        new[id(value)] = kind(moved(value.data), value.decay)
+                        if value.flat is not None:
+                            value.flat.is_in_use = False
+                    setattr(layer, name, new[id(value)])
                 elif name in layer.buffer_names:
                     setattr(layer, name, moved(value))
         return self

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from core.backend import Array, array_module
+from numpy.typing import DTypeLike
+
+from core.backend import Array, Device, array_module
 from core.layers.base import Layer
 from core.layers.norm import BatchNorm
-from core.params import Parameter, flatten_gradients, pack, settle
+from core.params import flatten_gradients, pack, settle
 from core.random import Stream
 from core.workers import Workers, workers
 
@@ -34,11 +36,10 @@ class Parallel(Layer):
         _part(network)
         self.replicas = [network, *(network.replica() for _ in range(self.count - 1))]
         # Found once: a walk through the layers takes longer than many of their operations.
-        self.parameters_of = _as_packed([replica.parameters() for replica in self.replicas])
-        self.gradients: list[Array] = []  # a frozen network has none
-        if self.parameters_of[0]:
-            others = (flatten_gradients(own) for own in self.parameters_of[1:])
-            self.gradients = [pack(network.parameters()).grad, *others]
+        self.parameters_of = [replica.parameters() for replica in self.replicas]
+        if self.parameters_of[0] and all(parameter.flat is None for parameter in self.parameters_of[0]):
+            pack(self.parameters_of[0])
+        self._lay_out_gradients()
         self.streams = [_streams(replica) for replica in self.replicas]
         if self.count > 1:
             for rank, replica in enumerate(self.replicas):
@@ -53,6 +54,16 @@ class Parallel(Layer):
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
         return self.network.walk(prefix)
+
+    def to(self, device: Device | None = None, dtype: DTypeLike | None = None) -> Layer:
+        """See `Layer.to`."""
+        moved = Parallel(self.network.to(device, dtype), self.workers)
+        self.__dict__.update(vars(moved) | {"input_grad": self.input_grad})
+        return self
+
+    def replica(self) -> Layer:
+        """See `Layer.replica`; without the workers, who have enough to do."""
+        return self.network.replica()
 
     def skip_input_grad(self) -> Layer:
         """See `Layer.skip_input_grad`; for every replica."""
@@ -84,6 +95,8 @@ class Parallel(Layer):
         shards: list[slice] = self.recall()
         if len(shards) == 1:
             return self.network.backward(dy)
+        if self._flats != [parameter.flat for parameter in self.parameters_of[0]]:
+            self._lay_out_gradients()
         inputs: list[Array | None] = [None] * len(shards)
         rows = shards[-1].stop
         gradients = _by_member(dy, _members(dy, rows))
@@ -110,13 +123,30 @@ class Parallel(Layer):
         count = self.count if train else max(1, min(self.count, rows // ROWS_WORTH_SHARING))
         return [slice(rank * rows // count, (rank + 1) * rows // count) for rank in range(count)]
 
+    def _lay_out_gradients(self) -> None:
+        """Find what to add up: stretches of gradients (size,), each the network's own and the replicas' alike.
+
+        One stretch for all is the fastest, but an optimizer may have packed a part of the parameters, or also others.
+        """
+        own, *others = self.parameters_of
+        self._flats = [parameter.flat for parameter in own]  # another optimizer may come and change that
+        flat = own[0].flat if own else None
+        places = {id(parameter): place for place, parameter in enumerate(own)}
+        if flat is not None and flat.is_in_use and places.keys() == {id(parameter) for parameter in flat.parameters}:
+            order = [places[id(parameter)] for parameter in flat.parameters]
+            packed = (flatten_gradients([parameters[place] for place in order]) for parameters in others)
+            self.gradients = [[flat.grad, *packed]]
+        else:
+            alike = zip(*self.parameters_of, strict=True)
+            self.gradients = [[parameter.grad.reshape(-1) for parameter in parameters] for parameters in alike]
+
     def _add_gradients(self, rank: int) -> None:
         """Add the replicas' gradients to the network's, in the order of the ranks; each worker does a part."""
-        total, *others = self.gradients
-        size, count = total.size, self.workers.count
-        part = slice(rank * size // count, (rank + 1) * size // count)
-        for gradient in others:
-            total[part] += gradient[part]
+        count = self.workers.count
+        for total, *others in self.gradients:
+            part = slice(rank * total.size // count, (rank + 1) * total.size // count)
+            for gradient in others:
+                total[part] += gradient[part]
 
 
 def _members(answers: Array, rows: int) -> int:
@@ -127,16 +157,6 @@ def _members(answers: Array, rows: int) -> int:
 def _by_member(answers: Array, members: int) -> Array:
     """(members * N, ...) -> (members, N, ...), a view."""
     return answers.reshape(members, len(answers) // members, *answers.shape[1:])
-
-
-def _as_packed(parameters_of: list[list[Parameter]]) -> list[list[Parameter]]:
-    """All replicas' parameters in the order in which the network's own, the first ones, lie in their buffers."""
-    own = parameters_of[0]
-    if not own:
-        return parameters_of
-    places = {id(parameter): place for place, parameter in enumerate(own)}
-    order = [places[id(parameter)] for parameter in pack(own).parameters]
-    return [[parameters[place] for place in order] for parameters in parameters_of]
 
 
 def _part(network: Layer) -> None:

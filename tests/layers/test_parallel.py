@@ -8,7 +8,7 @@ import pytest
 
 from core.layers import BatchNorm, Committee, Dropout, Layer, Linear, Parallel, ReLU, Sequential
 from core.losses import softmax_cross_entropy
-from core.optim import Adam
+from core.optim import SGD, Adam
 from core.params import pack
 from core.predict import predict
 from core.random import Stream
@@ -246,3 +246,55 @@ def test_gradients_are_added_where_they_belong_whatever_the_order_of_an_earlier_
 def test_a_copy_needs_no_gradient_of_the_input_either():
     model = Parallel(network()[0], Workers(2)).skip_input_grad()
     assert copy.deepcopy(model).input_grad is False
+
+
+@pytest.mark.parametrize("when", ["before", "after", "between"])
+@pytest.mark.parametrize("whose", ["the head's", "all and others"])
+def test_gradients_are_right_whatever_an_optimizer_packs_and_when(whose, when):
+    def step(model, optimizer):
+        rng = np.random.default_rng(1)
+        next(layer.stream for _, layer in model.walk() if hasattr(layer, "stream")).seek(0, 0)
+        logits = model.forward(rng.standard_normal((37, 12), np.float32), train=True)
+        model.backward(softmax_cross_entropy(logits, rng.integers(0, 5, 37))[1])
+        gradients = [parameter.grad.copy() for parameter in model.parameters()]
+        if optimizer:
+            optimizer.step(0.01)
+        else:
+            for parameter in model.parameters():
+                parameter.zero_grad()
+        return gradients
+
+    def optimizer_of(inner):
+        head, other = inner.layers["4"], Linear(3, 2, rng=np.random.default_rng(0))
+        return SGD(head.parameters() if whose == "the head's" else [*inner.parameters(), *other.parameters()])
+
+    (alone, _), (inner, _) = network(), network()
+    expected = step(alone, optimizer_of(alone))
+    optimizer = optimizer_of(inner) if when == "before" else None
+    model = Parallel(inner, Workers(3))
+    if when == "between":
+        step(model, None)
+    optimizer = optimizer or optimizer_of(inner)
+    for ours, theirs in zip(step(model, optimizer), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6)
+    for name, array in alone.state_dict().items():
+        if "running" not in name:
+            np.testing.assert_allclose(model.state_dict()[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_all_replicas_move_to_another_dtype():
+    (alone, stream), (inner, other_stream) = network(), network()
+    expected, _ = train(alone.to(dtype=np.float64), stream, dtype=np.float64)
+    model = Parallel(inner, Workers(2)).skip_input_grad()
+    assert model.to(dtype=np.float64) is model
+    losses, _ = train(model, other_stream, dtype=np.float64)
+    np.testing.assert_allclose(losses, expected, rtol=1e-12)
+    assert model.input_grad is False
+
+
+def test_its_replica_is_one_of_the_network():
+    model = Parallel(network()[0], Workers(2))
+    x = np.random.default_rng(1).standard_normal((5, 12), np.float32)
+    np.testing.assert_allclose(model.replica().forward(x), model.forward(x), rtol=1e-5)
+    with pytest.raises(ValueError, match="original's parameters"):
+        SGD(model.replica().parameters())

@@ -30,6 +30,7 @@ WORTH_WRITING_DOWN = 4  # inputs of a shape; writing down takes about as long as
 SHAPES = 4  # whose calls are kept
 MOST_ROWS = 256  # with more, the calls take so long that Python's part hardly counts
 MOST_MEMORY = 32 << 20  # bytes; all memory of the calls is their own
+OTHERS = 3  # inputs, besides the one for which calls were written down, that they have to answer rightly
 CLOSE = 1e-3  # relative; answers may differ by rounding in another order
 NAMED_OUTPUT = (np.maximum, np.minimum)  # NumPy no longer wants the result as a further argument, which is quicker
 
@@ -103,17 +104,22 @@ def write_down(network: Layer, x: Array) -> Calls | None:
 
 
 def _is_right(written: Calls, network: Layer, x: Array) -> bool:
-    """Whether the calls answer an input other than `x`, for which they were written down, as the network does.
+    """Whether the calls answer inputs other than `x`, for which they were written down, as the network does.
 
-    Had one been overlooked, something of `x` would still be there in the answer.
+    Had one been overlooked, something of `x` would still be there in the answer. Several, because a single one may have
+    it, too, such as the place of the largest number.
     """
-    other = np.random.default_rng(0).standard_normal(x.shape).astype(x.dtype)
-    expected = network.forward(other).copy()
-    try:
-        answer = written.answer(other)
-    except Exception:  # a call that only suits values such as those of `x`
-        return False
-    return answer is not None and np.allclose(answer, expected, rtol=CLOSE, atol=CLOSE * np.abs(expected).max())
+    rng = np.random.default_rng(0)
+    for _ in range(OTHERS):
+        other = rng.standard_normal(x.shape).astype(x.dtype)
+        expected = network.forward(other).copy()
+        try:
+            answer = written.answer(other)
+        except Exception:  # a call that only suits values such as those of `x`
+            return False
+        if answer is None or not np.allclose(answer, expected, rtol=CLOSE, atol=CLOSE * np.abs(expected).max()):
+            return False
+    return True
 
 
 def _answer_in_writing(network: Layer, inputs: Array, notes: Notes) -> Array | None:
@@ -208,7 +214,7 @@ class Written(np.ndarray[Any, Any]):
             self._do(function, *operands, **plain_options)
             return options.get("out")
         result = function(*operands, **plain_options)
-        if isinstance(result, int | tuple) and not isinstance(result, bool):  # a shape, or a part of it
+        if function in (np.shape, np.ndim, np.size):
             return result
         for operand, plain in zip(inputs, operands, strict=True):
             if isinstance(plain, np.ndarray) and np.may_share_memory(result, plain):
@@ -225,14 +231,14 @@ class Written(np.ndarray[Any, Any]):
         _expect_no_mask(key)
         self._do(np.ndarray.__setitem__, _plain(self), _plain(key), _plain(value))
 
-    def __bool__(self) -> bool:
+    def _refuse(self, *_: Any, **__: Any) -> Any:
         raise UnwritableError
 
     def dot(self, other: Any, out: Any = None) -> Any:
         return self.__array_function__(np.ndarray.dot, (), (self, other), {} if out is None else {"out": out})
 
-    __int__ = __float__ = __index__ = item = tolist = __bool__  # type: ignore[assignment]
-    flat = property(__bool__)
+    __bool__ = __int__ = __float__ = __index__ = _refuse
+    flat = property(_refuse)
 
     def _new(self, result: Any, loan: Loan | None = None) -> Written:
         if not isinstance(result, np.ndarray):  # a single number
@@ -252,7 +258,7 @@ def _expect_no_mask(key: Any) -> None:
 
 
 def _method(name: str) -> Callable[..., Any]:
-    """A method that NumPy does not announce to arrays like ours, so that it is."""
+    """A method of arrays that writes down what it does."""
     original = getattr(np.ndarray, name)
 
     def method(self: Written, *arguments: Any, **options: Any) -> Any:
@@ -261,8 +267,17 @@ def _method(name: str) -> Callable[..., Any]:
     return method
 
 
-for _name in ("reshape", "ravel", "flatten", "copy", "astype", "take", "repeat", "fill"):
+# Of methods NumPy tells arrays like ours nothing. These are written down, some others only show memory or are made of
+# calls that are, and any further one would go unnoticed.
+PLACES_AND_SUMS = ("argmax", "argmin", "argsort", "cumsum", "cumprod")
+WRITTEN_METHODS = ("reshape", "ravel", "flatten", "copy", "astype", "take", "repeat", "fill", *PLACES_AND_SUMS)
+METHODS_THAT_SHOW = ("squeeze", "swapaxes", "transpose", "view")
+METHODS_OF_CALLS = ("all", "any", "clip", "max", "mean", "min", "prod", "std", "sum", "var")
+for _name in WRITTEN_METHODS:
     setattr(Written, _name, _method(_name))
+for _name in {name for name in dir(np.ndarray) if not name.startswith("_") and callable(getattr(np.ndarray, name))}:
+    if _name not in (*vars(Written), *METHODS_THAT_SHOW, *METHODS_OF_CALLS):
+        setattr(Written, _name, Written._refuse)
 
 
 def _written(array: Array, calls: Notes, loan: Loan | None = None) -> Written:
@@ -283,7 +298,10 @@ def _plain(value: Any) -> Any:
 
 
 def _copy_result(function: Callable[..., Any], result: Array, *operands: Any) -> None:
-    np.copyto(result, function(*operands))
+    made = function(*operands)
+    if made.shape != result.shape:  # copying might spread it
+        raise UnwritableError
+    np.copyto(result, made)
 
 
 class WrittenWorkspaces(Workspaces):

@@ -32,6 +32,16 @@ MOST_ROWS = 256  # with more, the calls take so long that Python's part hardly c
 MOST_MEMORY = 32 << 20  # bytes; all memory of the calls is their own
 OTHERS = 3  # inputs, besides the one for which calls were written down, that they have to answer rightly
 CLOSE = 1e-3  # relative; answers may differ by rounding in another order
+SIZED_BY_VALUES = (
+    np.unique,
+    np.flatnonzero,
+    np.argwhere,
+    np.compress,
+    np.extract,
+    np.delete,
+    np.bincount,
+    np.trim_zeros,
+)
 NAMED_OUTPUT = (np.maximum, np.minimum)  # NumPy no longer wants the result as a further argument, which is quicker
 
 
@@ -207,6 +217,8 @@ class Written(np.ndarray[Any, Any]):
         return result
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
+        if function in SIZED_BY_VALUES:
+            raise UnwritableError
         operands, plain_options = _plain(inputs), _plain(options)
         if function is np.empty_like:
             return self._new(function(*operands, **plain_options))

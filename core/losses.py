@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from core import ops
-from core.backend import Array, array_module
+from core.backend import Array, array_module, on_cpu
 
 
 def softmax(logits: Array, temperature: float = 1.0) -> Array:
@@ -58,10 +58,15 @@ def accuracy(logits: Array, labels: Array) -> Any:
 
 
 def mean_squared_error(prediction: Array, target: Array) -> tuple[Any, Array]:
-    """Mean over all elements of (prediction - target)^2, and its gradient; two arrays of one shape."""
+    """Mean over all elements of (prediction - target)^2, and its gradient, of the prediction's dtype.
+
+    Two arrays of one shape.
+    """
     if prediction.shape != target.shape:
         raise ValueError(f"mean_squared_error expected equal shapes, got {prediction.shape} and {target.shape}")
-    difference = prediction - target
+    if not prediction.size:
+        raise ValueError("expected at least one sample: there is no mean over none")
+    difference = prediction - target.astype(prediction.dtype, copy=False)
     loss = (difference * difference).mean()
     difference *= 2 / difference.size
     return loss, difference
@@ -74,6 +79,8 @@ def focal_loss(logits: Array, labels: Array, gamma: float = 2.0) -> tuple[Any, A
     samples that are right already. Gradient: dp/dz = p (onehot - softmax), times the derivative with respect to p.
     """
     _check_classes(logits, labels)
+    if gamma < 0:
+        raise ValueError(f"focal_loss expected a gamma of at least 0, got {gamma}")
     xp = array_module(logits)
     N = len(logits)
     rows = xp.arange(N)
@@ -81,7 +88,8 @@ def focal_loss(logits: Array, labels: Array, gamma: float = 2.0) -> tuple[Any, A
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))  # (N, C)
     at_label = log_p[rows, labels]  # (N,)
     p = xp.exp(at_label)  # (N,)
-    rest = -xp.expm1(at_label)  # (N,) 1 - p, exact also where p is close to 1
+    # (N,) 1 - p, exact also where p is close to 1; and never 0, of which a negative power would be infinite.
+    rest = xp.maximum(-xp.expm1(at_label), xp.finfo(logits.dtype).tiny)
     loss = -(rest**gamma * at_label).mean()
     slope = -(rest**gamma)  # (N,) p times the derivative of the loss with respect to p
     if gamma:
@@ -96,3 +104,7 @@ def _check_classes(logits: Array, labels: Array) -> None:
         raise ValueError(f"expected logits (N, C) and labels (N,), got {logits.shape} and {labels.shape}")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"expected integer labels, got {labels.dtype}")
+    if not len(labels):
+        raise ValueError("expected at least one sample: there is no mean over none")
+    if on_cpu(labels) and labels.min() < 0:  # which NumPy would count from the end
+        raise IndexError(f"expected labels from 0 on, got {labels.min()}")

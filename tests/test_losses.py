@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.gradcheck import TOLERANCE, gradcheck_loss, loss_cases
-from core.losses import focal_loss, mean_squared_error, softmax, softmax_cross_entropy
+from core.losses import accuracy, focal_loss, mean_squared_error, softmax, softmax_cross_entropy
 
 CASES = {name: (loss, x) for name, loss, x in loss_cases(np.random.default_rng(0))}
 
@@ -101,3 +101,47 @@ def test_wrong_shapes_and_dtypes(loss):
 def test_mean_squared_error_does_not_broadcast():
     with pytest.raises(ValueError, match="equal shapes"):
         mean_squared_error(np.zeros((3, 1)), np.zeros(3))
+
+
+LOSSES = {
+    "cross-entropy": softmax_cross_entropy,
+    "weighted": lambda z, t: softmax_cross_entropy(z, t, class_weights=np.ones(z.shape[1], np.float32)),
+    "focal": focal_loss,
+    "accuracy": accuracy,
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_label_below_zero_is_no_class(name):
+    with pytest.raises(IndexError, match="labels from 0 on, got -1"):
+        LOSSES[name](np.zeros((3, 4), np.float32), np.array([0, -1, 2]))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_there_is_no_mean_over_no_samples(name):
+    with pytest.raises(ValueError, match="at least one sample"):
+        LOSSES[name](np.zeros((0, 4), np.float32), np.zeros(0, int))
+    with pytest.raises(ValueError, match="at least one sample"):
+        mean_squared_error(np.zeros((0, 4)), np.zeros((0, 4)))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("score", [20.0, 200.0])
+def test_focal_loss_of_what_is_surely_right_has_no_gradient(gamma, score):
+    logits = np.array([[score, 0, 0, 0], [0, 0, score, 0]], np.float32)
+    loss, dlogits = focal_loss(logits, np.array([0, 2]), gamma)
+    assert abs(loss) < 1e-3
+    assert np.abs(dlogits).max() < 1e-3
+
+
+def test_focal_loss_needs_a_gamma_from_zero_on():
+    with pytest.raises(ValueError, match="at least 0, got -1"):
+        focal_loss(np.zeros((1, 2)), np.array([0]), -1)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])
+def test_the_gradient_of_mean_squared_error_has_the_dtype_of_the_prediction(dtype):
+    prediction, target = np.full((2, 3), 0.5, np.float32), np.eye(2, 3).astype(dtype)
+    loss, gradient = mean_squared_error(prediction, target)
+    assert gradient.dtype == np.float32
+    assert loss == 0.25

@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import pytest
 
+from core.layers import Linear
 from core.muon import Group, Muon
 from core.ops.cpu.muon import orthogonal
 from core.params import Parameter
@@ -126,3 +127,14 @@ def test_a_copy_beside_its_parameters_goes_on_as_the_original_does():
     np.testing.assert_array_equal(steps(optimizer, 2), after)
     for parameter, other in zip(matrices, others, strict=True):
         np.testing.assert_array_equal(other.data, parameter.data)
+
+
+def test_a_matrix_of_zeros_may_learn():
+    layer = Linear(3, 2, rng=np.random.default_rng(0), bias=False)
+    layer.weight.data[...] = 0
+    optimizer = Muon(layer.parameters())
+    layer.forward(np.ones((4, 3), np.float32), train=True)
+    layer.backward(np.ones((4, 2), np.float32))
+    optimizer.step(0.1)
+    assert np.isfinite(layer.weight.data).all()
+    assert np.any(layer.weight.data)

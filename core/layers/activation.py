@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from core import ops
 from core.backend import Array
-from core.layers.base import Layer
+from core.layers.base import Layer, expect_floats
 
 
 class Activation(Layer):
@@ -16,6 +16,7 @@ class Activation(Layer):
     keeps_output: ClassVar[bool] = False  # whether the derivative is cheaper to compute from y than from x
 
     def forward(self, x: Array, train: bool = False) -> Array:
+        expect_floats(self, x)
         y = self.workspace.take("y", x.shape, x)
         self.compute(ops.of(x), x, y)
         self.remember(train, y if self.keeps_output else x)

@@ -163,6 +163,13 @@ class Layer:
 
 
 def expect_last_axis(layer: Layer, x: Array, size: int) -> None:
-    """Raise ValueError unless `x` has at least two axes and the last one is `size` long."""
+    """Raise ValueError unless `x` has at least two axes and the last one is `size` long, TypeError for integers."""
     if x.ndim < 2 or x.shape[-1] != size:
         raise ValueError(f"{type(layer).__name__} expected (N, ..., {size}), got {x.shape}")
+    expect_floats(layer, x)
+
+
+def expect_floats(layer: Layer, x: Array) -> None:
+    """Raise TypeError for integers, in which a layer would compute nonsense or stop somewhere deep inside."""
+    if x.dtype.kind != "f":
+        raise TypeError(f"{type(layer).__name__} expected floating-point numbers, got {x.dtype}")

@@ -100,7 +100,7 @@ class Committee(Layer):
         answers = [member.forward(x, train) for member in self.layers.values()]
         if train and self.apart:
             y = self.workspace("all answers", (len(answers) * len(x), *answers[0].shape[1:]), like=answers[0])
-            array_module(x).concatenate(answers, out=y)
+            array_module(y).concatenate(answers, out=y)
             return y
         return self._sum("mean answer", answers, 1 / len(answers))
 

@@ -8,7 +8,7 @@ from numpy.typing import DTypeLike
 from core import ops
 from core.backend import Array
 from core.initializers import Initializer, he_normal
-from core.layers.base import Layer
+from core.layers.base import Layer, expect_floats
 from core.ops.windows import Pair, Windows, pair
 from core.params import Parameter
 
@@ -179,6 +179,7 @@ class ConvPool(Conv2d):
 
 
 def expect_images(layer: Layer, x: Array, channels: int) -> None:
-    """Raise ValueError unless `x` is (N, H, W, channels)."""
+    """Raise ValueError unless `x` is (N, H, W, channels), TypeError for integers."""
     if x.ndim != 4 or x.shape[3] != channels:
         raise ValueError(f"{type(layer).__name__} expected (N, H, W, {channels}), got {x.shape}")
+    expect_floats(layer, x)

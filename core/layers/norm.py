@@ -103,8 +103,9 @@ def measure_statistics(model: Layer, x: Array, batch_size: int = 500) -> None:
     What training leaves there belongs to other inputs and other weights than the network has when it is used: to
     augmented images, which are blurred, cut out and never at rest, and to the weights of the last steps instead of
     averaged ones. A pass over some thousand plain training inputs mends both ("precise BatchNorm": Wu and Johnson 2021,
-    arXiv:2105.07576, sections 3 and 5). Without a BatchNorm nothing is done. `model` must not be a Parallel: give the
-    network inside it, whose statistics are the same arrays.
+    arXiv:2105.07576, sections 3 and 5). The variance is the mean of those within batches of `batch_size`, so the inputs
+    should come in random order. Without a BatchNorm nothing is done. `model` must not be a Parallel: give the network
+    inside it, whose statistics are the same arrays.
     """
     norms = [layer for _, layer in model.walk() if isinstance(layer, BatchNorm)]
     if not norms:

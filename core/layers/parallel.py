@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 from numpy.typing import DTypeLike
 
 from core.backend import Array, Device, array_module
 from core.layers.base import Layer
 from core.layers.norm import BatchNorm
+from core.layers.sequences import Sequences
 from core.params import flatten_gradients, pack, settle
 from core.random import Stream
 from core.workers import Workers, workers
@@ -86,9 +88,9 @@ class Parallel(Layer):
 
         self.workers.run(run)
         members = _members(outputs[-1], len(x) - shards[-1].start)  # the last shard has rows, if any has
-        y = self.workspace("y", (members * len(x), *outputs[0].shape[1:]), like=outputs[0])
-        parts = [_by_member(output, members) for output in outputs]
-        array_module(x).concatenate(parts, axis=1, out=_by_member(y, members))
+        y = self.workspace("y", (members * len(x), *outputs[-1].shape[1:]), like=outputs[-1])
+        parts = [_by_member(output, members) for output, part in zip(outputs, shards, strict=True) if _has_rows(part)]
+        array_module(y).concatenate(parts or [y[None]], axis=1, out=_by_member(y, members))
         return y
 
     def backward(self, dy: Array) -> Array | None:
@@ -97,7 +99,7 @@ class Parallel(Layer):
             return self.network.backward(dy)
         if self._flats != [parameter.flat for parameter in self.parameters_of[0]]:
             self._lay_out_gradients()
-        inputs: list[Array | None] = [None] * len(shards)
+        inputs: list[Any] = [None] * len(shards)
         rows = shards[-1].stop
         gradients = _by_member(dy, _members(dy, rows))
 
@@ -114,8 +116,11 @@ class Parallel(Layer):
             self.workers.run(self._add_gradients)
         if inputs[0] is None:
             return None
-        dx = self.workspace("dx", (rows, *inputs[0].shape[1:]), like=inputs[0])
-        array_module(dy).concatenate(inputs, out=dx)
+        if isinstance(inputs[0], Sequences):
+            raise TypeError("Parallel has no gradient of Sequences: call skip_input_grad() where they are the input")
+        dx = self.workspace("dx", (rows, *inputs[-1].shape[1:]), like=inputs[-1])
+        parts = [part for part, shard in zip(inputs, shards, strict=True) if _has_rows(shard)]
+        array_module(dy).concatenate(parts or [dx], out=dx)
         return dx
 
     def _shards(self, rows: int, train: bool) -> list[slice]:
@@ -147,6 +152,10 @@ class Parallel(Layer):
             part = slice(rank * total.size // count, (rank + 1) * total.size // count)
             for gradient in others:
                 total[part] += gradient[part]
+
+
+def _has_rows(shard: slice) -> bool:
+    return shard.start < shard.stop  # type: ignore[no-any-return]
 
 
 def _members(answers: Array, rows: int) -> int:

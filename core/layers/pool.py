@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core import ops
 from core.backend import Array
-from core.layers.base import Layer
+from core.layers.base import Layer, expect_floats
 from core.ops.windows import Pair, Windows, pair
 
 
@@ -78,6 +78,7 @@ class GlobalAvgPool(Layer):
 
 
 def expect_rank_4(layer: Layer, x: Array) -> None:
-    """Raise ValueError unless `x` is (N, H, W, C)."""
+    """Raise ValueError unless `x` is (N, H, W, C), TypeError for integers."""
     if x.ndim != 4:
         raise ValueError(f"{type(layer).__name__} expected (N, H, W, C), got {x.shape}")
+    expect_floats(layer, x)

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from core import ops
 from core.backend import Array, array_module, device_of
-from core.layers.base import Layer
+from core.layers.base import Layer, expect_floats
 from core.layers.recurrent_cells import (
     Direction,
     GRUDirection,
@@ -92,6 +92,7 @@ class Recurrent(Layer):
         rows, layout = sequences.rows, sequences.layout
         if rows is None or rows.shape[1] != self.input_size:
             raise ValueError(f"{type(self).__name__} expected (N, T, {self.input_size}), got {sequences.shape}")
+        expect_floats(self, rows)
         masks: list[Array | None] = []
         for level in range(len(self.layers)):
             rows, states = self._forward_layer(level, rows, layout, train)

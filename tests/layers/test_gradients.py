@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.gradcheck import TOLERANCE, away_from_zero, gradcheck, layer_cases
-from core.layers import Dropout, Linear, ReLU, Sequential
+from core.layers import BatchNorm, Dropout, Linear, ReLU, Sequential
 from core.random import Stream
 
 CASES = {name: (layer, x) for name, layer, x in layer_cases(np.random.default_rng(0))}
@@ -145,3 +145,23 @@ def test_gradcheck_notices_a_gradient_of_another_shape():
 def test_gradcheck_wants_float64():
     with pytest.raises(TypeError, match="float64"):
         gradcheck(ReLU(), np.ones((2, 2), np.float32), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in layer_cases(np.random.default_rng(0))])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_integers_are_refused_by_name_or_passed_on_as_they_are(name, dtype):
+    layer, x = next((layer, x) for other, layer, x in layer_cases(np.random.default_rng(0)) if other == name)
+    if name in ("Flatten", "Dropout"):
+        np.testing.assert_array_equal(layer.forward(x.astype(dtype)).ravel(), x.astype(dtype).ravel())
+    else:
+        with pytest.raises(TypeError, match=f"expected floating-point numbers, got {np.dtype(dtype)}"):
+            layer.forward(x.astype(dtype))
+
+
+def test_training_on_no_rows_leaves_the_running_statistics_alone():
+    norm = BatchNorm(3)
+    assert norm.forward(np.zeros((0, 3), np.float32), train=True).shape == (0, 3)
+    assert norm.backward(np.zeros((0, 3), np.float32)).shape == (0, 3)
+    np.testing.assert_array_equal(norm.running_mean, np.zeros(3))
+    np.testing.assert_array_equal(norm.running_var, np.ones(3))
+    assert np.isfinite(norm.weight.grad).all()

@@ -6,7 +6,19 @@ import pickle
 import numpy as np
 import pytest
 
-from core.layers import BatchNorm, Committee, Dropout, Layer, Linear, Parallel, ReLU, Sequential
+from core.layers import (
+    GRU,
+    BatchNorm,
+    Committee,
+    Dropout,
+    LastState,
+    Layer,
+    Linear,
+    Parallel,
+    ReLU,
+    Sequences,
+    Sequential,
+)
 from core.losses import softmax_cross_entropy
 from core.optim import SGD, Adam
 from core.params import pack
@@ -298,3 +310,42 @@ def test_its_replica_is_one_of_the_network():
     np.testing.assert_allclose(model.replica().forward(x), model.forward(x), rtol=1e-5)
     with pytest.raises(ValueError, match="original's parameters"):
         SGD(model.replica().parameters())
+
+
+def recurrent():
+    rng = np.random.default_rng(0)
+    return Sequential(GRU(12, 4, rng=rng), LastState(), Linear(4, 5, rng=rng))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7])
+def test_padded_sequences_are_shared_also_where_there_are_fewer_than_workers(rows):
+    alone, model = recurrent(), Parallel(recurrent(), Workers(3))
+    rng = np.random.default_rng(1)
+    x, dy = rng.standard_normal((rows, 6, 12), np.float32), rng.standard_normal((rows, 5), np.float32)
+    np.testing.assert_allclose(model.forward(x, train=True), alone.forward(x, train=True), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(model.backward(dy), alone.backward(dy), rtol=1e-4, atol=1e-6)
+    for ours, theirs in zip(model.parameters(), alone.parameters(), strict=True):
+        np.testing.assert_allclose(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("lengths", [[5, 2, 6, 1, 3], [4]])
+def test_packed_sequences_are_shared_where_nobody_wants_their_gradient(lengths):
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((len(lengths), 6, 12), np.float32)
+    sequences, dy = Sequences.pack_padded(x, lengths), rng.standard_normal((len(lengths), 5), np.float32)
+    alone, model = recurrent(), Parallel(recurrent(), Workers(2)).skip_input_grad()
+    np.testing.assert_allclose(
+        model.forward(sequences, train=True), alone.forward(sequences, train=True), rtol=1e-4, atol=1e-6
+    )
+    alone.backward(dy)
+    assert model.backward(dy) is None
+    for ours, theirs in zip(model.parameters(), alone.parameters(), strict=True):
+        np.testing.assert_allclose(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradient_of_packed_sequences_is_refused():
+    model = Parallel(recurrent(), Workers(2))
+    x = Sequences.pack_padded(np.ones((4, 6, 12), np.float32), [5, 2, 6, 1])
+    dy = model.forward(x, train=True).copy()
+    with pytest.raises(TypeError, match="skip_input_grad"):
+        model.backward(dy)

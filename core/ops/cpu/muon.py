@@ -44,7 +44,7 @@ class MuonUpdate:
         for rate, weight, grad, velocity in self._pieces:
             if rate is None:
                 step = nesterov(grad, velocity, self._momentum)
-                weight *= weight.shape[1] ** 0.5 / frobenius_norm(weight)
+                weight *= weight.shape[1] ** 0.5 / max(frobenius_norm(weight), SMALLEST)
                 weight -= lr * orthogonal(step)
             elif rate:
                 if self._weight_decay:

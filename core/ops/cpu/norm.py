@@ -139,12 +139,13 @@ def batch_norm_forward(
     The statistics are those of the whole batch also where workers have a shard of it each: `over_batch` adds up what
     each has summed over its own.
     """
-    count = over_batch(np.full(1, len(x), weight.dtype))
+    rows = over_batch(np.full(1, len(x), weight.dtype))  # (1,)
+    count = np.maximum(rows, 1)
     mean = over_batch(column_sums(x)) / count
     var = over_batch(center_columns(x, mean, x_hat)) / count
     inverse_deviation = 1 / np.sqrt(var + eps)
     normalize_forward(x, mean, inverse_deviation, weight, bias, x_hat, y)
-    if running is not None:
+    if running is not None and rows[0]:
         follow(running, (mean, var * (count / np.maximum(count - 1, 1))), momentum)
     return inverse_deviation, count
 

@@ -7,8 +7,8 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from functools import cache, partial
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from core import schedules
 from core.backend import DeviceChoice
@@ -86,6 +86,7 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         """Check every value; UserError names the first flag that is wrong."""
+        check_choices(self)
         check_at_least(self, epochs=1, batch_size=1, accumulate=1, ema_every=1)
         check_at_least(self, weight_decay=0, warm_up=0, min_lr=0, decay_patience=0, clip_value=0, clip_norm=0)
         check_at_least(self, patience=0, min_delta=0, seed=0, threads=0, checkpoint_seconds=0)
@@ -111,6 +112,26 @@ class TrainingSettings:
     def micro_batch_size(self) -> int:
         """Samples in each part of a batch: what goes through the network at once."""
         return self.batch_size // self.accumulate
+
+
+def kinds_of(settings: Any) -> dict[str, Any]:
+    """The declared type of each setting, such as float, tuple[int, ...] or Literal["adam", "sgd"]."""
+    return _type_hints(type(settings))
+
+
+_type_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)  # half a millisecond, and each preset asks
+
+
+def check_choices(settings: Any) -> None:
+    """UserError unless each setting that is one of several words is one of them.
+
+    The command line sees to that by itself, but not all settings come from there.
+    """
+    for name, kind in kinds_of(settings).items():
+        value = getattr(settings, name)
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            choices = ", ".join(map(str, get_args(kind)))
+            raise UserError(f"--{name.replace('_', '-')} must be one of {choices}, got {value!r}")
 
 
 def check_at_least(settings: Any, **lowest: float) -> None:
@@ -139,15 +160,18 @@ def _check(settings: Any, name: str, holds: Callable[[float], bool], wanted: str
 
 
 def make_optimizer(settings: TrainingSettings, model: Layer) -> Optimizer:
-    """The optimizer that the settings name, for all parameters of the model."""
+    """The optimizer that the settings name, for all parameters of the model; ValueError for another name."""
     parameters, decay = model.parameters(), settings.weight_decay
     if settings.optimizer == "sgd":
         return SGD(parameters, momentum=settings.momentum, nesterov=settings.nesterov, weight_decay=decay)
-    return {"adam": Adam, "adamw": AdamW, "amsgrad": AMSGrad}[settings.optimizer](parameters, weight_decay=decay)
+    kinds = {"adam": Adam, "adamw": AdamW, "amsgrad": AMSGrad}
+    if settings.optimizer not in kinds:
+        raise ValueError(f"make_optimizer expected sgd, {', '.join(kinds)}, got {settings.optimizer!r}")
+    return kinds[settings.optimizer](parameters, weight_decay=decay)
 
 
 def make_schedule(settings: TrainingSettings, samples: int) -> schedules.Schedule:
-    """The schedule that the settings name, for training on `samples` samples."""
+    """The schedule that the settings name, for training on `samples` samples; ValueError for another name."""
     lr, an_epoch = settings.lr, steps_per_epoch(samples, settings.batch_size)
     steps = settings.epochs * an_epoch
     if settings.schedule == "step":
@@ -162,7 +186,9 @@ def make_schedule(settings: TrainingSettings, samples: int) -> schedules.Schedul
         return schedules.one_cycle(lr, steps)
     if settings.schedule == "plateau":
         return schedules.ReduceOnPlateau(lr, settings.decay_factor, settings.decay_patience, minimum=settings.min_lr)
-    return schedules.constant(lr)
+    if settings.schedule == "constant":
+        return schedules.constant(lr)
+    raise ValueError(f"make_schedule expected the name of a schedule, got {settings.schedule!r}")
 
 
 def steps_per_epoch(samples: int, batch_size: int) -> int:

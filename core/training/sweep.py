@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from core.errors import UserError
 from core.training.files import save_picture
 from core.training.history import Row
-from core.training.tuning import Settings, Train, TuningSettings, as_table, as_text, variant, write_table
+from core.training.settings import kinds_of
+from core.training.tuning import UNTUNED, Settings, Train, TuningSettings, as_table, as_text, variant, write_table
+
+# Settings that say where a training begins, what it is called, or what it shows: nothing to compare results by. Of a
+# preset only the name is left when the command line has been read, and the notice on the picture is that of one `data`.
+NOT_COMPARED = {"name", "preset", "data", "resume", "checkpoint_seconds", "plot", "tensorboard", *UNTUNED}
 
 
 def sweep(settings: Settings, train: Train, folder: Path, notice: str = "") -> list[Row]:
@@ -18,7 +22,7 @@ def sweep(settings: Settings, train: Train, folder: Path, notice: str = "") -> l
 
     The runs are called <name>-sweep/<setting>-<value>. A table is printed at the end; sweep.csv and sweep.png are in
     `folder`. With --resume, trainings that are finished are not repeated. Raises UserError for a setting that does not
-    exist or a value that does not fit, before anything is trained.
+    exist or cannot be compared, for a value that does not fit, and for what is there twice, before anything is trained.
     """
     changes = combinations(settings)
     names = [f"{settings.run_name}-sweep/" + "_".join(f"{name}-{as_text(c[name])}" for name in c) for c in changes]
@@ -36,28 +40,45 @@ def sweep(settings: Settings, train: Train, folder: Path, notice: str = "") -> l
 
 def combinations(settings: TuningSettings) -> list[dict[str, Any]]:
     """Every combination of the values in `settings.sweep`, as setting to value."""
-    present = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    kinds = kinds_of(settings)
     axes: dict[str, list[Any]] = {}
     for text in settings.sweep:
         flag, _, values = text.partition("=")
         name = flag.strip().removeprefix("--").replace("-", "_")
-        if name not in present or not values:
+        if name not in kinds or not values:
             raise UserError(f"--sweep expected setting=value,value such as lr=1e-4,3e-4, got {text!r}")
-        axes[name] = [_value(name, value.strip(), present[name]) for value in values.split(",")]
+        if name in NOT_COMPARED:
+            raise UserError(f"--sweep cannot compare values of --{name.replace('_', '-')}")
+        if name in axes:
+            raise UserError(f"--sweep has two lists of values for {name}: write {name}=value,value once")
+        axes[name] = _values(name, values.split(","), kinds[name])
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
-def _value(name: str, text: str, like: Any) -> Any:
-    """`text` as a value of the same kind as `like`; the elements of a tuple are joined by x, as in 256x128."""
+def _values(name: str, texts: list[str], kind: Any) -> list[Any]:
+    """Each text as a value; UserError for two of one name, because their runs would share a folder."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        value = _value(name, text.strip(), kind)
+        if as_text(value) in found:
+            raise UserError(f"--sweep {name}: {as_text(value)} is there twice")
+        found[as_text(value)] = value
+    return list(found.values())
+
+
+def _value(name: str, text: str, kind: Any) -> Any:
+    """`text` as a value of this type; the elements of a tuple are joined by x, as in 256x128."""
+    plain = get_origin(kind) or kind
     try:
-        if isinstance(like, tuple):
-            kind = type(like[0]) if like else int
-            return tuple(kind(part) for part in text.split("x"))
-        if isinstance(like, bool):
+        if plain is Literal:  # the settings themselves refuse a word that is none of their choices
+            return next((choice for choice in get_args(kind) if str(choice) == text), text)
+        if plain is tuple:
+            return tuple(get_args(kind)[0](part) for part in text.split("x"))
+        if kind is bool:
             return {"true": True, "false": False}[text.lower()]
-        return type(like)(text)
+        return kind(text)
     except (ValueError, KeyError):
-        raise UserError(f"--sweep {name}: {text!r} is not a {type(like).__name__}") from None
+        raise UserError(f"--sweep {name}: {text!r} is not a {plain.__name__}") from None
 
 
 def _draw(path: Path, changes: list[dict[str, Any]], values: list[float], figure_name: str, notice: str) -> None:

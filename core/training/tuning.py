@@ -39,6 +39,8 @@ class TuningSettings(TrainingSettings):
 
 Settings = TypeVar("Settings", bound=TuningSettings)
 
+UNTUNED: dict[str, Any] = {"lr_find": False, "sweep": (), "search": 0, "auto": False}
+
 
 class Train(Protocol):
     """A training: gives its Run the `watch` that it is handed, and returns `Run.best`."""
@@ -48,8 +50,7 @@ class Train(Protocol):
 
 def variant(settings: Settings, name: str, changes: Mapping[str, Any]) -> Settings:
     """The settings of one training: with these changes, under this name, and without the flags for tuning."""
-    plain: dict[str, Any] = {"lr_find": False, "sweep": (), "search": 0, "auto": False}
-    return dataclasses.replace(settings, name=name, **(plain | dict(changes)))
+    return dataclasses.replace(settings, name=name, **(UNTUNED | dict(changes)))
 
 
 def as_text(value: Any) -> str:

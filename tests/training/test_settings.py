@@ -85,6 +85,17 @@ def test_the_optimizer_is_the_one_that_is_named(name, kind):
     assert getattr(optimizer, "momentum", 0.5) == 0.5
 
 
+def test_a_name_that_is_none_is_refused_also_where_no_command_line_was_read():
+    with pytest.raises(UserError, match=r"--schedule must be one of constant, step, .*, got 'cosin'"):
+        TrainingSettings(schedule="cosin")
+    settings = TrainingSettings()
+    settings.optimizer, settings.schedule = "adm", "cosin"
+    with pytest.raises(ValueError, match="expected sgd, adam, adamw, amsgrad, got 'adm'"):
+        make_optimizer(settings, Sequential(Linear(2, 2, rng=np.random.default_rng(0))))
+    with pytest.raises(ValueError, match="expected the name of a schedule, got 'cosin'"):
+        make_schedule(settings, SAMPLES)
+
+
 SAMPLES, STEPS = 1000, 8 * 10  # 8 steps an epoch at batch size 128
 
 

@@ -29,6 +29,10 @@ class FakeSettings(TuningSettings):
 
     hidden: tuple[int, ...] = (256, 128)
     """Sizes of the hidden layers."""
+    rotate: float = 0
+    """A fraction whose value happens to be whole, as in some presets."""
+    preset: str = "default"
+    """The values that all other flags start from."""
 
 
 def fake_train(settings, *, watch=None):
@@ -59,9 +63,11 @@ def settings_of(*flags):
 
 
 def test_combinations_have_the_kinds_of_the_settings():
-    flags = ["--sweep", "lr=1e-4,3e-4", "--epochs=2", "hidden=64,256x128", "--nesterov=true", "optimizer=sgd"]
-    found = combinations(FakeSettings(sweep=tuple(flags[1:])))
-    assert found[0] == {"lr": 1e-4, "epochs": 2, "hidden": (64,), "nesterov": True, "optimizer": "sgd"}
+    flags = ["lr=1e-4,3e-4", "--epochs=2", "hidden=64,256x128", "--nesterov=true", "optimizer=sgd", "rotate=7.5"]
+    found = combinations(FakeSettings(sweep=tuple(flags)))
+    assert found[0] == {
+        "lr": 1e-4, "epochs": 2, "hidden": (64,), "nesterov": True, "optimizer": "sgd", "rotate": 7.5,
+    }  # fmt: skip
     assert [(change["lr"], change["hidden"]) for change in found] == [
         (1e-4, (64,)),
         (1e-4, (256, 128)),
@@ -81,12 +87,23 @@ def test_combinations_have_the_kinds_of_the_settings():
         ("nesterov=2", "--sweep nesterov: '2' is not a bool"),
         ("hidden=3xx4", "--sweep hidden: '3xx4' is not a tuple"),
         ("lr=1e-3,-1", "--lr must be above 0, got -1"),
+        ("schedule=cosin,one_cycle", "--schedule must be one of constant, step, linear, "),
+        ("optimizer=adm", "--optimizer must be one of adam, adamw, amsgrad, sgd, got 'adm'"),
+        ("name=a,b", "--sweep cannot compare values of --name"),
+        ("preset=default,best", "--sweep cannot compare values of --preset"),
+        ("lr-find=true", "--sweep cannot compare values of --lr-find"),
+        ("search=1,2", "--sweep cannot compare values of --search"),
+        ("resume=true,false", "--sweep cannot compare values of --resume"),
+        ("lr=1e-4 lr=1e-3", "--sweep has two lists of values for lr"),
+        ("lr=1e-3,0.001", "--sweep lr: 0.001 is there twice"),
+        ("lr=1e-3,0.0010000001", "--sweep lr: 0.001 is there twice"),  # to four digits, as in the folder's name
     ],
 )
 def test_a_wrong_sweep_is_one_line_before_anything_is_trained(tmp_path, text, message):
     with pytest.raises(UserError) as caught:
-        sweep(settings_of("--sweep", text), fake_train, tmp_path)
+        sweep(settings_of("--sweep", *text.split()), fake_train, tmp_path)
     assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert trained == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from core.backend import Array
 from core.data.normalize import Normalize
@@ -20,6 +21,20 @@ def epoch_order(n: int, seed: int, epoch: int) -> Array:
     A resumed run therefore continues with the order that the interrupted one would have used.
     """
     return np.random.default_rng([seed, epoch, n]).permutation(n)
+
+
+def sample_numbers(numbers: ArrayLike, samples: int, caller: str) -> Array:
+    """`numbers` as int64 (n,); IndexError, in the name of the caller, unless they are integers from 0 to samples - 1.
+
+    A mask would pass for the samples 0 and 1, and a number beyond the end for the last sample: see `BatchReader.read`.
+    """
+    found = np.asarray(numbers)
+    if found.ndim != 1 or (found.dtype.kind not in "iu" and len(found)):  # an empty list is one of floats
+        hint = "; of a mask, give np.flatnonzero(mask)" if found.dtype == bool else ""
+        raise IndexError(f"{caller} expected integers (n,), got {found.dtype} {found.shape}{hint}")
+    if len(found) and not 0 <= found.min() <= found.max() < samples:
+        raise IndexError(f"{caller} expected indices from 0 to {samples - 1}, got {found.min()} to {found.max()}")
+    return found.astype(np.int64, copy=False)
 
 
 class BatchReader:
@@ -61,7 +76,7 @@ class BatchReader:
 def batches(
     arrays: Sequence[Array],
     batch_size: int,
-    order: Array | None = None,
+    order: ArrayLike | None = None,
     *,
     normalize: Normalize | None = None,
     augment: Augment | None = None,
@@ -74,12 +89,10 @@ def batches(
     keep. See `BatchReader` for the rest. Raises ValueError for a batch size below 1 and IndexError for a wrong order.
     """
     reader = BatchReader(arrays, normalize, augment)
-    order = np.arange(len(reader)) if order is None else np.asarray(order, np.int64)
+    chosen = np.arange(len(reader)) if order is None else sample_numbers(order, len(reader), "batches")
     if batch_size < 1:
         raise ValueError(f"batches expected a batch size of at least 1, got {batch_size}")
-    if len(order) and not 0 <= order.min() <= order.max() < len(reader):
-        raise IndexError(f"batches expected indices from 0 to {len(reader) - 1}, got {order.min()} to {order.max()}")
-    end = len(order) - len(order) % batch_size if drop_last else len(order)
+    end = len(chosen) - len(chosen) % batch_size if drop_last else len(chosen)
     return (
-        reader.read(order[start : start + batch_size], batch) for batch, start in enumerate(range(0, end, batch_size))
+        reader.read(chosen[start : start + batch_size], batch) for batch, start in enumerate(range(0, end, batch_size))
     )

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from core.backend import Array, Device, to_device
-from core.data.batches import BatchReader, epoch_order
+from core.data.batches import BatchReader, epoch_order, sample_numbers
 from core.data.normalize import Normalize
 from core.random import Stream
 from core.training.device_feed import AUGMENT_SALT, DeviceFeed
@@ -28,11 +29,25 @@ class RowAugment(Protocol):
         """The augmented samples; row i of `draws`, uint16, decides what happens to sample i."""
 
 
+@runtime_checkable
+class RowOrder(Protocol):
+    """Rows that come in an order of their own: `rows` (n,) holds all that may come."""
+
+    rows: Array
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, order: Array) -> Array:
+        """The rows (n,) of an epoch, for its order: a permutation of 0 ... n - 1."""
+
+
 Augment = RowAugment | Callable[[Array, np.random.Generator], Array]
 
 
 class Feed:
     """The batches of `arrays` (inputs, labels, ...), or of their `rows` (n,), in an order decided by the stream's seed.
+
+    Rows are integers from 0 to N - 1, IndexError for any others; a RowOrder may arrange those of an epoch.
 
     Inputs become float32, uint8 as 0 to 1, pass through `augment` and then through `normalize`. A RowAugment is applied
     by every worker to its part of the batch; the draws belong to the sample, so the number of workers changes nothing.
@@ -49,11 +64,11 @@ class Feed:
         device: Device,
         normalize: Normalize | None = None,
         augment: Augment | None = None,
-        rows: Array | None = None,
+        rows: ArrayLike | RowOrder | None = None,
         numbers: bool = False,
     ) -> None:
         self._stream, self._device = stream, device
-        self._rows = np.arange(len(arrays[0])) if rows is None else rows
+        self._rows = _checked(np.arange(len(arrays[0])) if rows is None else rows, len(arrays[0]))
         self._numbers, self._together = numbers, isinstance(augment, RowAugment)
         self._there: DeviceFeed | None = None
         if device == "gpu" and DeviceFeed.fits(arrays, normalize, augment):
@@ -96,6 +111,14 @@ class Feed:
 
     def _to_device(self, batch: tuple[Array, ...]) -> tuple[Array, ...]:
         return batch if self._device == "cpu" else tuple(to_device(array, self._device) for array in batch)
+
+
+def _checked(rows: ArrayLike | RowOrder, samples: int) -> Array | RowOrder:
+    """The rows, an array unless they order themselves; IndexError unless they are integers from 0 to samples - 1."""
+    if isinstance(rows, RowOrder):
+        sample_numbers(rows.rows, samples, "Feed")
+        return rows
+    return sample_numbers(rows, samples, "Feed")
 
 
 class _Part:

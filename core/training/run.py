@@ -24,6 +24,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from numpy.typing import ArrayLike
+
 from core.backend import Array, device_of
 from core.data.normalize import Normalize
 from core.layers import Layer
@@ -31,7 +33,7 @@ from core.optim import Optimizer, clip_by_norm, clip_by_value, gradient_norm
 from core.random import Stream
 from core.schedules import Schedule
 from core.training.checkpoint import WEIGHTS, save_checkpoint
-from core.training.feed import Augment, Feed
+from core.training.feed import Augment, Feed, RowOrder
 from core.training.files import write_checked
 from core.training.folder import RunFolder
 from core.training.guard import NotFiniteError, bad_step, check_weights, finite
@@ -149,17 +151,18 @@ class Run:
     def batches(
         self,
         *arrays: Array,
-        rows: Array | None = None,
+        rows: ArrayLike | RowOrder | None = None,
         normalize: Normalize | None = None,
         augment: Augment | None = None,
         numbers: bool = False,
     ) -> Iterator[tuple[Array, ...]]:
         """The rest of the epoch's batches, in the epoch's order: (x, labels, ...) for arrays (inputs, labels, ...).
 
-        `rows` (n,) are the samples to train on, all by default. Inputs become float32, uint8 as 0 to 1, pass through
-        `augment` and then through `normalize`. With --accumulate each batch comes in that many parts. What is yielded
-        may be overwritten by the next batch. With `numbers` each batch ends with those of its samples, int64 (n,).
-        Leave the arrays as they are: a GPU may have copied them in an earlier epoch.
+        `rows` (n,) are the samples to train on, integers from 0 to N - 1 (IndexError for others), all by default.
+        Inputs become float32, uint8 as 0 to 1, pass through `augment` and then through `normalize`. With --accumulate
+        each batch comes in that many parts. What is yielded may be overwritten by the next batch. With `numbers` each
+        batch ends with those of its samples, int64 (n,). Leave the arrays as they are: a GPU may have copied them in an
+        earlier epoch.
         """
         state, size = self.state, self.settings.micro_batch_size
         feed = self._feed_of(arrays, normalize, augment, rows, numbers)

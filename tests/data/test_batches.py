@@ -105,3 +105,15 @@ def test_bad_requests_are_refused_at_once():
     for wrong in ([0, 23], [-1, 3]):
         with pytest.raises(IndexError, match="from 0 to 22"):
             batches((IMAGES, LABELS), 5, np.array(wrong))
+    with pytest.raises(IndexError, match=r"expected integers \(n,\), got bool \(23,\); of a mask, give np.flatn"):
+        batches((IMAGES, LABELS), 5, LABELS > 3)
+    with pytest.raises(IndexError, match=r"expected integers .* got float64"):
+        batches((IMAGES, LABELS), 5, [1.5])
+
+
+def test_an_order_may_be_a_list():
+    assert [labels.tolist() for _, labels in batches((IMAGES, LABELS), 2, [3, 1, 2])] == [
+        LABELS[[3, 1]].tolist(),
+        LABELS[[2]].tolist(),
+    ]
+    assert list(batches((IMAGES, LABELS), 2, [])) == []

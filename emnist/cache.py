@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from core.training.files import write_checked
 from core.training.find import BEST, CONFIG
 from core.training.history import Row
+from core.training.lock import FolderLock
 from core.training.record import FREE_SETTINGS
 from core.training.settings import TrainingSettings
 
@@ -37,22 +37,23 @@ def note_finished(folder: Path, key: str, best: Row) -> None:
 def take_from_cache(runs: Path, folder: Path, key: str) -> Row | None:
     """Bring the weights of a finished run with this key into `folder`, and say so; returns its best epoch's figures.
 
-    None, and nothing is done, where there is no such run or its weights have been changed since.
+    None, and nothing is done, where there is no such run or its weights have been changed since. UserError when another
+    run uses `folder`, or it cannot be written.
     """
     for note in sorted(runs.rglob(FINISHED), key=lambda path: path.parent != folder):  # its own folder first
         try:
-            known = json.loads(note.read_text("utf-8"))
-            weights = (note.parent / BEST).read_bytes()
-            same = known["key"] == key and known["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+            files = {name: (note.parent / name).read_bytes() for name in (CONFIG, BEST, FINISHED)}
+            known = json.loads(files[FINISHED])
+            same = known["key"] == key and known["weights_sha256"] == hashlib.sha256(files[BEST]).hexdigest()
             best, accuracy = dict(known["best"]), float(known["best"]["validation_accuracy"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if not same or (note.parent != folder and (folder / BEST).exists()):
             continue
         if note.parent != folder:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in (CONFIG, BEST, FINISHED):
-                shutil.copyfile(note.parent / name, folder / name)
+            with FolderLock(folder):
+                for name, content in files.items():
+                    write_checked(folder / name, content)
         print(
             f"loaded {folder / BEST}: these settings have been trained on these data before, in {note.parent.name} "
             f"(validation accuracy {accuracy:.2%}; --retrain trains again)"

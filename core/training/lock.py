@@ -14,6 +14,8 @@ from core.files import drop_lock, lock_file, take_lock
 class FolderLock:
     """Holds the lock on a folder from `acquire` to `release`; the lock's file, beside the folder, says who has it.
 
+    `with FolderLock(folder):` does both.
+
     The operating system keeps the lock and drops it when the process dies, however it dies: nothing stale is left.
     """
 
@@ -49,3 +51,10 @@ class FolderLock:
         if self._lock is not None:
             drop_lock(self._folder, self._lock)
             self._lock = None
+
+    def __enter__(self) -> FolderLock:
+        self.acquire()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from core.data.splits import split_indices
 from core.errors import UserError
 from core.layers import Linear
 from core.training.checkpoint import load_checkpoint
+from core.training.lock import FolderLock
 from emnist import test_model, trained, training
 from emnist.cache import fingerprint
 from emnist.model import ACTIVATIONS, Architecture, build
@@ -74,6 +76,27 @@ def test_weights_that_were_changed_or_never_finished_are_not_taken(quick, tmp_pa
     for text in ("{", "[]", '{"key": 1}', ""):
         (folder / "finished.json").write_text(text)
         assert "epoch" in str(training.train(replace(quick)))
+
+
+def test_weights_out_of_the_cache_arrive_whole_or_not_at_all(quick, tmp_path):
+    training.train(quick)
+    size = (tmp_path / "runs" / "classic" / "best.safetensors").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, hard))
+    try:
+        with pytest.raises(UserError, match=r"cannot write .*best\.safetensors: File too large"):
+            training.train(replace(quick, name="other"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "runs" / "other" / "best.safetensors").exists()
+
+
+def test_weights_are_not_brought_into_a_folder_that_is_being_trained_in(quick, tmp_path):
+    training.train(quick)
+    other = tmp_path / "runs" / "other"
+    with FolderLock(other), pytest.raises(UserError, match="other is in use by another run"):
+        training.train(replace(quick, name="other"))
+    assert not other.exists()
 
 
 def test_the_fingerprint_is_of_settings_and_data(quick):

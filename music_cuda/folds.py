@@ -16,6 +16,7 @@ from core.backend import Array
 from core.data.splits import fold_indices
 from core.report.metrics import wilson_interval
 from core.training.files import write_checked
+from core.training.lock import FolderLock
 from music_cuda.model import probabilities_of
 from music_cuda.settings import Settings
 from music_cuda.songs import Data, load_songs
@@ -39,10 +40,16 @@ def cross_validate(settings: Settings, runs: Path) -> list[Fold]:
 
     All songs take part, training and test songs alike: no setting is chosen by the result. With --inner only the
     training songs do, and settings may be chosen by it. Networks train for all their epochs, because there is nothing
-    to choose the best one by.
+    to choose the best one by. UserError when another process cross-validates under this name.
     """
     data = load_songs(settings.dataset, ("train",) if settings.inner else ("train", "test"))
     folder = runs / f"{settings.run_name}-{'inner' if settings.inner else 'folds'}"
+    with FolderLock(folder):
+        return judge_all(settings, data, folder)
+
+
+def judge_all(settings: Settings, data: Data, folder: Path) -> list[Fold]:
+    """Train and judge fold after fold, and sum up; everything goes to `folder`."""
     if data.info["notice"]:
         print(f"NOTICE: {data.info['notice']}")
     folds, answers = [], np.zeros(len(data.labels), np.int64)
@@ -60,7 +67,8 @@ def cross_validate(settings: Settings, runs: Path) -> list[Fold]:
 def answer_fold(settings: Settings, data: Data, rows: Array, held_out: Array, folder: Path) -> Array:
     """The answers (H,) for the songs held out, by a network trained on the others."""
     if not settings.resume:
-        shutil.rmtree(folder, ignore_errors=True)
+        with FolderLock(folder):  # a training may have been given this name
+            shutil.rmtree(folder, ignore_errors=True)
     with contextlib.redirect_stdout(io.StringIO()):  # a line for each epoch of each fold would be too much
         network, normalize = fit(dataclasses.replace(settings, folds=0, inner=False), data, rows, None, folder)
     return probabilities_of(network, normalize, data.features[held_out]).argmax(axis=1)

@@ -18,6 +18,7 @@ from core.kernels.emulated import emulated_gpu
 from core.kernels.shim import compiler
 from core.losses import softmax
 from core.training.checkpoint import load_checkpoint
+from core.training.lock import FolderLock
 from core.training.outputs import Outputs
 from music_cuda import folds, test_model, trained, training, whole_epochs
 from music_cuda.model import Architecture
@@ -212,6 +213,16 @@ def test_folds_do_not_depend_on_each_other(quick, tmp_path):
     first = folds.cross_validate(settings, tmp_path / "one")
     assert folds.cross_validate(settings, tmp_path / "two") == first
     assert folds.cross_validate(settings, tmp_path / "two") == first, "also where results of before lie"
+
+
+@pytest.mark.parametrize("used", ["default-inner", "default-inner/fold-1"])
+def test_folds_that_another_process_is_training_are_left_alone(quick, tmp_path, used):
+    fold = tmp_path / "runs" / "default-inner" / "fold-1"
+    fold.mkdir(parents=True)
+    (fold / "last.safetensors").write_text("of the other process")
+    with FolderLock(tmp_path / "runs" / used), pytest.raises(UserError, match=f"{used} is in use by another run"):
+        folds.cross_validate(replace(quick, folds=3, inner=True), tmp_path / "runs")
+    assert (fold / "last.safetensors").read_text() == "of the other process"
 
 
 # -- the report, and networks that are read back ----------------------------------------------------------------------

@@ -63,8 +63,8 @@ def write_report(
 
     `labels` (N,) integers, `probabilities` (N, K) with rows that sum to 1, `images` (N, H, W[, 1 or 3]) or None for
     data without pictures, `classes` the K names; `notice` is "" for complete official data only, and shown everywhere
-    else. Returns what report.json holds. report.json is written last: where it is, the rest is. Raises UserError when
-    the folder cannot be written, ValueError for arrays that do not fit.
+    else. Returns what report.json holds. That of an earlier report goes first and report.json is written last: where it
+    is, the rest is. Raises UserError when the folder cannot be written, ValueError for arrays that do not fit.
     """
     y, p = metrics.check(labels, probabilities)
     if len(classes) != p.shape[1] or (images is not None and len(np.asarray(images)) != len(y)):
@@ -73,6 +73,7 @@ def write_report(
     print(as_table(figures))
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.json").unlink(missing_ok=True)
         _write_plots(folder, y, p, images, classes, notice)
         figures["examples"] = [] if images is None else _write_examples(folder, y, images, classes)
         _write_text(folder / "model_card.md", model_card(figures))

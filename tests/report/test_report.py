@@ -11,6 +11,7 @@ import pytest
 
 from core.demo import cards
 from core.errors import UserError
+from core.report import report
 from core.report.report import About, as_table, measure, write_report
 
 NOTICE = "SYNTHETIC data: rendered digits, not MNIST; no figure here is a real result"
@@ -82,6 +83,19 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, about):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write the report"):
         write_report(tmp_path / "file" / "report", LABELS, PROBABILITIES, IMAGES, CLASSES, "", about)
+
+
+def test_a_report_that_is_broken_off_leaves_no_old_figures_beside_new_pictures(tmp_path, about, monkeypatch):
+    write_report(tmp_path, LABELS, PROBABILITIES, IMAGES, CLASSES, "", about)
+    assert (tmp_path / "report.json").exists()
+
+    def broken_off(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "_write_examples", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        write_report(tmp_path, LABELS, PROBABILITIES, IMAGES, CLASSES, "", about)
+    assert not (tmp_path / "report.json").exists()
 
 
 def test_arrays_that_do_not_fit_write_nothing(tmp_path, about):

@@ -30,8 +30,9 @@ Tensors = dict[str, Array]
 def save_checkpoint(path: Path | str, tensors: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
     """Write `tensors` (arrays on any device, every dtype of DTYPES kept exactly) and JSON `metadata` to `path`.
 
-    The file appears whole or not at all. Raises UserError when it cannot be written, TypeError for another dtype and
-    ValueError for metadata that JSON cannot hold (NaN and infinity among them).
+    The file appears whole or not at all. Raises UserError when it cannot be written or would be larger than what
+    `load_checkpoint` reads, TypeError for another dtype and ValueError for metadata that JSON cannot hold (NaN and
+    infinity among them).
     """
     from safetensors.numpy import save
 
@@ -42,6 +43,11 @@ def save_checkpoint(path: Path | str, tensors: Mapping[str, Array], metadata: Ma
             raise TypeError(f"save_checkpoint expected one of {', '.join(DTYPES)} for {name!r}, got {array.dtype!r}")
     text = json.dumps(metadata, allow_nan=False)
     data = save(arrays, {"format": FORMAT, "metadata": text, "sha256": _digest(arrays, text)})
+    if len(data) > MAX_BYTES:  # said at the first checkpoint, not after the last epoch
+        raise UserError(
+            f"{path} would have {len(data) / 2**30:.1f} GiB, and none above {MAX_BYTES / 2**30:g} GiB is read again: "
+            "make the network smaller"
+        )
     _check(data)
     write_checked(Path(path), data)
 

@@ -17,6 +17,7 @@ from hypothesis.extra import numpy as hnp
 from safetensors.numpy import save
 
 from core.errors import UserError
+from core.training import checkpoint
 from core.training.checkpoint import load_checkpoint, save_checkpoint
 
 EXACT_DTYPES = [np.float16, np.float32, np.float64, np.uint8, np.int32, np.int64, np.bool_]
@@ -211,6 +212,19 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="cannot write"):
         save_checkpoint(tmp_path / "file" / "a.safetensors", {"x": np.zeros(3)}, {})
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, {"x": np.zeros(3)}, {})
+    before = path.read_bytes()
+    monkeypatch.setattr(checkpoint, "MAX_BYTES", len(before) - 1)
+    with pytest.raises(UserError, match=r"a\.safetensors would have .* GiB, .* make the network smaller"):
+        save_checkpoint(path, {"x": np.ones(3)}, {})
+    assert path.read_bytes() == before
+    monkeypatch.setattr(checkpoint, "MAX_BYTES", len(before))
+    save_checkpoint(path, {"x": np.ones(3)}, {})
+    np.testing.assert_array_equal(load_checkpoint(path)[0]["x"], np.ones(3))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import errno
 import io
 import os
 import shlex
@@ -20,6 +21,7 @@ Settings = TypeVar("Settings")
 USAGE_ERROR = 2
 INTERRUPTED = 128 + 2  # as shells report a process that SIGINT or SIGPIPE has ended
 PIPE_CLOSED = 128 + 13
+DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}  # the user's to mend, not ours
 BOX_CHARACTERS = "╭╮╰╯─│"
 
 
@@ -80,8 +82,8 @@ def main(
 ) -> None:
     """Parse the command line, call `function(settings)` and exit with its return value (None counts as 0).
 
-    A UserError ends with its one line and code 2, Ctrl-C with code 130, and a reader of the output who has left, as in
-    `... | head`, with code 141.
+    A UserError ends with its one line and code 2, and so does a disk that is full or may not be written; Ctrl-C ends
+    with code 130, and a reader of the output who has left, as in `... | head`, with code 141.
     """
     try:
         code = function(parse(settings, arguments, description, presets, choose_preset))
@@ -95,6 +97,12 @@ def main(
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed at the end
         code = PIPE_CLOSED
+    except OSError as error:
+        if error.errno not in DISK_REFUSES:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror}", file=sys.stderr)
+        code = USAGE_ERROR
     sys.exit(code or 0)
 
 

@@ -195,7 +195,6 @@ def as_bars(probabilities: Array) -> str:
 def _save_spectrogram(path: Path, decibels: Array, seconds: float, title: str, notice: str) -> None:
     from core.report.spectrogram import spectrogram  # late, like all that loads matplotlib
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     save_picture(spectrogram(decibels, seconds, RATE, title, notice), path)
 
 

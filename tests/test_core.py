@@ -1,5 +1,7 @@
 """The small parts of core: devices, command line, initial weights, the gradcheck table."""
 
+import errno
+import os
 import shlex
 import subprocess
 import sys
@@ -118,6 +120,26 @@ def test_ctrl_c_is_not_a_traceback(capsys):
         cli.main(interrupted, Settings, [])
     assert stop.value.code == 130
     assert capsys.readouterr().err == "stopped\n"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize(("path", "where"), [("runs/a", "runs/a: "), (None, "")])
+def test_a_disk_that_refuses_is_one_line(capsys, code, path, where):
+    def refused(settings):
+        raise OSError(code, os.strerror(code), path)
+
+    with pytest.raises(SystemExit) as stop:
+        cli.main(refused, Settings, [])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == f"error: {where}{os.strerror(code)}\n"
+
+
+def test_other_errors_of_the_system_keep_their_traceback():
+    def mistaken(settings):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "a")
+
+    with pytest.raises(FileNotFoundError):
+        cli.main(mistaken, Settings, [])
 
 
 def test_a_closed_pipe_is_not_a_traceback():

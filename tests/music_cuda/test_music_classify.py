@@ -106,6 +106,12 @@ def test_a_mistake_costs_a_line_and_not_the_conversation(project, monkeypatch, c
     assert "abc.wav, 2 s" in told
 
 
+def test_a_picture_that_cannot_be_saved_costs_a_line_too(project, monkeypatch, capsys):
+    (project / "runs" / "tiny" / "heard").write_text("in the way of the folder")
+    told = talk(project, monkeypatch, capsys, "abc.wav", "quit")
+    assert "error: cannot write" in told
+
+
 def test_a_genre_that_is_none_is_refused(project, monkeypatch, capsys):
     assert "'polka' is none of blues" in talk(project, monkeypatch, capsys, "abc.wav", "is polka")
     assert not (project / "mine.csv").exists()

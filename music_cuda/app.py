@@ -36,7 +36,7 @@ try:
     from music_cuda.sliders import SLIDERS, Mixer
     from music_cuda.songs import Data, load_songs
     from music_cuda.table import GENRES
-    from music_cuda.trained import Listener, listen, load_listener, nearest
+    from music_cuda.trained import Judge, Listener, load_listener, nearest
     from music_cuda.why import reasons, reasons_card
 except ModuleNotFoundError as error:
     print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
@@ -84,7 +84,8 @@ def make_demo(settings: Settings, beginning: Beginning | None = None) -> Any:
         if settings.run:  # the visitor asked for these weights: that there are none is a mistake
             raise
         return begin_page(TITLE, WHAT, str(error), beginning or Beginning(plan(settings)))
-    return music_page(listener, load_known(settings.dataset or setting_of(listener.weights, "dataset") or GTZAN.name))
+    known = load_known(settings.dataset or setting_of(listener.weights, "dataset") or GTZAN.name)
+    return music_page(Judge(listener), known)
 
 
 def load_known(dataset: str) -> Data | None:
@@ -98,7 +99,7 @@ def load_known(dataset: str) -> Data | None:
 # -- answers: plain functions of what the browser sends -------------------------------------------------------------
 
 
-def on_audio(listener: Listener, known: Data | None, path: str | None) -> str:
+def on_audio(judge: Judge, known: Data | None, path: str | None) -> str:
     """The answer, as HTML, to a sound file; `path` is None when it was taken away."""
     if not path:
         return cards.message(INVITATION)
@@ -106,31 +107,31 @@ def on_audio(listener: Listener, known: Data | None, path: str | None) -> str:
         sound = load_audio(Path(path))
     except UserError as error:
         return cards.message(str(error), "error")
-    return _answer(listener, known, features_of(sound)) + picture_of(sound, listener.notice)
+    return _answer(judge, known, features_of(sound)) + picture_of(sound, judge.listener.notice)
 
 
-def on_sliders(listener: Listener, known: Data, mixer: Mixer, genre: Any, *positions: Any) -> str:
+def on_sliders(judge: Judge, known: Data, mixer: Mixer, genre: Any, *positions: Any) -> str:
     """The answer, as HTML, to sliders moved away from the typical song of a genre."""
     known_genre = isinstance(genre, str) and genre in mixer.typical
     if not (known_genre and all(_is_number(position) for position in positions)):
         return cards.message("choose a genre to start from, and leave the sliders between 0 and 100", "error")
-    return _answer(listener, known, mixer.song(genre, [float(position) for position in positions]))
+    return _answer(judge, known, mixer.song(genre, [float(position) for position in positions]))
 
 
-def on_genre(listener: Listener, known: Data, mixer: Mixer, genre: Any) -> list[Any]:
+def on_genre(judge: Judge, known: Data, mixer: Mixer, genre: Any) -> list[Any]:
     """The positions of the sliders for the typical song of a genre, and the answer to it."""
     positions = mixer.positions(genre) if isinstance(genre, str) and genre in mixer.typical else [50.0] * len(SLIDERS)
-    return [*positions, on_sliders(listener, known, mixer, genre, *positions)]
+    return [*positions, on_sliders(judge, known, mixer, genre, *positions)]
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _answer(listener: Listener, known: Data | None, features: Array) -> str:
-    probabilities = listen(listener, np.asarray(features, np.float32)[None])[0]
-    why = reasons_card(reasons(listener, features), features, listener, int(probabilities.argmax()))
-    return cards.answers(GENRES, probabilities, SHOWN) + why + songs_alike(listener, known, features)
+def _answer(judge: Judge, known: Data | None, features: Array) -> str:
+    probabilities = judge.listen(np.asarray(features, np.float32)[None])[0]
+    why = reasons_card(reasons(judge, features), features, judge.listener, int(probabilities.argmax()))
+    return cards.answers(GENRES, probabilities, SHOWN) + why + songs_alike(judge.listener, known, features)
 
 
 def songs_alike(listener: Listener, known: Data | None, features: Array) -> str:
@@ -159,9 +160,9 @@ def picture_of(sound: Array, notice: str) -> str:
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 
-def music_page(listener: Listener, known: Data | None) -> Any:
+def music_page(judge: Judge, known: Data | None) -> Any:
     """Listen to a file or a recording, or move sliders."""
-    gradio = require_gradio()
+    gradio, listener = require_gradio(), judge.listener
     subtitle = f"A {listener.architecture} hears a song as 57 numbers: forward, backward and all, by hand in NumPy."
     with page(TITLE, subtitle, listener.notice) as demo:
         with gradio.Row(equal_height=False):
@@ -174,11 +175,11 @@ def music_page(listener: Listener, known: Data | None) -> Any:
                 answer = html(cards.message(INVITATION), "answer")
                 facts(listener.weights, "songs")
         if audio is not None:
-            audio.change(partial(on_audio, listener, known), audio, answer, api_name="predict")
+            audio.change(partial(on_audio, judge, known), audio, answer, api_name="predict")
         if mixing is not None and known is not None:
             mixer, genre, sliders = mixing
             moved = [slider.input for slider in sliders]
-            ask, begin = (partial(answer_to, listener, known, mixer) for answer_to in (on_sliders, on_genre))
+            ask, begin = (partial(answer_to, judge, known, mixer) for answer_to in (on_sliders, on_genre))
             gradio.on(moved, ask, [genre, *sliders], answer, api_name="predict_sliders", **LIVE)
             slider_tab.select(ask, [genre, *sliders], answer, api_visibility="private", **LIVE)
             genre.input(begin, genre, [*sliders, answer], api_name="typical", **LIVE)

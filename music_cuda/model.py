@@ -147,7 +147,7 @@ def preprocess(features: Array, normalize: Normalize) -> Array:
     return normalize(np.asarray(features, np.float32))
 
 
-def probabilities_of(network: Sequential, normalize: Normalize, features: Array) -> Array:
+def probabilities_of(network: Layer, normalize: Normalize, features: Array) -> Array:
     """What the network answers to features (N, 57), wherever it is: probabilities float32 (N, 10), on the CPU."""
     x = to_device(preprocess(features, normalize), network.device)
     return np.asarray(softmax(to_cpu(predict(network, x))))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from core.backend import Array
 from core.data.sources import GTZAN
+from core.layers import freeze
 from core.training.checkpoint import Tensors
 from core.training.find import BEST, find_run
 from core.training.trained import Trained, check_matrices, load_trained
@@ -45,6 +47,19 @@ def read_architecture(about: dict[str, Any], tensors: Tensors) -> Architecture:
 def listen(listener: Listener, features: Array) -> Array:
     """The probabilities (N, 10) of the genres for songs with features (N, 57)."""
     return probabilities_of(listener.network, listener.normalize, features)
+
+
+class Judge:
+    """The network as a judge of songs, from any thread."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener, self.network = listener, freeze(listener.network)
+        self._lock = threading.Lock()  # layers reuse their workspaces, so two answers at once would mix
+
+    def listen(self, features: Array) -> Array:
+        """The probabilities (N, 10) of the genres for songs with features (N, 57)."""
+        with self._lock:
+            return probabilities_of(self.network, self.listener.normalize, features)
 
 
 class Neighbour(NamedTuple):

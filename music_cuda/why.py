@@ -12,7 +12,7 @@ from core.backend import Array
 from core.demo.cards import with_keys
 from music_cuda.sliders import SLIDERS
 from music_cuda.table import FEATURES, GENRES
-from music_cuda.trained import Listener, listen
+from music_cuda.trained import Judge, Listener
 
 WORDS = {
     "chroma_stft": "tones at once",
@@ -33,7 +33,7 @@ class Reason(NamedTuple):
     gain: float
 
 
-def reasons(listener: Listener, features: Array, count: int = 6) -> list[Reason]:
+def reasons(judge: Judge, features: Array, count: int = 6) -> list[Reason]:
     """The features of one song (57,) without which its genre would be least, or most, probable; strongest first.
 
     Each in turn takes the mean of the training songs, and what that costs the answer is its gain: the "occlusion" of
@@ -41,8 +41,8 @@ def reasons(listener: Listener, features: Array, count: int = 6) -> list[Reason]
     """
     rows = np.repeat(np.asarray(features, np.float32)[None], len(FEATURES) + 1, axis=0)  # (58, 57)
     places = np.arange(len(FEATURES))
-    rows[places, places] = np.broadcast_to(listener.normalize.mean, len(FEATURES))
-    probabilities = listen(listener, rows)  # (58, 10), the song itself last
+    rows[places, places] = np.broadcast_to(judge.listener.normalize.mean, len(FEATURES))
+    probabilities = judge.listen(rows)  # (58, 10), the song itself last
     answer = int(probabilities[-1].argmax())
     gains = probabilities[-1, answer].astype(np.float64) - probabilities[:-1, answer]  # (57,)
     strongest = np.argsort(-np.abs(gains), kind="stable")[:count]

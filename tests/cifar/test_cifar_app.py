@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiny_cifar import CLASSES, NOTICE, TINY, make_archive, make_run, pictures
+from visiting import ask_at_once
 
 from cifar import app, test_model, trained
 from cifar.model import Architecture
@@ -41,6 +42,11 @@ def test_a_picture_is_answered_and_explained(explainer, tmp_path):
 def test_explanations_do_not_change_the_answer(explainer):
     """The copies that explain share the weights, and may leave nothing behind."""
     assert explainer.answer(PICTURE) == explainer.answer(PICTURE)
+
+
+def test_visitors_at_the_same_time_do_not_mix(explainer):
+    images = pictures(12)[0]
+    assert ask_at_once(lambda n: app.on_example(explainer, images, f"{n}/1"), range(3), rounds=2) == []
 
 
 def test_the_first_layer_is_shown(explainer):

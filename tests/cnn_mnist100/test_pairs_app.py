@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiny_pairs import NOTICE, make_run, some_pictures
+from visiting import ask_at_once
 
 from cnn_mnist100 import app
 from cnn_mnist100.drawing import example, number_from_photo, number_from_strokes, part_strokes
@@ -106,6 +107,20 @@ def test_a_drawing_is_answered_with_probabilities_pictures_and_feature_maps(reco
     assert answer.count("data:image/png") == 2
     assert maps.count("data:image/png") == 2, "one for each convolution"
     assert "Bright where its 4 filters find something" in maps
+
+
+def test_visitors_at_the_same_time_do_not_mix(recogniser, tmp_path):
+    """Some draw and some show photographs; both get answers, explanations and feature maps."""
+    for number in (24, 68):
+        Image.fromarray(photo_of(number)).save(tmp_path / f"{number}.png")
+
+    def answer(number):
+        photo = tmp_path / f"{number}.png"
+        if photo.exists():
+            return "".join(app.on_photo(recogniser, str(photo)))
+        return "".join(app.on_drawing(recogniser, as_json(example(number))))
+
+    assert ask_at_once(answer, [24, 35, 68, 91], rounds=4) == []
 
 
 @pytest.mark.parametrize("value", ["", None, "[]", "[[]]", as_json(DIGITS[5])])

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from tiny_emnist import make_trained_run, written
+from visiting import ask_at_once
 
 from core.demo.strokes import parse_strokes
 from core.errors import UserError
@@ -54,6 +55,11 @@ def test_each_symbol_shows_its_best_three(reader):
     assert best.count("<b>") == 3
     assert "<b>5</b>" in best
     assert 'aria-label="read as 5; 5 ' in html
+
+
+def test_visitors_at_the_same_time_do_not_mix(reader):
+    """Lines of one length, which share all memory, and of others."""
+    assert ask_at_once(lambda text: app.on_drawing(reader, written(text)), ["12+7", "36/4", "2*3", "5-81"]) == []
 
 
 @pytest.mark.parametrize("value", ["", None, "[]", "[[]]"])

@@ -12,6 +12,7 @@ import requests
 from browsing import ask, served
 from PIL import Image
 from tiny_run import NOTICE, make_archive, make_run
+from visiting import ask_at_once
 
 from core.demo.examples import DIGITS
 from core.demo.page import read_report
@@ -19,6 +20,7 @@ from core.demo.raster import rasterise
 from core.demo.strokes import as_json
 from core.errors import UserError
 from mlp_mnist import app, test_model, trained
+from mlp_mnist.model import Architecture
 from mlp_mnist.trained import load_classifier
 
 
@@ -52,6 +54,13 @@ def test_a_drawing_is_answered_with_the_top_three_and_two_pictures(recogniser):
     html = app.on_drawing(recogniser, as_json(DIGITS[3]))
     assert html.count("bn-fill") == 3
     assert html.count("data:image/png") == 2
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_visitors_at_the_same_time_do_not_mix(tmp_path, members):
+    run = make_run(tmp_path / "run", architecture=Architecture((64, 32), batch_norm=True, members=members))
+    recogniser = app.make_recogniser(load_classifier(str(run), "mnist"))
+    assert ask_at_once(lambda digit: app.on_drawing(recogniser, as_json(DIGITS[digit])), range(4)) == []
 
 
 @pytest.mark.parametrize("value", ["", None, "[]", "[[]]"])

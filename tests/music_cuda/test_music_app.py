@@ -9,19 +9,26 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from tiny_music import NOTICE, RATE, make_archive, make_run, tone
+from visiting import ask_at_once
 
 from core.errors import UserError
 from music_cuda import app
+from music_cuda.model import Architecture
 from music_cuda.sliders import COLUMNS, SLIDERS, Mixer
 from music_cuda.songs import load_songs
 from music_cuda.table import FEATURES, GENRES
-from music_cuda.trained import listen, load_listener
+from music_cuda.trained import Judge, listen, load_listener
 from music_cuda.why import in_words, reasons
 
 
 @pytest.fixture(scope="module")
 def listener(tmp_path_factory):
     return load_listener(str(make_run(tmp_path_factory.mktemp("run"))))
+
+
+@pytest.fixture
+def judge(listener):
+    return Judge(listener)
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +80,10 @@ def test_a_slider_moves_its_feature_through_all_songs_and_nothing_else(mixer, kn
 # -- answers ----------------------------------------------------------------------------------------------------------
 
 
-def test_sliders_are_answered(listener, known, mixer):
-    *positions, html = app.on_genre(listener, known, mixer, "metal")
+def test_sliders_are_answered(judge, known, mixer):
+    *positions, html = app.on_genre(judge, known, mixer, "metal")
     assert positions == mixer.positions("metal")
-    assert html == app.on_sliders(listener, known, mixer, "metal", *positions)
+    assert html == app.on_sliders(judge, known, mixer, "metal", *positions)
     assert html.count("bn-row") == app.SHOWN
     assert "Why " in html
     assert html.count("<tr>") == 6
@@ -84,23 +91,24 @@ def test_sliders_are_answered(listener, known, mixer):
     assert "train.0" in html
 
 
-def test_a_reason_is_what_the_answer_would_lose_with_an_average_value(listener, known):
+def test_a_reason_is_what_the_answer_would_lose_with_an_average_value(judge, known):
     song = known.features[3]
+    listener = judge.listener
     answer = listen(listener, song[None])[0]
-    found = reasons(listener, song)
+    found = reasons(judge, song)
     gains = [abs(reason.gain) for reason in found]
     assert gains == sorted(gains, reverse=True)
     for feature, gain in found:
         other = song.copy()
         other[feature] = listener.normalize.mean[feature]
         assert gain == pytest.approx(answer.max() - listen(listener, other[None])[0][answer.argmax()], abs=1e-6)
-    everything = reasons(listener, song, len(FEATURES))
+    everything = reasons(judge, song, len(FEATURES))
     assert sorted(reason.feature for reason in everything) == list(range(len(FEATURES)))
 
 
-def test_an_average_song_has_no_reasons(listener):
-    average = np.array(listener.normalize.mean)
-    assert all(reason.gain == 0 for reason in reasons(listener, average))
+def test_an_average_song_has_no_reasons(judge):
+    average = np.array(judge.listener.normalize.mean)
+    assert all(reason.gain == 0 for reason in reasons(judge, average))
 
 
 def test_every_feature_has_a_name_of_its_own_for_people():
@@ -110,14 +118,32 @@ def test_every_feature_has_a_name_of_its_own_for_people():
 
 
 @pytest.mark.parametrize("genre", ["polka", None, 3, ["metal"], {"a": 1}])
-def test_a_genre_that_is_none_is_one_line(listener, known, mixer, genre):
-    assert "choose a genre" in app.on_sliders(listener, known, mixer, genre, *[50.0] * 8)
-    assert "choose a genre" in app.on_genre(listener, known, mixer, genre)[-1]
+def test_a_genre_that_is_none_is_one_line(judge, known, mixer, genre):
+    assert "choose a genre" in app.on_sliders(judge, known, mixer, genre, *[50.0] * 8)
+    assert "choose a genre" in app.on_genre(judge, known, mixer, genre)[-1]
 
 
 @pytest.mark.parametrize("position", [None, "50", float("nan"), float("inf"), True, [1]])
-def test_a_position_that_is_no_number_is_one_line(listener, known, mixer, position):
-    assert "leave the sliders" in app.on_sliders(listener, known, mixer, "rock", *[50.0] * 7, position)
+def test_a_position_that_is_no_number_is_one_line(judge, known, mixer, position):
+    assert "leave the sliders" in app.on_sliders(judge, known, mixer, "rock", *[50.0] * 7, position)
+
+
+EVERYTHING = Architecture((8, 4), normal_scores=True, batch_norm=True, dropout=0.3, members=3)
+
+
+@pytest.mark.parametrize("architecture", [Architecture((32, 16)), EVERYTHING], ids=str)
+def test_visitors_at_the_same_time_do_not_mix(tmp_path, known, mixer, architecture):
+    judge = Judge(load_listener(str(make_run(tmp_path / "run", architecture))))
+    wrong = ask_at_once(lambda genre: app.on_genre(judge, known, mixer, genre)[-1], GENRES[:4])
+    assert wrong == []
+
+
+@pytest.mark.parametrize("architecture", [Architecture((32, 16)), EVERYTHING], ids=str)
+def test_a_judge_answers_as_the_network(tmp_path, known, architecture):
+    listener = load_listener(str(make_run(tmp_path / "run", architecture)))
+    judge, songs = Judge(listener), known.features[:20]
+    for _ in range(6):  # from some time on, what a frozen network does is only repeated
+        np.testing.assert_allclose(judge.listen(songs), listen(listener, songs), rtol=1e-4, atol=1e-6)
 
 
 def test_names_of_songs_are_escaped(listener, known):
@@ -127,22 +153,22 @@ def test_names_of_songs_are_escaped(listener, known):
     assert app.songs_alike(listener, None, known.features[0]) == ""
 
 
-def test_sound_is_answered_with_its_spectrogram(listener, known, tmp_path):
+def test_sound_is_answered_with_its_spectrogram(judge, known, tmp_path):
     soundfile = pytest.importorskip("soundfile", reason='needs librosa: pip install -e ".[audio]"')
     pytest.importorskip("librosa")
     soundfile.write(tmp_path / "song.wav", tone(2.0), RATE)
-    html = app.on_audio(listener, known, str(tmp_path / "song.wav"))
+    html = app.on_audio(judge, known, str(tmp_path / "song.wav"))
     assert html.count("bn-row") == app.SHOWN
     assert 'alt="Spectrogram"' in html
     assert "data:image/png;base64," in html
     (tmp_path / "evil<b>.wav").write_bytes(b"RIFF")
-    wrong = app.on_audio(listener, known, str(tmp_path / "evil<b>.wav"))
+    wrong = app.on_audio(judge, known, str(tmp_path / "evil<b>.wav"))
     assert "no sound file that can be read" in wrong
     assert "<b>" not in wrong
 
 
-def test_no_sound_is_an_invitation(listener):
-    assert app.INVITATION in app.on_audio(listener, None, None)
+def test_no_sound_is_an_invitation(judge):
+    assert app.INVITATION in app.on_audio(judge, None, None)
 
 
 # -- the page ---------------------------------------------------------------------------------------------------------

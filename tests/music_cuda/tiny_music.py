@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from core.data.normalize import Normalize
 from core.data.prepared import save_prepared
 from core.data.synthetic import features as synthetic_features
 from core.training.checkpoint import save_checkpoint
-from music_cuda.model import Architecture, build
+from music_cuda.model import Architecture, build, fit_scores, preprocess
 from music_cuda.table import COLUMNS, FEATURES, GENRES
 
 NOTICE = "SYNTHETIC data: made by a test"
@@ -41,15 +42,17 @@ def make_run(folder: Path, architecture: Architecture | None = None, **changes: 
     """Write best.safetensors, with weights as they were drawn, and config.json; `changes` replace parts of them."""
     architecture = architecture or Architecture(hidden=(8, 4))
     features, _ = synthetic_features(COUNTS["train"], 0)
-    normalize = {"mean": features.mean(axis=0).tolist(), "std": features.std(axis=0).tolist()}
+    normalize = Normalize(features.mean(axis=0), features.std(axis=0))
+    network = build(architecture)
+    fit_scores(network, preprocess(features, normalize))
     description = {
         "kind": "weights",
         "data": {"dataset": "gtzan"},
         "notice": NOTICE,
-        "about": {"architecture": architecture.to_dict(), "normalize": normalize, "classes": list(GENRES)},
+        "about": {"architecture": architecture.to_dict(), "normalize": normalize.to_dict(), "classes": list(GENRES)},
     }
     folder.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(folder / "best.safetensors", build(architecture).state_dict(), description | changes)
+    save_checkpoint(folder / "best.safetensors", network.state_dict(), description | changes)
     settings = {"hidden1": 8, "hidden2": 4, "epochs": 2, "optimizer": "sgd", "momentum": 0.0, "batch_size": 1}
     (folder / "config.json").write_text(json.dumps({"data": {"dataset": "gtzan"}, "settings": settings}))
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -51,10 +52,12 @@ STYLE: dict[Any, Any] = {
 
 Plot = TypeVar("Plot", bound=Callable[..., Figure])
 
+_drawing = threading.RLock()  # matplotlib's settings are those of all threads: the visitors of a demo take turns
+
 
 @contextmanager
 def _house_style() -> Iterator[None]:
-    with matplotlib.rc_context():
+    with _drawing, matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         yield

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
+from visiting import often_interrupted
 
 from core.report import galleries, metrics, plots, style
 
@@ -176,6 +178,20 @@ def test_plots_look_the_same_whatever_the_users_settings():
         figure = PLOTS["reliability"]("")
         assert matplotlib.rcParams["font.size"] == 30
     assert figure.axes[0].get_facecolor() == (1, 1, 1, 1)
+
+
+def test_plots_made_at_the_same_time_look_as_usual(tmp_path):
+    """Matplotlib has one set of settings for all threads, and a demo has several visitors."""
+    import matplotlib
+
+    def draw(number: int) -> bytes:
+        return style.save(PLOTS["reliability"](""), tmp_path / f"{number}.png").read_bytes()
+
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "black"}):
+        expected, before = draw(0), dict(matplotlib.rcParams)
+        with often_interrupted(), ThreadPoolExecutor(3) as visitors:
+            assert all(picture == expected for picture in visitors.map(draw, range(6)))
+        assert dict(matplotlib.rcParams) == before
 
 
 def test_no_display_is_opened():

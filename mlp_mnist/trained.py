@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from core.backend import Array
 from core.losses import softmax
 from core.training.checkpoint import Tensors
@@ -13,6 +15,7 @@ from core.training.trained import Trained, check_matrices, load_trained
 from mlp_mnist.model import Architecture, build, preprocess
 
 PROJECT = Path(__file__).resolve().parent
+LEAST_SCORE = 2.0**-26  # a float32 score is rounded to a multiple of 2^-25, so 0 stands for anything below this
 
 Classifier: TypeAlias = Trained[Architecture]
 
@@ -42,8 +45,13 @@ def prepare(classifier: Classifier, images: Array) -> Array:
 
 
 def probabilities(classifier: Classifier, outputs: Array) -> Array:
-    """The network's outputs (N, K) as probabilities, which sum to 1; sigmoid scores in proportion."""
+    """The network's outputs (N, K) as probabilities, which sum to 1; sigmoid scores in proportion.
+
+    Scores of 0 count as LEAST_SCORE. So an image in which the network sees nothing at all, with a 0 for each class, may
+    be any: where all has been rounded away, nothing is left to prefer a class by.
+    """
     if not classifier.architecture.sigmoid_output:
         return softmax(outputs)
-    shares: Array = outputs / outputs.sum(axis=1, keepdims=True)
+    scores = np.maximum(outputs, LEAST_SCORE)
+    shares: Array = scores / scores.sum(axis=1, keepdims=True)
     return shares

@@ -16,6 +16,7 @@ from core.backend import Array
 from core.data.sources import DATA_SETS
 from core.demo.page import read_report
 from core.training.trained import Trained
+from mlp_mnist.trained import LEAST_SCORE
 from scripts.onnx_export.graph import Graph
 from scripts.onnx_export.projects import ALL_RULES, Project
 
@@ -35,8 +36,9 @@ def make_model(project: Project, trained: Trained[Any]) -> onnx.ModelProto:
     y = graph.channels_last(graph.layer(trained.network, x))
     if _ends_in_scores(trained):
         output = graph.add("Identity", y.name, name="scores")
-        total = graph.add("ReduceSum", output, graph.constant("axis_of_classes", np.array([1])), keepdims=1)
-        graph.add("Div", output, total, name="probabilities")
+        scores = graph.add("Max", output, graph.number("least_score", LEAST_SCORE))
+        total = graph.add("ReduceSum", scores, graph.constant("axis_of_classes", np.array([1])), keepdims=1)
+        graph.add("Div", scores, total, name="probabilities")
     else:
         output = graph.add("Identity", y.name, name="logits")
         graph.add("Softmax", output, axis=-1, name="probabilities")

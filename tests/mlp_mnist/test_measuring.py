@@ -19,7 +19,7 @@ from core.cli import main, parse
 from core.errors import UserError
 from core.training.checkpoint import load_checkpoint, save_checkpoint
 from mlp_mnist import test_model, trained
-from mlp_mnist.model import Architecture
+from mlp_mnist.model import Architecture, build
 from mlp_mnist.trained import load_classifier, prepare, probabilities
 
 
@@ -57,7 +57,28 @@ def test_sigmoid_scores_become_probabilities(tmp_path):
     run = make_run(tmp_path / "run", architecture=Architecture(hidden=(8,), activation="sigmoid", sigmoid_output=True))
     classifier = load_classifier(str(run), "mnist")
     scores = classifier.network.forward(prepare(classifier, np.zeros((2, 28, 28), np.uint8)))
-    np.testing.assert_allclose(probabilities(classifier, scores).sum(axis=1), 1, rtol=1e-6)
+    shares = probabilities(classifier, scores)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(shares, scores / scores.sum(axis=1, keepdims=True), rtol=1e-6)
+
+
+@pytest.mark.parametrize("bias", [-16, -20, -200])
+def test_a_network_of_sigmoids_that_sees_nothing_finds_all_classes_alike(tmp_path, bias):
+    """Their scores, which are all but 0 or 0, once became probabilities that were no numbers."""
+    architecture = Architecture(hidden=(8,), activation="sigmoid", sigmoid_output=True)
+    network = build(architecture)
+    output = network.layers["3"]
+    output.weight.data.fill(0)
+    output.bias.data.fill(bias)
+    run = make_run(tmp_path / "run", architecture=architecture, weights=network)
+    test_model.test(test_model.Settings(run=str(run), data=str(make_archive(tmp_path / "data"))))
+    classifier = load_classifier(str(run), "mnist")
+    scores = np.zeros((2, 10), np.float32)
+    scores[1, 7] = np.float32(2**-25)  # the least score that is not 0
+    shares = probabilities(classifier, scores)
+    assert shares.dtype == np.float32
+    np.testing.assert_allclose(shares[0], 0.1, rtol=1e-6)
+    assert shares[1].argmax() == 7
 
 
 def test_the_newest_run_on_the_data_set_is_taken(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ class Whitening(Layer):
 
     The filters are the directions in which patches of the images vary most, divided by how much they vary there, and
     after them the same with the opposite sign, so that a ReLU loses nothing (Page, "How to train your ResNet 8", 2019;
-    Jordan, arXiv:2404.00498, section 3.1). `fit` finds them; nothing trains them, so nothing flows back through here.
+    Jordan, arXiv:2404.00498, section 3.1). `fit` finds them; nothing trains them, so backward has dx alone to compute.
     """
 
     buffer_names = ("weight",)
@@ -32,7 +32,6 @@ class Whitening(Layer):
         self.channels, self.filters = channels, filters
         self.windows = Windows((KERNEL, KERNEL), padding=(KERNEL // 2, KERNEL // 2))
         self.weight: Array = np.zeros((KERNEL**2 * channels, filters), np.float32)
-        self.input_grad = False
 
     def fit(self, images: Array) -> None:
         """Compute the filters from prepared images (N, H, W, C)."""
@@ -48,8 +47,14 @@ class Whitening(Layer):
         y = self.workspace("y", (*x.shape[:3], self.filters), like=x)
         weight = self.weight.astype(x.dtype, copy=False)  # rounded in mixed precision
         ops.of(x).conv2d_forward(x, weight, None, self.windows, 1, y, self.workspace)
-        self.remember(train, None)
+        self.remember(train, (x, weight) if self.input_grad else None)
         return y
 
-    def backward(self, dy: Array) -> None:
-        self.recall()
+    def backward(self, dy: Array) -> Array | None:
+        remembered: tuple[Array, Array] | None = self.recall()
+        if remembered is None:
+            return None
+        x, weight = remembered
+        dx = self.workspace("dx", x.shape, like=x)
+        ops.of(x).conv2d_backward(dy, x, weight, self.windows, 1, dx, self.workspace, False)
+        return dx

@@ -72,7 +72,8 @@ class NormalScores(Layer):
     A feature's value goes to its share p of smaller training values, and that to the normal quantile of p (van der
     Waerden 1952). Variances and energies, which spread over powers of ten with a few extreme songs, become as easy to
     learn from as the others, and no value of a strange song is extreme any more. `knots` (D, K) are quantiles of the
-    training data, set by `fit`; between them the function is linear, beyond them constant.
+    training data, set by `fit`; between them the function is linear, beyond them constant. The gradient is the slope of
+    the line that x lies on, at a knot that of the line on its right.
     """
 
     buffer_names = ("knots",)
@@ -98,10 +99,22 @@ class NormalScores(Layer):
             below = xp.interp(x[:, column], knots, scores)
             above = xp.interp(-x[:, column], -knots[::-1], -scores[::-1])
             y[:, column] = (below - above) / 2
+        self.remember(train, x)
         return y
 
-    def backward(self, dy: Array) -> None:
-        """Nothing below learns, so no gradient is passed on."""
+    def backward(self, dy: Array) -> Array | None:
+        x: Array = self.recall()
+        if not self.input_grad:
+            return None
+        xp = array_module(x)
+        rises = xp.diff(xp.asarray(self.scores, x.dtype))  # (K - 1,)
+        dx = self.workspace("dx", x.shape, like=x)
+        for column, knots in enumerate(self.knots):
+            widths = xp.diff(knots)
+            slopes = xp.zeros(len(knots) + 1, x.dtype)  # the first one before all knots, the last one behind them
+            slopes[1:-1] = rises / xp.where(widths > 0, widths, 1)  # no x lies between knots that coincide
+            dx[:, column] = dy[:, column] * slopes[xp.searchsorted(knots, x[:, column], side="right")]
+        return dx
 
 
 def build(architecture: Architecture, *, seed: int = 0, stream: Stream | None = None) -> Sequential:

@@ -37,26 +37,35 @@ def test_a_network_has_the_weights_that_it_announces(name):
     network.backward(np.ones_like(y))
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet", "cnn with norms"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet", "cnn with norms", "fast"])
 def test_gradients_of_whole_networks(name):
     """On tiny images, in float64, with a bend that is smooth."""
     small = {"shape": (8, 8, 3), "activation": "gelu", "dropout": 0.0}
-    widths = {"cnn": (3, 4, 4), "cnn with norms": (3, 4, 4), "resnet": (3, 4)}.get(name, ())
-    hidden = {"resnet": ()}.get(name, (6,))
+    widths = {"cnn": (3, 4, 4), "cnn with norms": (3, 4, 4), "resnet": (3, 4), "fast": (4, 4, 6)}.get(name, ())
+    hidden = {"resnet": (), "fast": ()}.get(name, (6,))
     architecture = Architecture(**(ALL[name].__dict__ | small | {"widths": widths, "hidden": hidden}))
-    network = build(architecture).to(dtype=np.float64)
+    network = build(architecture)
+    for _, layer in network.walk():
+        if isinstance(layer, Whitening):
+            layer.fit(pictures(40)[0].astype(np.float32) / 64 - 2)
+    network.to(dtype=np.float64)
     x = RNG.standard_normal((4, 8, 8, 3))
     assert gradcheck(network, x, np.random.default_rng(1)) < 1e-5
+    assert network.forward(x, train=True).shape == (4, 10)
+    assert network.backward(np.ones((4, 10))).shape == x.shape
 
 
-def test_gradients_behind_the_whitening():
-    """Of the fast network without its first layers, which pass nothing back."""
-    architecture = Architecture("fast", shape=(8, 8, 3), widths=(4, 4, 6), activation="gelu")
-    network = build(architecture).to(dtype=np.float64)
-    features = network.layers["features"].layers
-    del features["whitening"], features["activation"]
-    x = RNG.standard_normal((4, 8, 8, 4))
-    assert gradcheck(network, x, np.random.default_rng(1)) < 1e-5
+def test_whitening_passes_a_gradient_back_once_and_where_it_is_wanted():
+    layer, x = Whitening(3, 8), RNG.standard_normal((2, 6, 5, 3))
+    layer.fit(pictures(40)[0].astype(np.float32) / 64 - 2)
+    layer.to(dtype=np.float64)
+    assert gradcheck(layer, x, np.random.default_rng(1)) < 1e-6
+    y = layer.forward(x, train=True)
+    assert layer.backward(np.ones_like(y)).shape == x.shape
+    with pytest.raises(RuntimeError, match=r"Whitening.backward needs a forward"):
+        layer.backward(np.ones_like(y))
+    layer.skip_input_grad().forward(x, train=True)
+    assert layer.backward(np.ones_like(y)) is None
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -7,7 +7,7 @@ import pytest
 
 from core.data.normalize import Normalize
 from core.gradcheck import gradcheck
-from core.layers import Linear
+from core.layers import Linear, freeze
 from core.losses import softmax_cross_entropy
 from core.random import Stream
 from music_cuda.model import Architecture, NormalScores, build, fit_scores, preprocess
@@ -43,12 +43,13 @@ def test_everything_at_once_runs_and_comes_back_from_its_description():
     assert Architecture.from_dict(EVERYTHING.to_dict()) == EVERYTHING
     network, x = build(EVERYTHING, stream=Stream(0)), songs()
     fit_scores(network, x)
+    network.skip_input_grad()
     assert sorted(a.shape for a in network.state_dict().values() if a.ndim == 2) == sorted(EVERYTHING.matrices())
     logits = network.forward(x, train=True)
     assert logits.shape == (3 * len(x), len(GENRES))
     assert logits.dtype == np.float32
     _, dlogits = softmax_cross_entropy(logits, np.zeros(len(logits), np.int64))
-    assert network.backward(dlogits) is None, "nothing below the scores learns"
+    assert network.backward(dlogits) is None, "nothing below the members learns"
     assert all(np.abs(parameter.grad).max() > 0 for parameter in network.parameters())
     assert network.forward(x).shape == (len(x), len(GENRES))
 
@@ -83,6 +84,32 @@ def test_normal_scores_never_fall():
     layer.fit(x)
     line = np.repeat(np.linspace(-5, 5, 500, dtype=np.float32)[:, None], x.shape[1], axis=1)
     assert (np.diff(layer.forward(line).copy(), axis=0) >= 0).all()
+
+
+def test_normal_scores_pass_a_gradient_back_once_and_where_it_is_wanted():
+    x = songs(300)
+    x[:, 0] = x[:, 0].round()  # where many knots coincide
+    layer = NormalScores(x.shape[1])
+    layer.fit(x)
+    layer.to(dtype=np.float64)
+    other = np.random.default_rng(1).standard_normal((6, x.shape[1]))
+    other[0] = 9  # beyond all knots
+    assert gradcheck(layer, other, np.random.default_rng(0), samples=200) < 1e-6
+    layer.forward(other, train=True)
+    dx = layer.backward(np.ones_like(other))
+    assert not dx[0].any()
+    assert (dx[1:, 1:] > 0).mean() > 0.9
+    with pytest.raises(RuntimeError, match=r"NormalScores.backward needs a forward"):
+        layer.backward(np.ones_like(other))
+    layer.skip_input_grad().forward(other, train=True)
+    assert layer.backward(np.ones_like(other)) is None
+
+
+def test_a_frozen_network_of_everything_has_the_gradient_of_its_input():
+    network, x = build(EVERYTHING), songs(300)
+    fit_scores(network, x)
+    frozen = freeze(network.to(dtype=np.float64).skip_input_grad())
+    assert gradcheck(frozen, songs(5, seed=1).astype(np.float64), np.random.default_rng(0)) < 1e-5
 
 
 def test_normal_scores_want_their_features():

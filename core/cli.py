@@ -8,6 +8,7 @@ import dataclasses
 import errno
 import io
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ INTERRUPTED = 128 + 2  # as shells report a process that SIGINT or SIGPIPE has e
 PIPE_CLOSED = 128 + 13
 DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}  # the user's to mend, not ours
 BOX_CHARACTERS = "╭╮╰╯─│"
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def parse(
@@ -38,8 +40,10 @@ def parse(
     `choose_preset(arguments)` does.
     Raises UserError, in one line, for an unknown flag or a value that does not fit. `--help` exits with code 0.
     """
-    import tyro  # late, because it costs a tenth of a second that `import core` need not pay
-
+    try:
+        import tyro  # late, because it costs a tenth of a second that `import core` need not pay
+    except ImportError as error:
+        raise UserError(f"{error}; run `python -m pip install -e .` in the folder that holds core/") from None
     arguments = sys.argv[1:] if arguments is None else arguments
     default = (presets or {}).get((choose_preset or _preset_of)(arguments))
     start: dict[str, Any] = {} if default is None else {"default": default}
@@ -66,8 +70,8 @@ def _preset_of(arguments: Sequence[str]) -> str:
 
 
 def _in_one_line(boxed: str) -> str:
-    """The sentence inside the box that tyro draws around its first complaint."""
-    lines = [line.strip(BOX_CHARACTERS + " ") for line in boxed.splitlines()[1:]]
+    """The sentence inside the box, coloured on a terminal, that tyro draws around its first complaint."""
+    lines = [line.strip(BOX_CHARACTERS + " ") for line in COLOURS.sub("", boxed).splitlines()[1:]]
     sentence = lines[: lines.index("")] if "" in lines else lines
     return " ".join(sentence) + " (--help lists the settings)"
 
@@ -82,9 +86,13 @@ def main(
 ) -> None:
     """Parse the command line, call `function(settings)` and exit with its return value (None counts as 0).
 
-    A UserError ends with its one line and code 2, and so does a disk that is full or may not be written; Ctrl-C ends
-    with code 130, and a reader of the output who has left, as in `... | head`, with code 141.
+    A UserError ends with its one line and code 2, and so does a disk that is full or may not be written, and a network
+    too large for the memory; Ctrl-C ends with code 130, and a reader of the output who has left, as in `... | head`,
+    with code 141. What the output's encoding lacks, such as an arrow, is printed as a question mark.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         code = function(parse(settings, arguments, description, presets, choose_preset))
         sys.stdout.flush()
@@ -102,6 +110,9 @@ def main(
             raise
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror}", file=sys.stderr)
+        code = USAGE_ERROR
+    except MemoryError as error:
+        print(f"error: out of memory: {error or 'a smaller network or batch needs less'}", file=sys.stderr)
         code = USAGE_ERROR
     sys.exit(code or 0)
 

@@ -105,6 +105,47 @@ def test_help_is_not_an_error(capsys):
     assert "Sizes of the hidden layers" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals on Windows")
+@pytest.mark.parametrize("width", [40, 120])
+def test_a_mistake_is_one_plain_line_on_a_terminal_too(width):
+    import pty
+
+    ours, theirs = pty.openpty()
+    command, environment = (
+        [sys.executable, "mlp_mnist/training.py", "--epochs", "abc"],
+        os.environ | {"COLUMNS": str(width)},
+    )
+    done = subprocess.run(command, env=environment, stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(theirs)
+    os.close(ours)
+    problem = "Error parsing --epochs: invalid literal for int() with base 10: 'abc'"
+    assert done.stderr == f"error: {problem} (--help lists the settings)\n"
+    assert done.returncode == 2
+
+
+def test_what_does_not_fit_into_memory_is_one_line(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(lambda settings: np.empty((1 << 40, 1 << 10)), Settings, [])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("error: out of memory: Unable to allocate")
+
+
+def test_an_output_that_has_no_arrows_gets_question_marks():
+    program = "from core import cli\nimport dataclasses\n"
+    program += "cli.main(lambda settings: print('a \u2192 b'), dataclasses.make_dataclass('None_', []), [])"
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, b"a ? b"), done.stderr
+
+
+def test_without_tyro_the_line_says_what_to_do(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(lambda settings: None, Settings, [])
+    assert stop.value.code == 2
+    assert "pip install -e ." in capsys.readouterr().err
+
+
 def test_main_exits_with_what_the_function_returns():
     for returned, code in ((None, 0), (130, 130)):
         with pytest.raises(SystemExit) as stop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -57,6 +58,7 @@ def launch(demo: Any, settings: LaunchSettings) -> str:
     gradio = require_gradio()
     demo.queue(max_size=64, default_concurrency_limit=4)
     try:
+        _expect_own(settings.host)
         _, address, _ = demo.launch(
             server_name=settings.host,
             server_port=settings.port or None,
@@ -80,8 +82,16 @@ def launch(demo: Any, settings: LaunchSettings) -> str:
         where = (
             f"{settings.host}:{settings.port}" if settings.port else f"{settings.host}, {PORTS} ports from {FIRST_PORT}"
         )
-        raise UserError(f"cannot listen at {where}; another --port or --host may do ({error})") from error
+        why = str(error).partition(" You can specify")[0]  # by means that are Gradio's, not ours
+        raise UserError(f"cannot listen at {where}; another --port or --host may do ({why})") from error
     print(f"The demo is at {address} (Ctrl-C ends it)", flush=True)
     if demo.share_url:
         print(f"and for everybody at {demo.share_url}", flush=True)
     return str(address)
+
+
+def _expect_own(host: str) -> None:
+    """OSError unless the address is one of this machine: Gradio would try a hundred ports there, for minutes."""
+    family, *_, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+    with socket.create_server(address[:2], family=family):
+        pass

@@ -77,6 +77,8 @@ class Settings(TrainingSettings):
         check_below_one(self, "dropout", "input_dropout", "scale", "stretch", "jitter")
         if not self.hidden:
             raise UserError("--hidden needs at least one size")
+        if self.label_smoothing and self.loss != "cross_entropy":
+            raise UserError(f"--label-smoothing is for --loss cross_entropy; leave it out with {self.loss}")
         if self.log_gradients and (self.accumulate > 1 or self.members > 1):
             raise UserError("--log-gradients shows whole batches of one network: leave out --accumulate and --members")
 

@@ -119,6 +119,8 @@ def test_wrong_data_settings(quick, change, message):
         ({"dropout": 1.0}, "--dropout must be"),
         ({"name": "../elsewhere"}, "--name must be"),
         ({"log_gradients": True, "batch_size": 8, "accumulate": 2}, "--log-gradients"),
+        ({"loss": "focal", "label_smoothing": 0.1}, "--label-smoothing is for --loss cross_entropy"),
+        ({"loss": "mean_squared_error", "label_smoothing": 0.1}, "leave it out with mean_squared_error"),
     ],
 )
 def test_wrong_settings(change, message):

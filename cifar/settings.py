@@ -80,6 +80,8 @@ class Settings(TrainingSettings):
             raise UserError(f"--widths of {self.model} needs more numbers, got {list(self.widths)}")
         if self.model == "fast" and self.dropout:
             raise UserError("--dropout is for mlp, cnn and resnet")
+        if self.schedule == "plateau" and not self.validation:
+            raise UserError("--schedule plateau waits for the validation loss: give a --validation above 0")
         self._check_size()
         if self.optimizer == "muon":
             if self.model != "fast":

@@ -66,6 +66,10 @@ class Settings(TrainingSettings):
             raise UserError("--folds needs at least 2 parts, such as --folds 10")
         if self.inner and not self.folds:
             raise UserError("--inner belongs to --folds")
+        if self.schedule == "plateau" and (self.folds or not self.validation):
+            raise UserError(
+                "--schedule plateau waits for the validation loss: give a --validation above 0, and no --folds"
+            )
         chosen = [f"--{way}" for way in ("fused", "naive", "layers") if getattr(self, way)]
         if len(chosen) > 1:
             raise UserError(f"{' and '.join(chosen)} are different ways to compute: choose one")

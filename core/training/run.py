@@ -31,7 +31,7 @@ from core.data.normalize import Normalize
 from core.layers import Layer
 from core.optim import Optimizer, clip_by_norm, clip_by_value, gradient_norm
 from core.random import Stream
-from core.schedules import Schedule
+from core.schedules import ReduceOnPlateau, Schedule
 from core.training.checkpoint import WEIGHTS, save_checkpoint
 from core.training.feed import Augment, Feed, RowOrder
 from core.training.files import write_checked
@@ -262,6 +262,8 @@ class Run:
         state.end_step(norm, size)
 
     def _check_figures(self, metrics: Mapping[str, float]) -> None:
+        if isinstance(self.state.schedule, ReduceOnPlateau) and "loss" not in metrics:
+            raise ValueError("with --schedule plateau, Run.validate expected loss=..., by which the rate is reduced")
         if not metrics:
             return
         if self.settings.monitor not in metrics:

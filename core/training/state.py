@@ -68,7 +68,7 @@ class TrainingState:
         row |= {"loss_scale": self.mixed.scale.value} if self.mixed is not None else {}
         row["seconds"] = round(self.seconds, 3)
         best = self.stopping.observe(float(figures[self.monitor])) if figures else True
-        if isinstance(self.schedule, ReduceOnPlateau) and "loss" in figures:
+        if isinstance(self.schedule, ReduceOnPlateau):
             self.schedule.observe(float(figures["loss"]))
         if best:
             self.best = row

@@ -192,6 +192,7 @@ def test_model_and_data_choose_the_preset(arguments, preset):
         ("fast", {"widths": (56, 64)}, "even number of whitening filters up to 54"),
         ("fast", {"widths": (8,) * 8}, "leave nothing of 32 x 32"),
         ("fast", {"hidden": (8,)}, "--hidden is for mlp and cnn"),
+        ("resnet", {"schedule": "plateau"}, "--schedule plateau waits for the validation loss"),
         ("fast", {"dropout": 0.1}, "--dropout is for"),
         ("fast", {"bias_rate": 0.0}, "--bias-rate must be above 0"),
         ("cnn", {"optimizer": "muon"}, "--optimizer muon is for --model fast"),

@@ -306,6 +306,8 @@ def test_songs_of_another_form_are_refused(tmp_path):
         ({"hidden2": -1}, "--hidden2 must be at least 0"),
         ({"folds": 1}, "--folds needs at least 2 parts"),
         ({"inner": True}, "--inner belongs to --folds"),
+        ({"schedule": "plateau", "validation": 0.0}, "--schedule plateau waits for the validation loss"),
+        ({"schedule": "plateau", "folds": 5}, "and no --folds"),
         ({"batch_norm": True, "batch_size": 1}, "--batch-norm needs batches"),
         ({"fused": True}, "--fused is plain gradient descent: leave out --optimizer"),
         ({"fused": True, "optimizer": "sgd"}, "leave out --momentum"),

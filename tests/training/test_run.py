@@ -19,7 +19,6 @@ from core.layers import Linear, Sequential
 from core.optim import SGD
 from core.params import pack
 from core.random import Stream
-from core.schedules import constant
 from core.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from core.training.early_stopping import EarlyStopping
 from core.training.ema import Ema
@@ -28,7 +27,7 @@ from core.training.outputs import Outputs
 from core.training.parts import BatchParts
 from core.training.progress import Progress
 from core.training.run import Run
-from core.training.settings import TrainingSettings
+from core.training.settings import TrainingSettings, make_schedule
 from core.workers import set_threads
 
 
@@ -391,12 +390,19 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path, change, message):
 def tiny(folder, **settings):
     model = Sequential(Linear(2, 2, rng=np.random.default_rng(0)))
     optimizer = SGD(model.parameters())
-    return Run(TrainingSettings(**settings), model, optimizer, constant(0.1), folder=folder, stream=Stream(0))
+    settings = TrainingSettings(**settings)
+    return Run(settings, model, optimizer, make_schedule(settings, 8), folder=folder, stream=Stream(0))
 
 
 def test_a_step_without_a_batch_is_a_mistake(run_folder):
     with tiny(run_folder) as run, pytest.raises(RuntimeError, match="one call for each batch"):
         run.step(1.0)
+
+
+def test_a_plateau_needs_the_loss(run_folder):
+    for figures in ({}, {"accuracy": 0.5}):
+        with tiny(run_folder, schedule="plateau") as run, pytest.raises(ValueError, match=r"expected loss=\.\.\."):
+            run.validate(**figures)
 
 
 def test_a_validation_without_the_monitored_figure_is_a_mistake(run_folder):

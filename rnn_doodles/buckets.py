@@ -32,7 +32,8 @@ class Buckets:
             part = rows[start : start + span]
             part = part[np.argsort(self.lengths[part], kind="stable")]
             batches += [part[first : first + size] for first in range(0, len(part), size)]
-        # The last batch may be smaller, and only the last one may be.
+        # The last batch may be smaller, and only the last one may be. The order, which comes from the stream's seed and
+        # the epoch, is all that there is to draw from; its first four places differ from epoch to epoch.
         *whole, last = batches
         shuffled = np.random.default_rng(order[:4]).permutation(len(whole))
         return np.concatenate([*(whole[place] for place in shuffled), last])

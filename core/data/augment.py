@@ -21,8 +21,8 @@ import numpy as np
 from core.backend import Array
 from core.data.colour import ColourJitter
 from core.data.pixels import Cutout, HorizontalFlip, RandomCrop
+from core.data.thread_buffers import ThreadBuffers
 from core.data.warp import Affine, Elastic, Warp
-from core.data.workspace import Workspace
 
 __all__ = ["Affine", "ColourJitter", "Compose", "Cutout", "Elastic", "HorizontalFlip", "RandomCrop", "Transform"]
 
@@ -46,13 +46,13 @@ class Compose:
     """Several transforms, one after the other.
 
     Neighbouring Affines with at most one Elastic after them become a single interpolation, which is faster and blurs
-    once instead of several times. May be called from several threads: each has its own workspace.
+    once instead of several times. May be called from several threads: each has buffers of its own.
     """
 
     def __init__(self, transforms: Sequence[Transform | Affine | Elastic]) -> None:
         self.transforms = tuple(transforms)
         self.stages = join_warps(self.transforms)
-        self._work = Workspace()
+        self._work = ThreadBuffers()
 
     def __repr__(self) -> str:
         return f"Compose({list(self.transforms)})"
@@ -69,7 +69,7 @@ class Compose:
         """Transform float32 images (N, H, W) or (N, H, W, C), pixel values from 0 to 1, which stay as they are.
 
         `draws` (N, columns) is uniform: float32 in [0, 1), or uint16, which stands for 65536 times as much. Returns
-        float32 of the same shape in a workspace that this thread's next call overwrites. Raises TypeError for another
+        float32 of the same shape in a buffer that this thread's next call overwrites. Raises TypeError for another
         dtype (an accidental float64 would be slow), ValueError for shapes that do not fit.
         """
         if images.dtype != np.float32:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from core.backend import Array
 from core.data.normalize import Normalize
-from core.data.workspace import Workspace
+from core.data.thread_buffers import ThreadBuffers
 
 Augment = Callable[[Array, int], Array]
 TO_UNIT = Normalize()  # uint8 to 0 ... 1, floats as they are
@@ -38,7 +38,7 @@ def sample_numbers(numbers: ArrayLike, samples: int, caller: str) -> Array:
 
 
 class BatchReader:
-    """Gathers chosen samples of several arrays into workspaces, which the next call of the same thread overwrites.
+    """Gathers chosen samples of several arrays into buffers, which the next call of the same thread overwrites.
 
     The first array, (N, ...) uint8 or float, holds the inputs: they become float32 (uint8 as 0 to 1), then pass through
     `augment(x, batch)` with the number of the batch, then through `normalize`. The others, such as labels, are passed
@@ -53,7 +53,7 @@ class BatchReader:
         self.arrays = [np.asarray(array) for array in arrays]  # a plain view also where the file is memory-mapped
         self.normalize = normalize or TO_UNIT
         self.augment = augment
-        self._work = Workspace()
+        self._work = ThreadBuffers()
 
     def __len__(self) -> int:
         return len(self.arrays[0])

@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from core.backend import Array
 from core.data.sampling import sample_bilinear
+from core.data.thread_buffers import ThreadBuffers
 from core.data.warp import Affine, Elastic, Warp
-from core.data.workspace import Workspace
 
 SIZE, BOX = 28, 20  # as in MNIST: the character fits a box of 20 pixels and its centre of mass is the image's centre
 FONT_SIZE = 160
@@ -39,14 +39,14 @@ def characters(chars: Sequence[str], n: int, seed: int) -> tuple[Array, Array]:
     shapes = np.stack([prototypes(char) for char in chars])  # (K, V, 28, 28)
     variants = rng.integers(shapes.shape[1], size=n)
     images = np.empty((n, SIZE, SIZE), np.uint8)
-    work = Workspace()
+    work = ThreadBuffers()
     for start in range(0, n, CHUNK):
         part = slice(start, start + CHUNK)
         images[part] = handwrite(shapes[labels[part], variants[part]], rng, work)
     return images, labels
 
 
-def handwrite(shapes: Array, rng: np.random.Generator, work: Workspace) -> Array:
+def handwrite(shapes: Array, rng: np.random.Generator, work: ThreadBuffers) -> Array:
     """Distort, centre and roughen clean shapes; float32 (n, 28, 28) of 0 to 1 in, uint8 out."""
     ink = np.ascontiguousarray(shapes[..., None])  # (n, 28, 28, 1)
     draws = rng.random((len(ink), HANDWRITING.columns((SIZE, SIZE, 1))), np.float32)
@@ -59,7 +59,7 @@ def handwrite(shapes: Array, rng: np.random.Generator, work: Workspace) -> Array
     return images
 
 
-def centre_by_mass(images: Array, work: Workspace) -> None:
+def centre_by_mass(images: Array, work: ThreadBuffers) -> None:
     """Shift each image (n, H, W, 1), in place, by whole pixels so that its centre of mass is nearest to the centre."""
     n, H, W, _ = images.shape
     mass = images.sum(axis=(1, 2, 3)) + np.float32(1e-6)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from core.backend import Array
-from core.data.workspace import Workspace
+from core.data.thread_buffers import ThreadBuffers
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class RandomCrop:
     padding: int
     border: Literal["constant", "reflect"] = "constant"
     fill: float = 0.0
-    _work: Workspace = field(default_factory=Workspace, init=False, repr=False, compare=False)
+    _work: ThreadBuffers = field(default_factory=ThreadBuffers, init=False, repr=False, compare=False)
 
     def columns(self, shape: tuple[int, int, int]) -> int:
         """How many numbers an image of `shape` (H, W, C) draws."""

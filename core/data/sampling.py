@@ -7,13 +7,13 @@ from typing import Literal
 import numpy as np
 
 from core.backend import Array
-from core.data.workspace import Workspace
+from core.data.thread_buffers import ThreadBuffers
 
 Border = Literal["constant", "edge", "reflect"]
 
 
 def sample_bilinear(
-    images: Array, rows: Array, columns: Array, out: Array, work: Workspace, border: Border, fill: float
+    images: Array, rows: Array, columns: Array, out: Array, work: ThreadBuffers, border: Border, fill: float
 ) -> None:
     """Write into `out` the images read at the points (rows, columns), interpolated between the four nearest pixels.
 
@@ -78,7 +78,7 @@ def bring_inside(coordinates: Array, size: int, border: Border) -> None:
     np.clip(coordinates, 0, last, out=coordinates)
 
 
-def pad_planes(images: Array, fill: float, work: Workspace) -> Array:
+def pad_planes(images: Array, fill: float, work: ThreadBuffers) -> Array:
     """The channels as separate planes within a frame of `fill`: one pixel above and left, two below and right."""
     n, H, W, C = images.shape
     padded = work.array("padded", (C, n, H + 3, W + 3))

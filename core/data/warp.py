@@ -25,7 +25,7 @@ import numpy as np
 
 from core.backend import Array
 from core.data.sampling import Border, sample_bilinear
-from core.data.workspace import Workspace
+from core.data.thread_buffers import ThreadBuffers
 
 REACH = 3  # a Gaussian is cut off after three standard deviations
 
@@ -151,7 +151,7 @@ class Warp:
             raise ValueError(f"Warp expected an Elastic only in the last place, got {self.parts}")
         if len({(part.border, part.fill) for part in parts}) != 1:
             raise ValueError(f"Warp expected transforms with one border and one fill, got {self.parts}")
-        self._work = Workspace()
+        self._work = ThreadBuffers()
 
     def columns(self, shape: tuple[int, int, int]) -> int:
         """How many numbers an image of `shape` (H, W, C) draws."""

@@ -5,8 +5,8 @@ import pytest
 
 from core.data.augment import Affine, Compose, Elastic
 from core.data.sampling import sample_bilinear
+from core.data.thread_buffers import ThreadBuffers
 from core.data.warp import Warp, axis_basis
-from core.data.workspace import Workspace
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((3, 11, 14, 2), np.float32)
@@ -17,7 +17,7 @@ SCIPY_MODES = {"constant": "grid-constant", "edge": "nearest", "reflect": "mirro
 
 def sample(images, rows, columns, border="constant", fill=0.0):
     out = np.empty_like(images)
-    sample_bilinear(images, rows.copy(), columns.copy(), out, Workspace(), border, fill)
+    sample_bilinear(images, rows.copy(), columns.copy(), out, ThreadBuffers(), border, fill)
     return out
 
 

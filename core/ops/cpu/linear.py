@@ -18,7 +18,7 @@ from core.backend import Array
 from core.fastest import Fastest
 from core.memory import FLOATS
 from core.ops.cpu import thin
-from core.ops.cpu.thin import Workspace
+from core.ops.cpu.frames import Workspace
 from core.workers import can_share, with_blas_threads, workers
 
 __all__ = ["linear_backward", "linear_forward"]

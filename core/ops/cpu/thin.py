@@ -7,15 +7,13 @@ as it is can be laid out for that once, in panels: then each product reads one p
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 
 from core.backend import Array
 from core.memory import FLOATS
-
-Workspace = Callable[[str, tuple[int, ...], Array], Array]  # a layer's own, see `Layer.workspace`
+from core.ops.cpu.frames import Workspace
 
 FEW_ROWS = 32  # with more, laying out the weight pays
 MOST_MULTIPLICATIONS = 1_000_000  # of one product that is multiplied in place

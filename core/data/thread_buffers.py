@@ -11,11 +11,11 @@ from numpy.typing import DTypeLike
 from core.backend import Array
 
 
-class Workspace(threading.local):
+class ThreadBuffers(threading.local):
     """Named scratch arrays: `array("grid", (32, 28, 28))` is the same memory in every call of one thread.
 
     A fresh array of a few megabytes costs thousands of page faults, several times the arithmetic done on it. Each
-    thread sees buffers of its own, so an object that holds a Workspace may be called from many threads at once.
+    thread sees buffers of its own, so an object that holds ThreadBuffers may be called from many threads at once.
     """
 
     def __init__(self) -> None:

@@ -34,12 +34,6 @@ from core.layers import (
 from core.random import Stream
 
 DataSet = Literal["mnist", "fashion_mnist"]
-CLASSES: dict[str, tuple[str, ...]] = {
-    "mnist": tuple("0123456789"),
-    "fashion_mnist": (
-        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-    ),
-}  # fmt: skip
 PIXELS = 28 * 28
 
 ActivationName = Literal["relu", "leaky_relu", "gelu", "selu", "softplus", "sigmoid", "tanh"]

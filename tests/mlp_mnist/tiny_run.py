@@ -9,10 +9,11 @@ from learning import learn, some_digits
 
 from core.data.normalize import Normalize
 from core.data.prepared import save_prepared
+from core.data.sources import DATA_SETS
 from core.data.synthetic import digits
 from core.layers import Layer
 from core.training.checkpoint import save_checkpoint
-from mlp_mnist.model import CLASSES, Architecture, build, preprocess
+from mlp_mnist.model import Architecture, build, preprocess
 
 NOTICE = "SYNTHETIC data: rendered digits, not MNIST; no figure here is a real result"
 
@@ -33,7 +34,7 @@ def make_run(
         "about": {
             "architecture": architecture.to_dict(),
             "normalize": {"mean": 0.13, "std": 0.31},
-            "classes": list(CLASSES[dataset]),
+            "classes": list(DATA_SETS[dataset].classes),
         },
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +59,7 @@ def make_archive(folder: Path, dataset: str = "mnist", notice: str = NOTICE) -> 
         "origin": "synthetic",
         "complete": not notice,
         "notice": notice,
-        "classes": list(CLASSES[dataset]),
+        "classes": list(DATA_SETS[dataset].classes),
         "command": "python mlp_mnist/setup_data.py --synthetic",
         "licence": "CC BY-SA 3.0",
         "citation": "LeCun et al. 1998",

@@ -32,7 +32,7 @@ class DeviceFeed:
         self, arrays: Sequence[Array], stream: Stream, normalize: Normalize | None, augment: object | None
     ) -> None:
         images, *others = map(np.asarray, arrays)  # views also of memory-mapped files
-        shape = with_channels(images)
+        shape = shape_with_channels(images)
         change = pixel_augment(augment, shape[1:])
         assert change is not None
         self._stream, self._change, self._shape = stream, change, images.shape[1:]
@@ -49,7 +49,7 @@ class DeviceFeed:
         images = arrays[0]
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.size > MOST_ELEMENTS:
             return False
-        shape = with_channels(images)
+        shape = shape_with_channels(images)
         if normalize is not None and normalize.mean.ndim and normalize.mean.shape != images.shape[3:]:
             return False
         if pixel_augment(augment, shape[1:]) is None:
@@ -70,7 +70,7 @@ class DeviceFeed:
         return x.reshape(len(rows), *self._shape)  # type: ignore[no-any-return]
 
 
-def with_channels(images: Array) -> tuple[int, int, int, int]:
+def shape_with_channels(images: Array) -> tuple[int, int, int, int]:
     """The shape of images (N, H, W) or (N, H, W, C), with one channel where there is no such axis."""
     N, H, W, C = (*images.shape, 1) if images.ndim == 3 else images.shape
     return N, H, W, C

@@ -23,7 +23,7 @@ try:
     from core.data.normalize import Normalize
     from core.data.splits import split_indices
     from core.layers import Layer, Sequential
-    from core.losses import softmax_cross_entropy
+    from core.losses import accuracy, softmax_cross_entropy
     from core.predict import predict
     from core.random import Stream
     from core.training.checkpoint import load_weights
@@ -101,9 +101,8 @@ def fit(
                     mixture = mixup(inputs, t)
                     logits = network.forward(mixture.x, train=True)
                     loss, dlogits = mixture_loss(logits, mixture, settings.label_smoothing)
-                    accuracy = (logits.argmax(axis=1) == np.tile(t, settings.members)).mean()
                     network.backward(dlogits)
-                    run.step(loss, accuracy=accuracy)
+                    run.step(loss, accuracy=accuracy(logits, np.tile(t, settings.members)))
             with run.averaged():
                 run.validate(**(evaluate(network, *judged) if judged else {}))
     load_weights(network, folder / BEST)

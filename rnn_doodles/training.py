@@ -27,7 +27,7 @@ try:
     from core.data.quickdraw import Drawings
     from core.data.splits import split_indices
     from core.layers import Layer, Sequences
-    from core.losses import softmax_cross_entropy
+    from core.losses import accuracy, softmax_cross_entropy
     from core.optim import Optimizer
     from core.random import Stream
     from core.training.feed import AUGMENT_SALT
@@ -82,9 +82,8 @@ def train(settings: Settings, *, watch: Watch | None = None) -> Row:
             for x, t in inputs.of(run.batches(*arrays, rows=order, numbers=True)):
                 logits = model.forward(x, train=True)
                 loss, dlogits = softmax_cross_entropy(logits, t, smoothing)
-                accuracy = (logits.argmax(axis=1) == t).mean()
                 model.backward(dlogits)
-                run.step(loss, accuracy=accuracy)
+                run.step(loss, accuracy=accuracy(logits, t))
             with run.averaged():
                 run.validate(**evaluate(model, held_out, labels_held_out))
     return run.best

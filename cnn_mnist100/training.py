@@ -81,9 +81,7 @@ def train(settings: Settings, *, watch: Watch | None = None) -> Row:
         watch=watch,
     ) as run:
         for _ in run.epochs():
-            batches = run.batches(
-                pictures, pairs.labels, rows=pairs.rows, normalize=pairs.normalize, augment=augment
-            )
+            batches = run.batches(pictures, pairs.labels, rows=pairs.rows, normalize=pairs.normalize, augment=augment)
             for x, t in exchange(batches, stream) if settings.exchange else batches:
                 logits = model.forward(x, train=True)
                 loss, dlogits = loss_of(logits, t)

@@ -67,9 +67,7 @@ def train(settings: Settings) -> None:
         settings, ours, optimizer, schedule, folder=folder, stream=stream, data_info=pairs.info, about=about
     ) as run:
         for _ in run.epochs():
-            batches = run.batches(
-                pictures, pairs.labels, rows=pairs.rows, normalize=pairs.normalize, augment=augment
-            )
+            batches = run.batches(pictures, pairs.labels, rows=pairs.rows, normalize=pairs.normalize, augment=augment)
             for x, t in exchange(batches, stream) if settings.exchange else batches:
                 targets = torch.from_numpy(t)
                 logits = theirs(torch.from_numpy(x))

@@ -26,6 +26,7 @@ from core.files import flush_to_disk, fsync_folder, locked
 INFO = "info.json"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 PLAIN_KINDS = "biufU"  # numbers and text; objects would need pickle
+ALWAYS_VERIFIED = 1 << 20  # bytes, whose checksum takes a millisecond
 REQUIRED = ("dataset", "origin", "complete", "notice", "command")
 
 Arrays = dict[str, NDArray[Any]]
@@ -134,7 +135,8 @@ def load_prepared(
     """Read the named arrays (all of them by default) and the info of a prepared folder.
 
     The arrays are read-only and memory-mapped, so that only what is used is read; mmap=False gives own copies in
-    memory. Shape, dtype and size are always checked, every byte with verify=True. Raises UserError for a missing or
+    memory. Shape, dtype and size are always checked, every byte of small arrays too, such as labels and lengths, of
+    which a wrong one does the most harm, and every byte of all with verify=True. Raises UserError for a missing or
     damaged folder, with the command that prepares it.
     """
     info = _read_info(folder)
@@ -179,7 +181,7 @@ def _read_array(folder: Path, name: str, info: dict[str, Any], verify: bool) -> 
     if not whole or list(mapped.shape) != expected["shape"] or mapped.dtype.str != expected["dtype"]:
         raise _damaged(folder, path.name, info)
     array: NDArray[Any] = np.asarray(mapped)  # the memmap type itself would spread to every result
-    if verify and _sha256(array) != expected["sha256"]:
+    if (verify or array.nbytes <= ALWAYS_VERIFIED) and _sha256(array) != expected["sha256"]:
         raise _damaged(folder, path.name, info)
     return array
 

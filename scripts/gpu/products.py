@@ -73,8 +73,11 @@ def cudnn_passes(dtype: str, shape: tuple[int, int, int], C: int, K: int) -> Ite
     x, dy, weight = tensor(N, C, H, W), tensor(N, K, H, W), tensor(K, C, 3, 3)
     yield "forward", lambda: torch.nn.functional.conv2d(x, weight, padding=1)
     for name, wanted in (("input's gradient", [True, False, False]), ("weight's gradient", [False, True, False])):
-        yield name, lambda wanted=wanted: torch.ops.aten.convolution_backward(
-            dy, x, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, wanted
+        yield (
+            name,
+            lambda wanted=wanted: torch.ops.aten.convolution_backward(
+                dy, x, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, wanted
+            ),
         )
 
 

@@ -158,10 +158,22 @@ def test_damage_is_one_line_with_the_command(folder, kind):
     assert holds(folder, NEW)
 
 
-def test_a_changed_byte_is_found_by_a_full_look(folder):
-    data = bytearray((folder / "x.npy").read_bytes())
+def change_a_byte(path):
+    data = bytearray(path.read_bytes())
     data[-1] ^= 1
-    (folder / "x.npy").write_bytes(data)
+    path.write_bytes(data)
+
+
+def test_a_changed_byte_of_a_small_array_is_always_found(folder):
+    change_a_byte(folder / "t.npy")
+    load_prepared(folder, ["x"])
+    with pytest.raises(UserError, match=r"t\.npy is damaged: run `python toy\.py`"):
+        load_prepared(folder)
+
+
+def test_a_changed_byte_of_a_large_array_is_found_by_a_full_look(folder, monkeypatch):
+    monkeypatch.setattr(prepared, "ALWAYS_VERIFIED", 5)
+    change_a_byte(folder / "x.npy")
     load_prepared(folder)
     with pytest.raises(UserError, match=r"x\.npy is damaged: run `python toy\.py`"):
         load_prepared(folder, verify=True)

@@ -52,15 +52,14 @@ def choose_way(
     train = make_epoch(way, linears, x, labels, settings.batch_size)
 
     def whole_epoch(epoch: int) -> None:
-        state, steps = run.state, steps_per_epoch(len(rows), settings.batch_size)
+        steps = steps_per_epoch(len(rows), settings.batch_size)
         order = rows[epoch_order(len(rows), settings.seed, epoch)]  # the order that Run.batches has, too
-        rates = [state.schedule(state.step + number) for number in range(steps)]
+        rates = [run.state.schedule(run.state.step + number) for number in range(steps)]
         with np.errstate(all="ignore"):  # bad numbers end in a bad loss, which is looked at
             loss, accuracy = train(order, rates)
         if not np.isfinite(loss):
             raise NotFiniteError(f"the loss of epoch {epoch + 1} is {loss}: try a --lr below {settings.lr:g}")
-        state.tally.add(len(rows), {"loss": loss, "accuracy": accuracy})
-        state.step += steps
+        run.count_epoch(len(rows), steps, loss=loss, accuracy=accuracy)
 
     return whole_epoch
 

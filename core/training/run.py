@@ -195,6 +195,15 @@ class Run:
         if time.monotonic() - self._last_save > self.settings.checkpoint_seconds:
             self.save()
 
+    def count_epoch(self, samples: int, steps: int, **means: float) -> None:
+        """Count an epoch trained all at once, without `batches` and `step`: so many updates on so many samples.
+
+        `means`, such as loss=... and accuracy=..., are those over its samples, and must be finite. What `step` does for
+        each batch, such as clipping or averaging weights, is up to whoever trains so; `validate` follows as always.
+        """
+        self.state.tally.add(samples, means)
+        self.state.step += steps
+
     def averaged(self) -> AbstractContextManager[None]:
         """Within this context the model has the averaged weights of --ema-decay; without that, nothing happens."""
         self._epoch_averaged = self.state.epoch

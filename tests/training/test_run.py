@@ -421,6 +421,18 @@ def test_a_run_without_validation_publishes_the_last_weights(run_folder):
     assert (run_folder / "history.csv").read_text().startswith("epoch,step,learning_rate,train_loss,gradient_norm,")
 
 
+def test_an_epoch_may_be_trained_all_at_once(run_folder):
+    """As a kernel does that takes the whole epoch: the history, and what a resume goes on from, know of it."""
+    with tiny(run_folder, epochs=2) as run:
+        for epoch in run.epochs():
+            run.count_epoch(4, steps=3, loss=1.5 - epoch, accuracy=0.25)
+    header, *rows = (run_folder / "history.csv").read_text().splitlines()
+    assert header == "epoch,step,learning_rate,train_loss,train_accuracy,seconds"
+    assert [row.split(",")[:-1] for row in rows] == [["1", "3", "0.1", "1.5", "0.25"], ["2", "6", "0.1", "0.5", "0.25"]]
+    _, metadata = load_checkpoint(run_folder / "last.safetensors")
+    assert metadata["position"] == [2, 0, 6]
+
+
 def test_handlers_come_back(run_folder):
     import signal
 

@@ -22,7 +22,13 @@ class Stream:
     """A source of random draws, each decided by (seed, salt, epoch, batch, row) alone.
 
     `salt` keeps the users of one stream apart (`new_salt` hands them out); `first_row` is the place of the first row
-    of this worker's shard in the whole batch.
+    of this worker's shard in the whole batch. The stream stays at one batch, and repeats its draws, until `seek` is
+    called: `Run.batches` does that, and a loop without it has to:
+
+        for epoch in range(epochs):
+            for batch, (x, labels) in enumerate(batches):
+                stream.seek(epoch, batch)
+                logits = model.forward(x, train=True)
     """
 
     def __init__(self, seed: int) -> None:

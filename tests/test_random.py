@@ -17,6 +17,17 @@ def test_draws_are_the_same_after_going_back():
     np.testing.assert_array_equal(Stream(7).generator(1).random(5), Stream(7).generator(1).random(5))
 
 
+def test_dropout_repeats_its_mask_until_the_stream_is_moved_on_and_says_so():
+    stream, x = Stream(0), np.ones((4, 50), np.float32)
+    layer = Dropout(0.5, stream=stream)
+    first = layer.forward(x, train=True).copy()
+    np.testing.assert_array_equal(layer.forward(x, train=True), first)
+    stream.seek(0, 1)
+    assert (layer.forward(x, train=True) != first).any()
+    assert "stream.seek(epoch, batch)" in str(Dropout.__doc__)
+    assert "stream.seek(epoch, batch)" in str(Stream.__doc__)
+
+
 def test_every_coordinate_of_the_place_matters():
     draws = []
     for seed, epoch, batch, salt in [(0, 0, 0, 1), (1, 0, 0, 1), (0, 1, 0, 1), (0, 0, 1, 1), (0, 0, 0, 2)]:

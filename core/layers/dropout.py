@@ -14,7 +14,9 @@ class Dropout(Layer):
     """Zeroes each element with probability `rate` in training and scales the rest by 1 / (1 - rate).
 
     Which elements go depends on (seed, epoch, batch, layer, sample) alone, through `stream`; so a resumed run, and a
-    batch split among workers, drop the same ones. The rate is exact to 1 / 65,536. Srivastava et al. 2014.
+    batch split among workers, drop the same ones. A loop without `Run.batches` has to call `stream.seek(epoch, batch)`
+    before each forward: where it never does, the same elements go at every step. The rate is exact to 1 / 65,536.
+    Srivastava et al. 2014.
     """
 
     def __init__(self, rate: float, *, stream: Stream) -> None:

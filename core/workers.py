@@ -68,11 +68,11 @@ class _Helpers:
     """
 
     def __init__(self, count: int) -> None:
-        ranks = range(1, count)
-        self.tasks, self.ends, self.parts, self.totals = [{rank: SimpleQueue[Any]() for rank in ranks} for _ in "1234"]
-        self.alive = {rank: threading.Lock() for rank in ranks}  # locked as long as the thread is
-        for rank in ranks:
-            self.alive[rank].acquire()
+        self.tasks, self.ends = _queues(count), _queues(count)  # of a run
+        self.parts, self.totals = _queues(count), _queues(count)  # of a sum
+        self.alive = {rank: threading.Lock() for rank in range(1, count)}  # locked as long as the thread is
+        for rank, alive in self.alive.items():
+            alive.acquire()
             threading.Thread(target=self._serve, args=(rank,), daemon=True, name=f"worker {rank}").start()
 
     def share(self, task: Task) -> BaseException | None:
@@ -132,6 +132,11 @@ class _Helpers:
         """Let nobody wait for a sum any more."""
         for queue in (*self.parts.values(), *self.totals.values()):
             queue.put(None)
+
+
+def _queues(count: int) -> dict[int, SimpleQueue[Any]]:
+    """One for each rank from 1 on."""
+    return {rank: SimpleQueue() for rank in range(1, count)}
 
 
 def _receive(queue: SimpleQueue[Array | None]) -> Array:

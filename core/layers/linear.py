@@ -52,9 +52,9 @@ class Linear(Layer):
         drows = dy.reshape(-1, self.out_features)  # (M, K)
         op = ops.of(x)
         if self.bias is not None:
-            self.bias.accumulate(op.column_sums, drows)
+            self.bias.accumulate(op.column_sums, drows)  # db = the sum of the rows of dy
         dx = self.workspace("dx", rows.shape, like=x) if self.input_grad else None
-        self.weight.accumulate(op.linear_backward, rows, drows, self.weight.like(x), dx)
+        self.weight.accumulate(op.linear_backward, rows, drows, self.weight.like(x), dx)  # dW = x^T dy; dx = dy W^T
         return None if dx is None else dx.reshape(x.shape)
 
 

@@ -423,7 +423,7 @@ def test_a_run_without_validation_publishes_the_last_weights(run_folder):
 
 def test_an_epoch_may_be_trained_all_at_once(run_folder):
     """As a kernel does that takes the whole epoch: the history, and what a resume goes on from, know of it."""
-    with tiny(run_folder, epochs=2) as run:
+    with tiny(run_folder, epochs=2, lr=0.1) as run:
         for epoch in run.epochs():
             run.count_epoch(4, steps=3, loss=1.5 - epoch, accuracy=0.25)
     header, *rows = (run_folder / "history.csv").read_text().splitlines()

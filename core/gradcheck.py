@@ -30,7 +30,7 @@ def gradcheck(layer: Layer, x: Array, rng: np.random.Generator, samples: int = S
     The loss is a random linear function of the output, so that no symmetry can hide a mistake. `x` must be float64,
     like the layer (`layer.to(dtype=np.float64)`), and away from kinks such as 0 for a ReLU. Of each array up to
     `samples` entries are checked. Layers that keep running statistics change them, as in training. A gradient with a
-    NaN or infinity anywhere has an error of NaN, which is below no limit.
+    NaN or infinity anywhere has an error of NaN, which is below no limit; one of another shape raises ValueError.
     """
     if x.dtype != np.float64:
         raise TypeError(f"gradcheck expected a float64 input, got {x.dtype}")

@@ -164,7 +164,7 @@ class Workers:
         self._running = threading.Lock()
         self._helpers = _Helpers(self.count)
         self._end = self._when_gone()
-        self._is_over = True  # the last run, and well
+        self._is_over = True  # the last run has ended without an error, and every helper waits for a task
         limit_blas_threads()
         self._forks = _forks  # last: from now on others use what has just been made
 
@@ -203,7 +203,7 @@ class Workers:
         return self._helpers.sum(rank, part)
 
     def _replace(self) -> None:
-        """Other helpers: to these, parts and totals of the run before may still be on their way."""
+        """Get new helpers once the old ones have ended, in whose queues something of a broken run may be left."""
         self._helpers.end()
         self._end.detach()
         self._helpers = _Helpers(self.count)

@@ -89,8 +89,8 @@ class Parallel(Layer):
         self.workers.run(run)
         members = _members(outputs[-1], len(x) - shards[-1].start)  # the last shard has rows, if any has
         y = self.workspace("y", (members * len(x), *outputs[-1].shape[1:]), like=outputs[-1])
-        parts = [_by_member(output, members) for output, part in zip(outputs, shards, strict=True) if _has_rows(part)]
-        array_module(y).concatenate(parts or [y[None]], axis=1, out=_by_member(y, members))
+        parts = [_by_member(output, members) for output in _filled(outputs, shards)]
+        array_module(y).concatenate(parts, axis=1, out=_by_member(y, members))
         return y
 
     def backward(self, dy: Array) -> Array | None:
@@ -119,8 +119,7 @@ class Parallel(Layer):
         if isinstance(inputs[0], Sequences):
             raise TypeError("Parallel has no gradient of Sequences: call skip_input_grad() where they are the input")
         dx = self.workspace("dx", (rows, *inputs[-1].shape[1:]), like=inputs[-1])
-        parts = [part for part, shard in zip(inputs, shards, strict=True) if _has_rows(shard)]
-        array_module(dy).concatenate(parts or [dx], out=dx)
+        array_module(dy).concatenate(_filled(inputs, shards), out=dx)
         return dx
 
     def _shards(self, rows: int, train: bool) -> list[slice]:
@@ -154,8 +153,9 @@ class Parallel(Layer):
                 total[part] += gradient[part]
 
 
-def _has_rows(shard: slice) -> bool:
-    return shard.start < shard.stop  # type: ignore[no-any-return]
+def _filled(parts: list[Array], shards: list[slice]) -> list[Array]:
+    """What came of the shards that have rows, if any has: what a recurrent layer makes of none may lack its steps."""
+    return [part for part, shard in zip(parts, shards, strict=True) if shard.start < shard.stop] or parts
 
 
 def _members(answers: Array, rows: int) -> int:

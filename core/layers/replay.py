@@ -26,13 +26,13 @@ from core.ops.cpu.frames import FEW
 from core.workers import alone
 from core.workspaces import MOST_WASTE, Workspaces
 
-WORTH_WRITING_DOWN = 4  # inputs of a shape; writing down takes about as long as answering so many
+WORTH_WRITING_DOWN = 4  # inputs of a shape; writing down takes as long as answering 6 (many rows) to 20 (one image)
 SHAPES = 4  # whose calls are kept
 MOST_ROWS = 256  # with more, the calls take so long that Python's part hardly counts
 MOST_MEMORY = 32 << 20  # bytes; all memory of the calls is their own
-OTHERS = 3  # inputs, besides the one for which calls were written down, that they have to answer rightly
+ROWS_TO_PROVE = 3  # that the calls have to answer rightly at least, besides those for which they were written down
 CLOSE = 1e-3  # relative; answers may differ by rounding in another order
-SIZED_BY_VALUES = (
+SIZED_BY_VALUES = (  # functions whose results have a size that depends on the values
     np.unique,
     np.flatnonzero,
     np.argwhere,
@@ -116,11 +116,11 @@ def write_down(network: Layer, x: Array) -> Calls | None:
 def _is_right(written: Calls, network: Layer, x: Array) -> bool:
     """Whether the calls answer inputs other than `x`, for which they were written down, as the network does.
 
-    Had one been overlooked, something of `x` would still be there in the answer. Several, because a single one may have
-    it, too, such as the place of the largest number.
+    Had one been overlooked, something of `x` would still be there in the answer. Several rows, because a single one may
+    have it, too, such as the place of the largest number.
     """
     rng = np.random.default_rng(0)
-    for _ in range(OTHERS):
+    for _ in range(-(-ROWS_TO_PROVE // len(x))):
         other = rng.standard_normal(x.shape).astype(x.dtype)
         expected = network.forward(other).copy()
         try:

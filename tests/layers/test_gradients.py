@@ -149,7 +149,7 @@ def test_gradcheck_wants_float64():
 
 @pytest.mark.parametrize("name", [name for name, _, _ in layer_cases(np.random.default_rng(0))])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])
-def test_integers_are_refused_by_name_or_passed_on_as_they_are(name, dtype):
+def test_integers_are_refused_or_passed_on_as_they_are(name, dtype):
     layer, x = next((layer, x) for other, layer, x in layer_cases(np.random.default_rng(0)) if other == name)
     if name in ("Flatten", "Dropout"):
         np.testing.assert_array_equal(layer.forward(x.astype(dtype)).ravel(), x.astype(dtype).ravel())

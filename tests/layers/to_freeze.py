@@ -15,12 +15,15 @@ from core.layers import (
     Flatten,
     GlobalAvgPool,
     LastState,
+    Layer,
     LeakyReLU,
     Linear,
     ReLU,
     Residual,
     Sequential,
+    freeze,
 )
+from core.layers.replay import WORTH_WRITING_DOWN, Replay
 from core.random import Stream
 
 
@@ -96,3 +99,16 @@ def distance(ours, expected):
     assert ours.shape == expected.shape
     assert ours.dtype == expected.dtype
     return np.abs(ours - expected).max() / np.abs(expected).max()
+
+
+def replay_of(network: Layer) -> Replay:
+    frozen = freeze(network)
+    return frozen if isinstance(frozen, Replay) else Replay(frozen)
+
+
+def replayed(network: Layer, x: np.ndarray) -> Replay:
+    """The network as it is when the calls for inputs like `x` have been written down."""
+    replay = replay_of(network)
+    for _ in range(WORTH_WRITING_DOWN):
+        replay.forward(x)
+    return replay

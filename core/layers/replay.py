@@ -26,7 +26,7 @@ from core.ops.cpu.frames import FEW
 from core.workers import alone
 from core.workspaces import MOST_WASTE, Workspaces
 
-WORTH_WRITING_DOWN = 4  # inputs of a shape; writing down takes as long as answering 6 (many rows) to 20 (one image)
+WORTH_WRITING_DOWN = 4  # inputs of a shape; writing down takes as long as answering 6 (many rows) to 25 (one image)
 SHAPES = 4  # whose calls are kept
 MOST_ROWS = 256  # with more, the calls take so long that Python's part hardly counts
 MOST_MEMORY = 32 << 20  # bytes; all memory of the calls is their own

@@ -33,11 +33,20 @@ def zeros(shape: int | tuple[int, ...], dtype: DTypeLike, like: Array) -> Array:
 
 def aligned(array: Array) -> Array:
     """The array itself if it is C-contiguous and begins well, else a copy that does."""
-    if not on_cpu(array) or (array.flags.c_contiguous and _address(array) % LINE == 0):
+    if not on_cpu(array):
+        return array_module(array).ascontiguousarray(array)  # type: ignore[no-any-return]
+    if array.flags.c_contiguous and _address(array) % LINE == 0:
         return array
     copy = empty(array.shape, array.dtype, array)
     copy[...] = array
     return copy
+
+
+def lies_on_lines(array: Array) -> bool:
+    """Whether all rows of an array of NumPy's begin with a line; their elements lie side by side."""
+    *distances, element = array.strides
+    in_rows = element == array.itemsize and all(distance % LINE == 0 for distance in distances)
+    return in_rows and _address(array) % LINE == 0
 
 
 def constant(array: Array) -> Array:

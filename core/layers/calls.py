@@ -124,11 +124,11 @@ def _is_large_product(call: Call) -> TypeGuard[partial[Any]]:
 
 
 def _is_large_stack(call: Call) -> TypeGuard[partial[Any]]:
-    """Whether it is a product of stacks of matrices, equally many, that is worth sharing."""
+    """Whether it is a product of stacks of matrices, equally many or a single one, that is worth sharing."""
     if not isinstance(call, partial) or call.func is not np.matmul or len(call.args) < 3:
         return False
     a, _, out = stacks = call.args
-    stacked = all(stack.ndim == out.ndim > 2 and len(stack) == len(out) for stack in stacks)
+    stacked = all(stack.ndim == out.ndim > 2 and len(stack) in (1, len(out)) for stack in stacks)
     return stacked and out.size * a.shape[-1] >= WORTH_SHARING
 
 
@@ -148,7 +148,10 @@ def _shared(call: Call, pool: Workers) -> Call:
         return call
     a, _, out = stacks = call.args
     borders = pairwise(_borders(len(out), pool.count, HEAD_START / (out.size * a.shape[-1])))
-    parts = [partial(np.matmul, *(stack[first:last] for stack in stacks)) for first, last in borders]
+    parts = [
+        partial(np.matmul, *(stack[first:last] if len(stack) > 1 else stack for stack in stacks))
+        for first, last in borders
+    ]
     return partial(pool.run, lambda rank: parts[rank]())
 
 

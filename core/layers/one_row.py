@@ -32,7 +32,7 @@ from core.layers.linear import Linear
 from core.layers.replay import Replay
 from core.memory import FLOATS, constant
 from core.ops.cpu.linear import SHARED_BY_BLAS, WITH_COMPLEX, as_complex
-from core.ops.cpu.thin import PANEL, panels, pieces_of_panels
+from core.ops.cpu.products import PANEL, panels, pieces_of_panels
 from core.workers import alone, can_share, has_blas_threads
 
 WORTH_SHARING = 1 << 18  # weights; fewer fit one core's second-level cache, and then another core hardly helps

@@ -20,6 +20,7 @@ from core.layers.recurrent_cells import (
     forward_steps,
 )
 from core.layers.sequences import Layout, Sequences
+from core.memory import aligned
 from core.ops.cpu.sequences import ROWS
 from core.random import Stream
 from core.workers import is_working, workers
@@ -144,7 +145,7 @@ class Recurrent(Layer):
         self._for_both(read, like, layout)
         if level == 0 and not self.input_grad:
             return None
-        weights_t = [array_module(like).ascontiguousarray(d.weight_ih.data.swapaxes(1, 2)) for d in layer]
+        weights_t = [aligned(direction.weight_ih.data.swapaxes(1, 2)) for direction in layer]
         dx = self.workspace(f"dx{level}", (layout.rows, like.shape[1]), like=like)
         shares = self.directions if device_of(like) == "cpu" else 1  # a GPU makes one large product sooner than two
 

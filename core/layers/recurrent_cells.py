@@ -18,7 +18,7 @@ from core import ops
 from core.backend import Array, array_module
 from core.layers.base import Layer
 from core.layers.sequences import Layout
-from core.memory import is_constant
+from core.memory import aligned, is_constant
 from core.ops.cpu.linear import LargeProduct
 from core.ops.cpu.recurrent import Unrolled
 from core.params import Parameter
@@ -99,7 +99,8 @@ class Direction(Layer):
     def halved(self, name: str) -> Array:
         """A weight with those of its gates halved that have a sigmoid."""
         weight: Array = getattr(self, name).data
-        halved: Array = self.workspace.derived(name, lambda weight: weight * self._halves(weight)[..., None], weight)
+        halves = self._halves(weight)[..., None]
+        halved: Array = self.workspace.derived(name, lambda weight: aligned(weight * halves), weight)
         return halved
 
     def bias(self) -> Array:
@@ -114,10 +115,9 @@ class Direction(Layer):
     def begin_backward(self, dlast: Array | None, dy: Array | None) -> tuple[Array, Walk]:
         """The rows that `begin` got, and what `run_backward` takes; dlast (B, H), dy (M, H)."""
         rows, cell = self.recall()
-        xp = array_module(rows)
         dstate = self.workspace("state", cell.work.shape[1:], like=rows)
         dstate[...] = 0 if dlast is None else dlast
-        weight_t = xp.ascontiguousarray(self.weight_hh.data.swapaxes(1, 2))
+        weight_t = aligned(self.weight_hh.data.swapaxes(1, 2))
         return rows, (cell, weight_t, dstate, dy)
 
     def finish_backward(self, rows: Array, cell: Unrolled) -> None:

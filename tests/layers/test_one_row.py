@@ -18,7 +18,7 @@ from core.layers import Flatten, LeakyReLU, Linear, ReLU, Sequential, calls, fre
 from core.layers.one_row import PLACES, OneRowAtOnce
 from core.layers.replay import WORTH_WRITING_DOWN, write_down
 from core.memory import constant, is_constant
-from core.ops.cpu import linear, thin
+from core.ops.cpu import linear, products
 from core.params import Constant
 from core.predict import predict
 from core.workers import alone, set_threads, workers
@@ -101,13 +101,13 @@ def test_a_row_of_another_shape_is_for_the_layers_to_judge(shape):
 @pytest.fixture
 def small_pairs(monkeypatch):
     """Pairs of panels also for the small weights of these tests, whatever the processor."""
-    monkeypatch.setattr(thin, "multiplies_in_place", lambda: True)
-    monkeypatch.setattr(thin, "WORTH_CUTTING", 2 * 33 * 64)
+    monkeypatch.setattr(products, "multiplies_in_place", lambda: True)
+    monkeypatch.setattr(products, "WORTH_CUTTING", 2 * 33 * 64)
 
 
 @pytest.mark.parametrize("in_place", [True, False])
 def test_a_weight_of_middle_size_lies_in_pairs_of_panels_for_one_thread(in_place, small_pairs, monkeypatch):
-    monkeypatch.setattr(thin, "multiplies_in_place", lambda: in_place)
+    monkeypatch.setattr(products, "multiplies_in_place", lambda: in_place)
     network, inputs = multi(47, 32, 128, 64, 4)
     frozen = freeze(network)
     with alone():
@@ -257,7 +257,7 @@ def test_half_precision_has_no_complex_numbers(monkeypatch):
 @pytest.mark.parametrize("in_pairs", [False, True])
 @pytest.mark.parametrize(("largest", "is_complex"), [(5000, False), (10000, True)])
 def test_a_large_weight_stays_real(largest, is_complex, in_pairs, small_pairs, monkeypatch):
-    monkeypatch.setattr(thin, "multiplies_in_place", lambda: in_pairs)
+    monkeypatch.setattr(products, "multiplies_in_place", lambda: in_pairs)
     monkeypatch.setattr(one_row, "WORTH_SHARING", 100)
     monkeypatch.setattr(one_row, "SHARED_BY_BLAS", largest)
     monkeypatch.setattr(one_row, "has_blas_threads", lambda: True)

@@ -19,6 +19,7 @@ from core.ops.cpu.conv_mirror import has_mirror, mirror
 from core.ops.cpu.conv_windows import WindowRows
 from core.ops.cpu.frames import Workspace, chunks, laid_out
 from core.ops.cpu.norm import column_sums
+from core.ops.cpu.products import product, product_of_transposed
 from core.ops.cpu.winograd import Form, WinogradTiles, begin
 from core.ops.windows import Windows
 
@@ -33,7 +34,7 @@ def conv2d_forward(
     """Fill y (N, OH, OW, K) from x (N, H, W, C); weight (KH * KW * C / groups, K), bias (K,)."""
     K = weight.shape[1]
     if windows.is_point and groups == 1:
-        np.matmul(x.reshape(-1, x.shape[3]), weight, out=y.reshape(-1, K))
+        product(x.reshape(-1, x.shape[3]), weight, y.reshape(-1, K))
         if bias is not None:
             add_to_rows(y, bias)
         return
@@ -63,7 +64,9 @@ def conv2d_backward(
         rows, drows = x.reshape(-1, C), dy.reshape(-1, K)
         if dx is not None:
             np.matmul(drows, weight.T, out=dx.reshape(-1, C))
-        return rows.T @ drows, dbias
+        dweight = np.empty_like(weight)
+        product_of_transposed(rows, drows, dweight)
+        return dweight, dbias
     if dx is not None and _form(x, weight, windows, groups) is None and has_mirror(windows):
         mirrored, mirrored_windows = mirror(weight, windows, groups)
         conv2d_forward(dy, mirrored, None, mirrored_windows, groups, dx, workspace)

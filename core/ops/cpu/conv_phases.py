@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from core.backend import Array
+from core.memory import zeros
 from core.ops.cpu.conv import conv2d_forward
 from core.ops.cpu.conv_mirror import has_mirror, mirror
 from core.ops.cpu.frames import ProductSum, Workspace, derived, scratch, strided
@@ -112,7 +113,7 @@ class PhaseWindows:
 
     def _shift(self, weight: Array) -> Array:
         KH, KW, C, K = self._kernel
-        shifted = np.zeros((2, KH, 2 * (KW // 2 + 1), C, K), weight.dtype)
+        shifted = zeros((2, KH, 2 * (KW // 2 + 1), C, K), weight.dtype, weight)
         shifted[0, :, :KW] = shifted[1, :, 1 : KW + 1] = weight.reshape(KH, KW, C, K)
         return shifted.reshape(2, 1, -1, K)
 

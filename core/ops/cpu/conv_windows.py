@@ -9,7 +9,7 @@ import numpy as np
 
 from core.backend import Array
 from core.memory import is_constant
-from core.ops.cpu import thin
+from core.ops.cpu import products
 from core.ops.cpu.frames import Frame, ProductSum, Workspace, derived, scratch, strided
 from core.ops.cpu.linear import MANY_ROWS, linear_forward, share
 from core.ops.windows import Windows
@@ -50,10 +50,10 @@ class WindowRows:
         self._weight = weight.reshape(-1, self._groups, self._K).transpose(1, 0, 2)  # (G, KH * KW * C, K)
         self._panels: Array | None = None
         if self._groups == 1 and is_constant(weight):
-            pieces = thin.pieces_of_panels(self._rows.shape[1], *weight.shape)
+            pieces = products.pieces_of_panels(self._rows.shape[1], *weight.shape)
             if pieces:
                 self._panels = derived(
-                    workspace, f"panels {pieces}", weight, lambda weight: thin.panels(weight, pieces)
+                    workspace, f"panels {pieces}", weight, lambda weight: products.panels(weight, pieces)
                 )
         self._dweight.clear()
 
@@ -65,7 +65,7 @@ class WindowRows:
         """Fill y (M, OH, OW, G * K) from images (M, H, W, G * C)."""
         if self._panels is not None:
             self.take(images)
-            thin.product_with_panels(self._rows[0], self._panels, y.reshape(-1, self._K), self._workspace)
+            products.product_with_panels(self._rows[0], self._panels, y.reshape(-1, self._K), self._workspace)
             return
         shared = self._groups == 1 and self._rows.size * self._K >= WORTH_SHARING and can_share()
         if shared and self._rows.shape[1] >= MANY_ROWS:
@@ -75,7 +75,7 @@ class WindowRows:
         if shared:
             linear_forward(self._rows[0], self._weight[0], y.reshape(-1, self._K), self._workspace)
         elif self._groups == 1:
-            thin.product(self._rows[0], self._weight[0], y.reshape(-1, self._K))
+            products.product(self._rows[0], self._weight[0], y.reshape(-1, self._K))
         else:
             np.matmul(self._rows, self._weight, out=self._by_group(y))
 
@@ -88,11 +88,11 @@ class WindowRows:
         one = 0 if self._M > 1 else (0, 0)  # the group, or the group and the image
         lined_up, seen = self._lined_up[one], seen[one]  # (M or OH, ...)
         rows = self._rows.reshape(len(lined_up), -1, self._rows.shape[2])
-        products = y.reshape(len(lined_up), -1, self._K)
+        outputs = y.reshape(len(lined_up), -1, self._K)
 
         def run(_: int, part: slice) -> None:
             np.copyto(lined_up[part], seen[part])
-            np.matmul(rows[part].reshape(-1, rows.shape[2]), self._weight[0], out=products[part].reshape(-1, self._K))
+            products.product(rows[part].reshape(-1, rows.shape[2]), self._weight[0], outputs[part].reshape(-1, self._K))
 
         share(len(lined_up), run, multiple=1)
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from core.backend import Array
+from core.ops.cpu.products import product
 from core.ops.windows import Pair
 from core.workspaces import Workspaces
 
@@ -112,10 +113,10 @@ class ProductSum:
         """Add a @ b."""
         if self._total is None:
             self._total = self._workspace(self._name, self._shape, self._like)
-            np.matmul(a, b, out=self._total)
+            product(a, b, self._total)
         else:
             term = self._workspace(f"{self._name}, next term", self._shape, self._like)
-            np.matmul(a, b, out=term)
+            product(a, b, term)
             np.add(self._total, term, out=self._total)
 
     def clear(self) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from core.backend import Array
 from core.fastest import Fastest
 from core.memory import FLOATS
-from core.ops.cpu import thin
+from core.ops.cpu import products
 from core.ops.cpu.frames import Workspace
 from core.workers import can_share, with_blas_threads, workers
 
@@ -36,13 +36,13 @@ def linear_forward(x: Array, weight: Array, y: Array, workspace: Workspace) -> N
         if len(x) == 1 and x.dtype is weight.dtype is y.dtype:
             np.dot(x, weight, out=y)  # begins sooner than other products, but needs one dtype
         else:
-            thin.product(x, weight, y)
+            products.product(x, weight, y)
     elif len(x) >= MANY_ROWS:
         multiply_by_rows(x, weight, y)
     else:
         others = workspace("partial sums", (workers().count - 1, *y.shape), y)
         partial = [y, *others]
-        share(len(weight), lambda rank, rows: thin.product(x[:, rows], weight[rows], partial[rank]))
+        share(len(weight), lambda rank, rows: products.product(x[:, rows], weight[rows], partial[rank]))
         for part in others:
             y += part
 
@@ -51,9 +51,9 @@ def linear_backward(x: Array, dy: Array, weight: Array, dx: Array | None, out: A
     """out = x^T dy, the gradient (D, K) of the weight, and dx = dy W^T unless dx is None; x, dx: (M, D), dy: (M, K)."""
 
     def run(_: int, rows: slice) -> None:
-        thin.product_of_transposed(x[:, rows], dy, out[rows])
+        products.product_of_transposed(x[:, rows], dy, out[rows])
         if dx is not None:
-            thin.product_with_transposed(dy, weight[rows], dx[:, rows])
+            products.product_with_transposed(dy, weight[rows], dx[:, rows])
 
     if x.size * weight.shape[1] * (1 if dx is None else 2) >= WORTH_SHARING and can_share():
         share(len(weight), run)
@@ -110,7 +110,7 @@ def multiply_by_columns(x: Array, weight: Array, y: Array) -> None:
 
 def multiply_by_rows(x: Array, weight: Array, y: Array) -> None:
     """The same for x (M, D), of which each worker takes some rows."""
-    share(len(x), lambda _, rows: np.matmul(x[rows], weight, out=y[rows]))
+    share(len(x), lambda _, rows: products.product(x[rows], weight, y[rows]))
 
 
 def multiply_with_blas_threads(x: Array, weight: Array, y: Array) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 from core.backend import Array, array_module
 from core.ops.cpu.blocks import number
 from core.ops.cpu.gru_of_one_sequence import gru_of_one_sequence
+from core.ops.cpu.products import product_for
 from core.workspaces import Workspaces
 
 __all__ = [
@@ -70,11 +71,11 @@ def _for_each_direction(walk: Callable[..., None]) -> Callable[..., None]:
 def rnn_forward(cell: Unrolled, weight: Array, state: Array, y: Array) -> None:
     """h' = tanh(x + h W) (Elman 1990). cache (1, M, H): h before each step."""
     gates, work, cache = cell.gates, cell.work, cell.cache
-    xp = array_module(gates)
+    xp, multiply = array_module(gates), product_for(gates)
     for start, count in cell.spans:
         step = slice(start, start + count)
         h, a, product = state[:count], gates[0, step], work[0, :count]
-        xp.matmul(h, weight[0], out=product)
+        multiply(h, weight[0], product)
         if cache is not None:
             cache[0, step] = h
         a += product
@@ -88,15 +89,14 @@ def rnn_forward(cell: Unrolled, weight: Array, state: Array, y: Array) -> None:
 @_for_each_direction
 def rnn_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | None) -> None:
     """da = dh' (1 - h'^2); dh = da W^T."""
-    gates = cell.gates
-    xp = array_module(gates)
+    gates, multiply = cell.gates, product_for(cell.gates)
     for start, count in reversed(cell.spans):
         step = slice(start, start + count)
         dh, da = dstate[:count], gates[0, step]
         if dy is not None:
             dh += dy[step]
         da *= dh
-        xp.matmul(da, weight_t[0], out=dh)
+        multiply(da, weight_t[0], dh)
 
 
 def gru_forward(*directions: tuple[Unrolled, Array, Array, Array, Array]) -> None:
@@ -121,7 +121,7 @@ def gru_forward(*directions: tuple[Unrolled, Array, Array, Array, Array]) -> Non
 def _gru_walk(cell: Unrolled, weight: Array, state: Array, y: Array, bias: Array) -> None:
     """The walk of one direction, through all steps of any number of sequences."""
     gates, work, cache = cell.gates, cell.work, cell.cache
-    xp, one = array_module(gates), number(1, gates)
+    xp, multiply, one = array_module(gates), product_for(gates), number(1, gates)
     running = -1
     for start, count in cell.spans:
         step = slice(start, start + count)
@@ -129,7 +129,7 @@ def _gru_walk(cell: Unrolled, weight: Array, state: Array, y: Array, bias: Array
             running, h, b, products = count, state[:count], bias[:count], work[:3, :count]
             rest, carried, m, both = products[0], products[1], products[2], products[:2]
         sums, n = gates[:2, step], gates[2, step]
-        xp.matmul(h, weight, out=products)
+        multiply(h, weight, products)
         sigmoids = both if cache is None else sums
         xp.add(sums, both, out=sigmoids)
         _sigmoid_of_double(sigmoids)
@@ -162,7 +162,7 @@ def gru_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | Non
     """
     gates, work, cache = cell.gates, cell.work, cell.cache
     assert cache is not None
-    xp = array_module(gates)
+    xp, multiply = array_module(gates), product_for(gates)
     for start, count in reversed(cell.spans):
         step = slice(start, start + count)
         dh, products, carried = dstate[:count], work[:3, :count], work[3, :count]
@@ -175,8 +175,8 @@ def gru_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | Non
         dm = slope_z
         xp.multiply(slope_n, r, out=dm)
         xp.multiply(slope_n, slope_r, out=r)  # da_r
-        xp.matmul(gates[:2, step], weight_t[:2], out=products[:2])
-        xp.matmul(dm, weight_t[2], out=products[2])
+        multiply(gates[:2, step], weight_t[:2], products[:2])
+        multiply(dm, weight_t[2], products[2])
         xp.add(carried, products[0], out=dh)
         dh += products[1]
         dh += products[2]
@@ -195,12 +195,12 @@ def lstm_forward(cell: Unrolled, weight: Array, state: Array, y: Array, memory: 
     dh'/dc'.
     """
     gates, work, cache = cell.gates, cell.work, cell.cache
-    xp = array_module(gates)
+    xp, multiply = array_module(gates), product_for(gates)
     for start, count in cell.spans:
         step = slice(start, start + count)
         h, c, a, products = state[:count], memory[:count], gates[:, step], work[:4, :count]
         i, f, g, o = a
-        xp.matmul(h, weight, out=products)
+        multiply(h, weight, products)
         if cache is not None:
             cache[0, step] = h
         a += products
@@ -237,7 +237,7 @@ def lstm_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | No
     """
     gates, work, cache = cell.gates, cell.work, cell.cache
     assert cache is not None
-    xp = array_module(gates)
+    xp, multiply = array_module(gates), product_for(gates)
     dmemory = work[4]
     dmemory[...] = 0
     for start, count in reversed(cell.spans):
@@ -253,7 +253,7 @@ def lstm_backward(cell: Unrolled, weight_t: Array, dstate: Array, dy: Array | No
         f *= dc
         g *= dc
         dc *= cache[1, step]
-        xp.matmul(gates[:, step], weight_t, out=products)
+        multiply(gates[:, step], weight_t, products)
         xp.add(products[0], products[1], out=dh)
         dh += products[2]
         dh += products[3]

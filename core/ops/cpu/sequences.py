@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.backend import Array, array_module
+from core.backend import Array
+from core.ops.cpu.products import product_for
 from core.ops.cpu.recurrent import Spans
 
 __all__ = ["multiply_steps", "project", "project_backward", "sum_steps", "sum_steps_backward"]
@@ -18,9 +19,10 @@ ROWS = 512  # rows of a large product that are worked on while they are in the c
 
 def project(rows: Array, weight: Array, bias: Array, gates: Array) -> None:
     """gates[k] = rows weight[k] + bias[k]: rows (M, I), weight (K, I, H), bias (K, H), gates (K, M, H)."""
+    multiply = product_for(rows)
     for start in range(0, len(rows), ROWS):
         part = slice(start, start + ROWS)
-        array_module(rows).matmul(rows[part], weight, out=gates[:, part])
+        multiply(rows[part], weight, gates[:, part])
         gates[:, part] += bias[:, None]
 
 
@@ -29,14 +31,14 @@ def project_backward(gates: Sequence[Array], weights_t: Sequence[Array], drows: 
 
     gates: (K, M, H) a direction; weights_t: (K, H, I) a direction; drows: (M, I); scratch: (ROWS, I).
     """
-    xp = array_module(drows)
+    multiply = product_for(drows)
     pairs = [pair for direction in zip(gates, weights_t, strict=True) for pair in zip(*direction, strict=True)]
     for start in range(0, len(drows), ROWS):
         part = slice(start, start + ROWS)
         total = drows[part]
         product = scratch[: len(total)]
         for number, (gate, weight_t) in enumerate(pairs):
-            xp.matmul(gate[part], weight_t, out=product if number else total)
+            multiply(gate[part], weight_t, product if number else total)
             if number:
                 total += product
 

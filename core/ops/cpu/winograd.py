@@ -26,9 +26,9 @@ from typing import Protocol
 import numpy as np
 
 from core.backend import Array
-from core.memory import is_constant
+from core.memory import aligned, empty, is_constant
 from core.ops.cpu.frames import FEW, Frame, ProductSum, Workspace, derived, scratch, strided
-from core.ops.cpu.thin import MOST_MULTIPLICATIONS, PANEL, equal_pieces
+from core.ops.cpu.products import MOST_MULTIPLICATIONS, PANEL, equal_pieces, product
 from core.ops.windows import Pair, Windows
 
 KERNEL = 3
@@ -47,7 +47,7 @@ FEWEST_TILES = 24  # in the batch; with fewer, the transforms of the kernel cost
 FEWEST_TILES_OF_CONSTANTS = 4  # where the kernel has been transformed already, but is four times as large as it was
 LEAST_KERNEL_OF_SMALL_TILES = 1 << 16  # C * K; products with smaller ones are over sooner than transforms
 
-FEW_TILES = 8  # with which a product takes no longer than reading U, faster where that lies in panels, see `thin`
+FEW_TILES = 8  # with which a product takes no longer than reading U, faster where that lies in panels, see `products`
 
 
 class Form:
@@ -186,7 +186,7 @@ class WinogradTiles:
 
     def multiply(self) -> None:
         """Y = A^T (U V) A, and the bias."""
-        np.matmul(self._v_by_place[:, None], self._u, out=self._products)
+        product(self._v_by_place[:, None], self._u, self._products)
         _transform_columns(self._a_t, self._m, self._half_of_outputs[:, : self._form.reach])
         _transform_rows(self._last_a_t, self._half_of_outputs, self.outputs)
 
@@ -204,7 +204,7 @@ class WinogradTiles:
 
     def input_gradient(self, dimages: Array) -> None:
         """Fill dimages (M, H, W, C) from dd = B dM U^T B^T; after `add_weight_gradient`, and consumes V."""
-        np.matmul(self._m_by_place, self._u_transposed(), out=self._v_by_place)
+        product(self._m_by_place, self._u_transposed(), self._v_by_place)
         # The last two rows of a tile are the first two of the one below: all but the outermost collect both, and so do
         # columns.
         t, last = self._form.tile, self._form.reach - 1
@@ -338,10 +338,12 @@ def _transform_rows(matrix: Array, half: Array, result: Array) -> None:
 def _transform_kernel(form: Form, weight: Array) -> Array:
     """U = G g G^T of every pair of channels; weight (9 * C, K) -> (r * r, C, K)."""
     both = np.kron(form.g, form.g).astype(weight.dtype)  # (r * r, 9)
-    return (both @ weight.reshape(KERNEL**2, -1)).reshape(form.places, -1, weight.shape[1])
+    u = empty((form.places, weight.size // KERNEL**2), weight.dtype, weight)
+    np.matmul(both, weight.reshape(KERNEL**2, -1), out=u)
+    return u.reshape(form.places, -1, weight.shape[1])
 
 
 def _panels(u: Array, count: int) -> Array:
     """U (r * r, C, K) as panels of columns, each in one piece: (r * r, count, C, K / count)."""
     places, C, K = u.shape
-    return np.ascontiguousarray(u.reshape(places, C, count, K // count).transpose(0, 2, 1, 3))
+    return aligned(u.reshape(places, C, count, K // count).transpose(0, 2, 1, 3))

@@ -1,23 +1,32 @@
-"""Products of matrices of which one has few rows, cut into pieces that OpenBLAS multiplies where they lie.
+"""Products of matrices, cut into pieces that OpenBLAS multiplies where they lie.
 
-OpenBLAS lays a matrix out anew before it multiplies, which with few rows takes longer than the product. For processors
-with AVX-512 it has kernels that do without, but only for small products: so the large ones are cut. A weight that stays
-as it is can be laid out for that once, in panels: then each product reads one piece of memory from end to end.
+OpenBLAS lays matrices out anew before it multiplies, which takes a good part of the time, and with few rows or columns
+most of it. For processors with AVX-512 it has kernels that do without, but only for small products: so large ones are
+cut. The kernels read a line of the second matrix at a time, half as fast where each line of it lies on two of the
+cache: matrices of many rows are cut only where the other one begins well, see `core.memory`. A weight that stays as it
+is can be laid out once, in panels: then each product reads one piece of memory from end to end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.backend import Array
-from core.memory import FLOATS
-from core.ops.cpu.frames import Workspace
+from core.backend import Array, array_module, on_cpu
+from core.memory import FLOATS, lies_on_lines
+
+if TYPE_CHECKING:
+    from core.ops.cpu.frames import Workspace
 
 FEW_ROWS = 32  # with more, laying out the weight pays
 MOST_MULTIPLICATIONS = 1_000_000  # of one product that is multiplied in place
 PANEL = 64  # columns, as many as OpenBLAS multiplies at once
+NARROW_PANELS = 32, 16  # where that does not divide the columns
+LEAST_PIECE = 512  # elements of the result; a smaller piece has too little to do with what it reads
+LARGEST_WEIGHT = 1 << 18  # elements; of a larger one, a piece finds nothing left of what the last one has read
 MOST_TRANSPOSED = 1024  # elements of the result, where the weight is transposed
 WORTH_CUTTING = 1 << 17  # multiplications; fewer are done sooner than cut
 NARROWEST = 64  # columns of a piece, whose rows would be too short stretches of memory otherwise
@@ -34,21 +43,53 @@ def multiplies_in_place() -> bool:
 
 
 def product(x: Array, weight: Array, y: Array) -> None:
-    """y = x W; x (M, D), weight (D, K), y (M, K)."""
-    (M, D), K = x.shape, weight.shape[1]
-    pieces = -(-M * D * K // MOST_MULTIPLICATIONS)
-    if _suits(M, M * D * K) and pieces > 1:
-        across, down = equal_pieces(K // FLOATS, pieces) if K % FLOATS == 0 else 1, equal_pieces(D, pieces)
-        if across > 1 and K // across >= NARROWEST:
-            columns = weight.reshape(D, across, -1).transpose(1, 0, 2)  # (pieces, D, K / pieces)
-            np.matmul(x, columns, out=y.reshape(M, across, -1).transpose(1, 0, 2))
+    """y = x W; x (..., M, D), weight (..., D, K), y (..., M, K)."""
+    (M, D), K = x.shape[-2:], weight.shape[-1]
+    if M > 1 and M * D * K > MOST_MULTIPLICATIONS and multiplies_in_place():
+        rows, columns = _piece(M, D, K)
+        if rows and (M <= FEW_ROWS or (D * K <= LARGEST_WEIGHT and lies_on_lines(weight))):
+            _multiply_in_pieces(x, weight, y, rows, columns)
             return
-        if down > 1 and down * y.size <= MOST_PARTIAL:
+        down = equal_pieces(D, -(-M * D * K // MOST_MULTIPLICATIONS))
+        if M <= FEW_ROWS and x.ndim == 2 and down > 1 and down * y.size <= MOST_PARTIAL:
             partial = np.empty((down, M, K), y.dtype)
             np.matmul(x.reshape(M, down, -1).transpose(1, 0, 2), weight.reshape(down, -1, K), out=partial)
             np.add.reduce(partial, axis=0, out=y)
             return
     np.matmul(x, weight, out=y)
+
+
+def product_for(like: Array) -> Callable[[Array, Array, Array], Any]:
+    """`product`, or what does the same on the GPU of `like`."""
+    return product if on_cpu(like) else array_module(like).matmul
+
+
+@cache
+def _piece(M: int, D: int, K: int) -> tuple[int, int]:
+    """The rows and columns of a piece of the result that is multiplied in place; (0, 0) if there is none.
+
+    The columns are divided, the rows if possible; or a few are left over.
+    """
+    columns = next((width for width in (PANEL, *NARROW_PANELS) if K % width == 0), K)
+    most = min(M, MOST_MULTIPLICATIONS // (D * columns))
+    if columns % FLOATS or most * columns < LEAST_PIECE:
+        return 0, 0
+    equal = next((rows for rows in range(most, most // 2, -1) if M % rows == 0), 0)
+    return equal or M // -(-M // most), columns
+
+
+def _multiply_in_pieces(x: Array, weight: Array, y: Array, rows: int, columns: int) -> None:
+    (M, D), K = x.shape[-2:], weight.shape[-1]
+    down, across = M // rows, K // columns
+    whole = down * rows
+    first_x, first_y = x[..., :whole, :], y[..., :whole, :]
+    np.matmul(
+        first_x.reshape(*x.shape[:-2], down, 1, rows, D),
+        weight.reshape(*weight.shape[:-2], 1, D, across, columns).swapaxes(-3, -2),
+        out=first_y.reshape(*y.shape[:-2], down, rows, across, columns).swapaxes(-3, -2),
+    )
+    if whole < M:
+        product(x[..., whole:, :], weight, y[..., whole:, :])
 
 
 def product_with_transposed(dy: Array, weight: Array, dx: Array) -> None:
@@ -63,13 +104,13 @@ def product_with_transposed(dy: Array, weight: Array, dx: Array) -> None:
 
 
 def product_of_transposed(x: Array, dy: Array, dweight: Array) -> None:
-    """dW = x^T dy; x (M, D), dy (M, K), dweight (D, K)."""
-    (M, D), K = x.shape, dy.shape[1]
-    pieces = equal_pieces(D, -(-M * D * K // MOST_MULTIPLICATIONS)) if _suits(M, M * D * K) else 1
+    """dW = x^T dy; x (..., M, D), dy (..., M, K), dweight (..., D, K)."""
+    (M, D), K = x.shape[-2:], dy.shape[-1]
+    pieces = equal_pieces(D, -(-M * D * K // MOST_MULTIPLICATIONS)) if x.ndim == 2 and _suits(M, M * D * K) else 1
     if pieces > 1:
         np.matmul(x.T.reshape(pieces, -1, M), dy, out=dweight.reshape(pieces, -1, K))
     else:
-        np.matmul(x.T, dy, out=dweight)
+        product(x.swapaxes(-1, -2), dy, dweight)
 
 
 def pieces_of_panels(rows: int, D: int, K: int) -> int:

@@ -84,7 +84,12 @@ def main(
     presets: Mapping[str, Any] | None = None,
     choose_preset: Callable[[Sequence[str]], str] | None = None,
 ) -> None:
-    """Parse the command line, call `function(settings)` and exit with its return value (None counts as 0).
+    """Parse the command line, call `function(settings)` and exit as `guarded` says."""
+    sys.exit(guarded(lambda: function(parse(settings, arguments, description, presets, choose_preset))))
+
+
+def guarded(program: Callable[[], int | None]) -> int:
+    """Run a program; returns its exit code, which is what it returns (None counts as 0) if nothing goes wrong.
 
     A UserError ends with its one line and code 2, and so does a disk that is full or may not be written, and a network
     too large for the memory; Ctrl-C ends with code 130, and a reader of the output who has left, as in `... | head`,
@@ -94,27 +99,28 @@ def main(
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        code = function(parse(settings, arguments, description, presets, choose_preset))
-        sys.stdout.flush()
+        try:
+            return program() or 0
+        finally:
+            sys.stdout.flush()  # here a closed pipe can still be noticed
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        code = USAGE_ERROR
+        return USAGE_ERROR
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        code = INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed at the end
-        code = PIPE_CLOSED
+        return PIPE_CLOSED
     except OSError as error:
         if error.errno not in DISK_REFUSES:
             raise
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror}", file=sys.stderr)
-        code = USAGE_ERROR
+        return USAGE_ERROR
     except MemoryError as error:
         print(f"error: out of memory: {error or 'a smaller network or batch needs less'}", file=sys.stderr)
-        code = USAGE_ERROR
-    sys.exit(code or 0)
+        return USAGE_ERROR
 
 
 def as_flags(values: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ prints a table of all layers and losses. In your own code, `gradcheck(layer, x, 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from core import layers, losses
 from core.backend import Array
+from core.cli import guarded
 from core.layers import Layer
 from core.random import Stream
 
@@ -186,4 +188,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(guarded(main))

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scripts.environment import ROOT
+from scripts import environment
+from scripts.environment import ROOT, SetupError
 
 ROUNDS, WARM_UP = 40, 5
 VISITS = 6  # drawings in the browser, after one to warm up
@@ -70,7 +71,7 @@ OTHERS = ("music_cuda", "cifar")  # without a pad
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = environment.Parser(__doc__)
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"demos (all that fit): {', '.join((*DEMOS, *OTHERS))}"
     )
@@ -84,15 +85,16 @@ def main() -> int:
     arguments = parser.parse_args()
     known = (*DEMOS, *OTHERS) if arguments.clients or arguments.start else tuple(DEMOS)
     if unknown := sorted(set(arguments.names) - set(known)):
-        parser.error(f"there is no such demo, or none with a pad: {', '.join(unknown)}; choose from {', '.join(known)}")
+        raise SetupError(
+            f"there is no such demo, or none with a pad: {', '.join(unknown)}; choose from {', '.join(known)}"
+        )
     try:
         from core.errors import UserError
         from scripts.projects import BY_NAME, find_model
         from scripts.visit.demos import DemoError
         from scripts.visit.results import record
     except ImportError as error:
-        print(f"error: {error}; install the project first: pip install -e .", file=sys.stderr)
-        return 2
+        raise SetupError(f"{error}; install the project first: pip install -e .") from error
 
     figures = {}
     for name in arguments.names or known:
@@ -102,8 +104,7 @@ def main() -> int:
         except UserError as error:
             print(f"{name}: left out: {error}")
         except DemoError as error:
-            print(f"error: {name}: {error}", file=sys.stderr)
-            return 2
+            raise SetupError(f"{name}: {error}") from error
         else:
             print(f"{name}: " + ", ".join(f"{what} {value}" for what, value in figures[name].items()), flush=True)
     if arguments.save:
@@ -174,4 +175,4 @@ def time_answers(answer: Callable[[str], Any], drawings: list[str]) -> list[floa
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(environment.guarded(main))

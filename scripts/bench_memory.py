@@ -17,29 +17,29 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts  # noqa: F401 - which tells an old Python so
+from scripts import environment
+from scripts.environment import SetupError
 
 STEPS = 6
 PEAK, NOW = "VmHWM", "VmRSS"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = environment.Parser(__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="networks to measure (all)")
     parser.add_argument("--contender", help=argparse.SUPPRESS)  # what the processes that this one starts measure
     arguments = parser.parse_args()
     if not Path("/proc/self/status").exists():
-        parser.error("this reads /proc/self/status, which only Linux has")
+        raise SetupError("this reads /proc/self/status, which only Linux has")
     try:
         from core.errors import UserError
         from scripts.bench.models import CASES
     except ImportError as error:
-        print(f'error: {error.name} is missing: pip install -e ".[torch]" -c constraints.txt', file=sys.stderr)
-        return 2
+        raise SetupError(f'{error.name} is missing: pip install -e ".[torch]" -c constraints.txt') from error
     cases = {case.name: case for case in CASES}
     unknown = sorted(set(arguments.names) - set(cases))
     if unknown:
-        parser.error(f"no network is called {', '.join(unknown)}; there are {', '.join(cases)}")
+        raise SetupError(f"no network is called {', '.join(unknown)}; there are {', '.join(cases)}")
     for name in arguments.names or cases:
         if arguments.contender:
             print(json.dumps(measure(cases[name], arguments.contender)))
@@ -101,4 +101,4 @@ def memory(which: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(environment.guarded(main))

@@ -22,8 +22,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")  # before NumPy is loaded
-from scripts import machine
-from scripts.environment import ROOT
+from scripts import environment, machine
+from scripts.environment import ROOT, SetupError
 
 SONGS = 789  # the training songs of GTZAN without repetitions
 LEARNING_RATE = 0.01
@@ -42,11 +42,9 @@ def main() -> int:
         from scripts import benchmark
         from scripts.bench.timing import compare
     except ImportError as error:
-        print(f'error: {error.name} is missing: pip install -e ".[torch]" -c constraints.txt', file=sys.stderr)
-        return 2
+        raise SetupError(f'{error.name} is missing: pip install -e ".[torch]" -c constraints.txt') from error
     if arguments.gpu and (why_no_gpu() or not torch.cuda.is_available()):
-        print(f"error: --gpu: {why_no_gpu() or 'PyTorch finds no GPU'}", file=sys.stderr)
-        return 2
+        raise SetupError(f"--gpu: {why_no_gpu() or 'PyTorch finds no GPU'}")
     torch.set_num_threads(1)
     make = gpu_contenders if arguments.gpu else cpu_contenders
     losses = {name: epoch() for name, epoch in make(LEARNING_RATE).items()}
@@ -240,7 +238,7 @@ def _rows(result: Any) -> Any:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = environment.Parser(__doc__)
     parser.add_argument("--gpu", action="store_true", help="time the ways of a GPU")
     parser.add_argument("--rounds", type=int, default=20, help="turns of each contender (20)")
     parser.add_argument("--seconds", type=float, default=45.0, help="limit, at least three rounds (45)")
@@ -249,4 +247,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(environment.guarded(main))

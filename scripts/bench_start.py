@@ -8,7 +8,6 @@ Each training is started as a user would start it, in a process of its own, and 
 reading the data and building the network count. Its run folder is called bench-start and removed.
 """
 
-import argparse
 import shutil
 import statistics
 import subprocess
@@ -17,7 +16,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scripts.environment import ROOT
+from scripts import environment
+from scripts.environment import ROOT, SetupError
 
 RUN = "bench-start"
 PROJECTS = {  # project -> settings with which it goes step by step
@@ -47,13 +47,13 @@ runpy.run_path(script, run_name="__main__")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = environment.Parser(__doc__)
     parser.add_argument("names", nargs="*", metavar="PROJECT", help=f"projects (all): {', '.join(PROJECTS)}")
     parser.add_argument("--times", type=int, default=3, help="starts of each (3)")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.names) - set(PROJECTS))
     if unknown:
-        parser.error(f"no project is called {', '.join(unknown)}; there are {', '.join(PROJECTS)}")
+        raise SetupError(f"no project is called {', '.join(unknown)}; there are {', '.join(PROJECTS)}")
     for name in arguments.names or PROJECTS:
         seconds = [until_first_step(name) for _ in range(arguments.times)]
         if None in seconds:
@@ -79,4 +79,4 @@ def until_first_step(name: str) -> float | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(environment.guarded(main))

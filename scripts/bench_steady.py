@@ -19,30 +19,30 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts  # noqa: F401 - which tells an old Python so
+from scripts import environment
+from scripts.environment import SetupError
 
 SHORT = ("mlp_mnist", "mlp_mnist_default", "emnist", "music_cuda", "cnn_mnist100")
 WARM_UP, PART = 20, 100
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = environment.Parser(__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"networks ({', '.join(SHORT)})")
     parser.add_argument("--steps", type=int, default=1000, help="steps of each run (1000)")
     parser.add_argument("--threads", type=int, default=2, help="workers (2)")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)  # the processes that this one starts
     arguments = parser.parse_args()
     if arguments.steps < 2 * PART:
-        parser.error(f"--steps takes at least {2 * PART}, got {arguments.steps}")
+        raise SetupError(f"--steps takes at least {2 * PART}, got {arguments.steps}")
     try:
         from scripts.bench.models import CASES
     except ImportError as error:
-        print(f'error: {error.name} is missing: pip install -e ".[torch]" -c constraints.txt', file=sys.stderr)
-        return 2
+        raise SetupError(f'{error.name} is missing: pip install -e ".[torch]" -c constraints.txt') from error
     cases = {case.name: case for case in CASES}
     unknown = sorted(set(arguments.names) - set(cases))
     if unknown:
-        parser.error(f"no network is called {', '.join(unknown)}; there are {', '.join(cases)}")
+        raise SetupError(f"no network is called {', '.join(unknown)}; there are {', '.join(cases)}")
     for name in arguments.names or SHORT:
         if arguments.child:
             print(json.dumps(run(cases[name], arguments.steps, arguments.threads)))
@@ -100,4 +100,4 @@ def _print(name: str, first: dict[str, Any], second: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(environment.guarded(main))

@@ -32,7 +32,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts import environment, machine
 from scripts.bench.table import OURS, RESULTS, table
-from scripts.environment import ROOT
+from scripts.environment import ROOT, SetupError
 
 AGREEMENT = 1e-3  # relative, over the first steps in float32
 STEPS_COMPARED = 5  # the first ones; a frozen network replays the last of them
@@ -53,13 +53,11 @@ def main() -> int:
         from core.workers import set_threads
         from scripts.bench import models, profile, scaling
     except ImportError as error:
-        print(f'error: {error.name} is missing: pip install -e ".[torch]" -c constraints.txt', file=sys.stderr)
-        return 2
+        raise SetupError(f'{error.name} is missing: pip install -e ".[torch]" -c constraints.txt') from error
     cases = {case.name: case for case in models.CASES}
     unknown = sorted(set(arguments.names) - {*cases, SONG_BY_SONG})
     if unknown:
-        print(f"error: no network is called {', '.join(unknown)}; there are {', '.join(cases)}", file=sys.stderr)
-        return 2
+        raise SetupError(f"no network is called {', '.join(unknown)}; there are {', '.join(cases)}")
     set_threads(arguments.threads)
     torch.set_num_threads(arguments.threads)
     setting = describe(arguments.threads)
@@ -201,7 +199,7 @@ def save(name: str, result: Mapping[str, Any]) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = environment.Parser(__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="networks to time (all)")
     parser.add_argument("--rounds", type=int, default=40, help="turns of each contender (40)")
     parser.add_argument("--seconds", type=float, default=60.0, help="limit for one table, at least three rounds (60)")
@@ -214,11 +212,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scaling", action="store_true", help="how our cost grows with batch, width and length")
     arguments = parser.parse_args()
     if not 1 <= arguments.threads <= machine.usable_cores():
-        parser.error(f"--threads takes 1 to {machine.usable_cores()} here, got {arguments.threads}")
+        raise SetupError(f"--threads takes 1 to {machine.usable_cores()} here, got {arguments.threads}")
     if arguments.rounds < 1:
-        parser.error(f"--rounds takes 1 or more, got {arguments.rounds}")
+        raise SetupError(f"--rounds takes 1 or more, got {arguments.rounds}")
     return arguments
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(environment.guarded(main))

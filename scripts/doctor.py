@@ -7,7 +7,6 @@ Prints versions, BLAS and its threads, cores, memory, disk, GPU, driver, CuPy an
 found. Needs nothing installed. Exit code 0 when networks can be trained here, 1 when something stops that.
 """
 
-import argparse
 import contextlib
 import importlib
 import importlib.metadata
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scripts import machine
+from scripts import environment, machine
 from scripts.environment import CONSTRAINTS, ROOT
 
 INSTALL = "python3 scripts/quickstart.py does all of it, or: pip install -e . -c constraints.txt"
@@ -242,7 +241,7 @@ CHECKS: tuple[Callable[[Report], None], ...] = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = environment.Parser(__doc__)
     parser.parse_args()
     report = Report()
     print(f"barenets at {ROOT}, commit {machine.commit(ROOT)}")
@@ -256,4 +255,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(environment.guarded(main))

@@ -6,6 +6,7 @@ the project installed editable at the versions of `constraints.txt`. Nothing is 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import importlib.util
 import json
@@ -18,12 +19,13 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 STAMP_NAME = "barenets-install.json"
 LOG_NAME = "barenets-install.log"
-INTERRUPTED = 130  # the exit code after Ctrl-C
+INTERRUPTED, PIPE_CLOSED = 130, 141  # exit codes, as shells report a process that SIGINT or SIGPIPE has ended
 
 # What installers say when they fail, most telling first, and what a person can do about it.
 DIAGNOSES = (
@@ -155,16 +157,36 @@ def explain(lines: Sequence[str], log: str) -> str:
     return f"the installation failed: {_last_line(chr(10).join(errors))}{log}"
 
 
+class Parser(argparse.ArgumentParser):
+    """Reads the command line of a script, whose description the help shows as it stands."""
+
+    def __init__(self, description: str | None, **options: Any) -> None:
+        super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """A mistake, in one line where argparse would print the usage too."""
+        raise SetupError(f"{message} (--help lists the flags)")
+
+
 def guarded(main: Callable[[], int]) -> int:
-    """Run a command's `main`; what the user can mend ends with one line and exit code 2, Ctrl-C with 130."""
+    """Run a command's `main`; what the user can mend ends with one line and exit code 2, Ctrl-C with 130.
+
+    A reader of the output who has left, as in `... | head`, ends it with 141.
+    """
     try:
-        return main()
+        try:
+            return main()
+        finally:
+            sys.stdout.flush()  # here a closed pipe can still be noticed
     except SetupError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted: run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed at the end
+        return PIPE_CLOSED
 
 
 def run(command: Sequence[str | Path]) -> int:

@@ -80,7 +80,7 @@ def export(checkpoint: Path, out: Path | None = None, check: int = 0, data: Path
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = environment.Parser(__doc__)
     parser.add_argument("checkpoint", type=Path, help="a run folder, such as emnist/runs/cnn, or a file of weights")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write; best.onnx beside the weights")
     parser.add_argument("--check", type=int, default=0, metavar="N", help="compare on N test samples too")

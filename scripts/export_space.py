@@ -155,7 +155,7 @@ def version_of(name: str) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = environment.Parser(__doc__)
     parser.add_argument("project", metavar="PROJECT", help=f"one of {', '.join(BY_NAME)}")
     parser.add_argument("dest", metavar="DEST", type=Path, help="the folder to write")
     parser.add_argument("--run", default="", help="name or folder of the run (the newest)")

@@ -15,7 +15,6 @@ Exit code 0 if all agree, 1 if something does not, 2 without a GPU.
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import shutil
@@ -27,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scripts import machine
-from scripts.environment import ROOT
+from scripts import environment, machine
+from scripts.environment import ROOT, SetupError
 
 RESULTS = ROOT / "scripts" / "results"
 PARTS = ("proofs", "gradients", "mixed", "sanitizer", "bandwidth", "products", "convolutions", "steps")
@@ -40,7 +39,7 @@ GOOD_SHARE = 0.8  # of the copy bandwidth
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the chosen parts; the exit code."""
-    parser = argparse.ArgumentParser(description="Prove and measure all kernels on the GPU of this machine.")
+    parser = environment.Parser("Prove and measure all kernels on the GPU of this machine.")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some of the parts")
     parser.add_argument("--out", type=Path, help="where the results go, instead of scripts/results/gpu_NAME.json")
     parser.add_argument("--no-save", action="store_true", help="write no file")
@@ -48,11 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from core.backend import why_no_gpu
     except ImportError as error:
-        print(f"error: {error}; install the project first: pip install -e .", file=sys.stderr)
-        return 2
+        raise SetupError(f"{error}; install the project first: pip install -e .") from error
     if reason := why_no_gpu():
-        print(f"error: {reason}", file=sys.stderr)
-        return 2
+        raise SetupError(reason)
     report = check(chosen.only)
     if not chosen.no_save:
         path = chosen.out or RESULTS / f"gpu_{report['device'].replace(' ', '_')}.json"
@@ -203,4 +200,4 @@ def _said(row: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(environment.guarded(main))

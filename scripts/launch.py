@@ -76,7 +76,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = environment.Parser(__doc__)
     parser.add_argument("name", nargs="?", metavar="NAME", help=f"one demo, and its flags: {', '.join(BY_NAME)}")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1: this computer only)")
     parser.add_argument("--port", type=int, default=0, help=f"port to listen at (the first free one from {FIRST_PORT})")

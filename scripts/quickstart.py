@@ -88,7 +88,7 @@ def step(number: int, what: str) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = environment.Parser(__doc__)
     parser.add_argument("--mirror", default="", metavar="URL_OR_FOLDER", help="fetch MNIST from here")
     parser.add_argument("--synthetic", action="store_true", help="use synthetic digits: no network, no real result")
     parser.add_argument("--here", action="store_true", help="use the running Python, even if it is no environment")

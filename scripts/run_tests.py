@@ -11,7 +11,6 @@ Uses the active environment, or makes .venv in the clone. All other arguments go
 repository's root. The exit code is pytest's, or 2 with one line of reason where the environment could not be made.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -22,9 +21,7 @@ EXTRAS = ("audio", "browser", "demo", "export", "search", "tensorboard")  # with
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = environment.Parser(__doc__, allow_abbrev=False)
     parser.add_argument("--here", action="store_true", help="use the running Python, even if it is no environment")
     parser.add_argument("--with", action="append", default=[], choices=EXTRAS, dest="extras", help="install this too")
     own, for_pytest = parser.parse_known_args()

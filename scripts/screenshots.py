@@ -11,7 +11,6 @@ outside for anything, or logs an error gets no picture.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Callable
@@ -19,7 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scripts.environment import ROOT
+from scripts import environment
+from scripts.environment import ROOT, SetupError
 
 WIDTH, MARGIN = 1200, 24  # pixels
 COLOURS = 160
@@ -101,7 +101,7 @@ SCENES = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = environment.Parser(__doc__)
     parser.add_argument("names", nargs="*", metavar="PROJECT", help=f"which demos (all): {', '.join(SCENES)}")
     parser.add_argument(
         "--run", help="another run than " + ", ".join(f"{s.run} ({name})" for name, s in SCENES.items())
@@ -110,12 +110,11 @@ def main() -> int:
     parser.add_argument("--song", type=Path, help="what music_cuda hears (a chord that is made up on the spot)")
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.names) - set(SCENES)):
-        parser.error(f"no demo is called {', '.join(unknown)}; there are {', '.join(SCENES)}")
+        raise SetupError(f"no demo is called {', '.join(unknown)}; there are {', '.join(SCENES)}")
     try:
         from scripts.visit.demos import DemoError, chromium
     except ImportError as error:
-        print(f"error: {error}; install the project first: pip install -e .", file=sys.stderr)
-        return 2
+        raise SetupError(f"{error}; install the project first: pip install -e .") from error
 
     try:
         with chromium() as browser:
@@ -124,8 +123,7 @@ def main() -> int:
                 size = take(browser, name, arguments.run or SCENES[name].run, path, arguments.song)
                 print(f"{path}: {size / 1000:.0f} kB", flush=True)
     except DemoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        raise SetupError(str(error)) from error
     return 0
 
 
@@ -182,4 +180,4 @@ def save(png: bytes, path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(environment.guarded(main))

@@ -12,7 +12,6 @@ that answers a visitor. The network never saw the digits, and nobody chose anyth
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections import Counter
@@ -21,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import scripts  # noqa: F401 - which tells an old Python so
+from scripts import environment
+from scripts.environment import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = (60, 140, 240)  # units of the pad, which is 280 wide
@@ -32,7 +32,7 @@ PAPER, INK = 225, 60  # grey levels
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = environment.Parser(__doc__)
     parser.add_argument("--run", default="mnist-best", help="the run of mlp_mnist whose weights read (mnist-best)")
     parser.add_argument("--digits", type=int, default=1000, help="how many (1000)")
     parser.add_argument("--held-out", action="store_true", help="training images held out instead of test images")
@@ -45,15 +45,13 @@ def main() -> int:
         from mlp_mnist.trained import load_classifier
         from scripts.visit.results import record
     except ImportError as error:
-        print(f"error: {error}; install the project first: pip install -e .", file=sys.stderr)
-        return 2
+        raise SetupError(f"{error}; install the project first: pip install -e .") from error
     try:
         recogniser = app.make_recogniser(load_classifier(arguments.run, "mnist"))
         images, labels = choose(arguments.digits, arguments.held_out)
         figures = examine(recogniser, images, labels, arguments.pictures)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        raise SetupError(str(error)) from error
     if arguments.save:
         record(figures)
     return 0
@@ -201,4 +199,4 @@ def save(images: Any, traced: list[list[Any]], path: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(environment.guarded(main))

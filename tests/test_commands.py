@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import functools
 import importlib.util
-import io
 import os
 import re
 import runpy
@@ -21,9 +19,10 @@ import pytest
 
 from core import cli
 from core.errors import UserError
+from scripts.environment import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
-READS_FLAGS = re.compile(r"from core\.cli import main\b|argparse\.ArgumentParser\(")
+READS_FLAGS = re.compile(r"from core\.cli import main\b|Parser\(__doc__|argparse\.ArgumentParser\(")
 SCRIPTS = sorted(
     path.relative_to(ROOT).as_posix()
     for path in ROOT.glob("*/*.py")
@@ -86,10 +85,11 @@ def read(script: str, words: tuple[str, ...] = ()) -> Reading:
         """What stands in for argparse's method."""
         flags = frozenset(parser._option_string_actions)
         try:
-            with contextlib.redirect_stderr(io.StringIO()):
-                parse(parser, *arguments)
-        except SystemExit as stop:
-            raise DoneError(Reading(stop.code == 0, flags)) from None
+            parse(parser, *arguments)
+        except SetupError:
+            raise DoneError(Reading(False, flags)) from None
+        except SystemExit:  # --help
+            pass
         raise DoneError(Reading(True, flags))
 
     with pytest.MonkeyPatch.context() as patch:

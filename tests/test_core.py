@@ -195,6 +195,15 @@ def test_a_closed_pipe_is_not_a_traceback():
         assert process.wait() == 141
 
 
+@pytest.mark.parametrize("arguments", [["-m", "core.gradcheck"], ["mlp_mnist/training.py", "--help"]])
+def test_nor_is_one_that_is_closed_from_the_start(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, *arguments], stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 @pytest.mark.parametrize(("arguments", "hidden"), [([], (256, 128)), (["--preset", "big"], (9,))])
 def test_a_preset_gives_the_values_to_start_from(arguments, hidden):
     presets = {"default": WithPreset(), "big": WithPreset(preset="big", hidden=(9,), activation="tanh")}

@@ -69,6 +69,23 @@ def test_help_on_a_bare_python(name, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name != "run_tests"])  # which hands it on to pytest
+def test_an_unknown_flag_is_told_in_one_line(name, tmp_path):
+    done = run(*BARE, file_of(f"scripts.{name}"), "some", "words", "--bogus", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert only_line(done.stderr).startswith("error: ")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_reader_who_has_left_is_no_traceback(name, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*BARE, file_of(f"scripts.{name}"), "--help"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (environment.PIPE_CLOSED, "")
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_an_old_python_is_told_so_in_one_line(name, tmp_path):
     path = str(file_of(f"scripts.{name}"))

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.cli import guarded
 from core.kernels.compilers import Compiler, find_compiler
 from core.kernels.launcher import Kernels
 from core.kernels.signature import KernelError
@@ -69,4 +71,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(guarded(main))

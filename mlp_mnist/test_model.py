@@ -5,7 +5,8 @@
     python mlp_mnist/test_model.py --run mnist-best           # a certain run
     python mlp_mnist/test_model.py --samples 50               # on 50 of the images only
 
-Prints a table and writes plots, report.json and model_card.md into the run's folder report/.
+Prints a table and writes plots, report.json and model_card.md into the run's folder report/, which is what the demo
+shows; with --samples 50 into report-50/.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Settings:
 
 
 def test(settings: Settings) -> None:
-    """Measure as `settings` say; the report goes to <run>/report."""
+    """Measure as `settings` say; the report goes to <run>/report, that on some images to <run>/report-<samples>."""
     classifier = load_classifier(settings.run, settings.dataset)
     folder = Path(settings.data) if settings.data else PROJECT / "archive" / classifier.dataset
     prepared = load_prepared(folder, ["test_images", "test_labels"])
@@ -79,6 +80,7 @@ def test(settings: Settings) -> None:
         script=Path(__file__),
         settings=settings,
         limits=[*limits, *LIMITS.get(classifier.dataset, [])],
+        folder=classifier.weights.parent / (f"report-{settings.samples}" if limits else "report"),
     )
 
 

@@ -166,18 +166,18 @@ def test_data_with_other_classes_is_refused(tmp_path):
         test_model.test(test_model.Settings(run=str(run), data=str(archive)))
 
 
-def report_of(run: Path) -> dict[str, Any]:
-    return json.loads((run / "report" / "report.json").read_text())
+def report_of(run: Path, folder: str = "report") -> dict[str, Any]:
+    return json.loads((run / folder / "report.json").read_text())
 
 
 def test_so_many_images_are_measured_and_the_report_says_so(tmp_path):
     run, archive = make_run(tmp_path / "run"), make_archive(tmp_path / "data")
     settings = test_model.Settings(run=str(run), data=str(archive), samples=20)
     test_model.test(settings)
-    report = report_of(run)
+    report = report_of(run, "report-20")
     assert report["images"] == 20
     assert [row["support"] for row in report["classes"]] == [2] * 10, "the 60 digits have six of each class"
-    card = (run / "report" / "model_card.md").read_text()
+    card = (run / "report-20" / "model_card.md").read_text()
     assert "of 20 test images right" in card
     assert "It was measured on only 20 of the 60 test images" in card
     assert f"`{report['command']}`" in card
@@ -189,8 +189,16 @@ def test_samples_that_were_asked_for_are_in_the_command(tmp_path, monkeypatch):
     settings = test_model.Settings(run=str(run), data=str(archive), samples=-1)
     monkeypatch.setattr(sys, "stdin", io.StringIO())  # no terminal
     test_model.test(settings)
-    assert report_of(run)["images"] == 50
-    assert report_of(run)["command"].endswith("--samples 50")
+    assert report_of(run, "report-50")["images"] == 50
+    assert report_of(run, "report-50")["command"].endswith("--samples 50")
+
+
+@pytest.mark.parametrize("all_of_them", [0, 60])
+def test_a_report_on_some_images_does_not_replace_that_on_all(tmp_path, all_of_them):
+    run, archive = make_run(tmp_path / "run"), make_archive(tmp_path / "data")
+    for samples in (all_of_them, 20):
+        test_model.test(test_model.Settings(run=str(run), data=str(archive), samples=samples))
+    assert report_of(run)["images"] == 60
 
 
 @pytest.mark.parametrize("samples", [-2, 61])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from core.backend import array_module
@@ -14,6 +17,14 @@ REMEDY = "a lower --lr, a --warm-up or --clip-norm 1 may help"
 
 class NotFiniteError(UserError):
     """The training's numbers have become infinite or NaN."""
+
+
+@contextmanager
+def no_warnings() -> Iterator[None]:
+    """Within this context NumPy does not warn of numbers that overflow: what it computes is checked here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning)
+        yield
 
 
 def finite(*numbers: Any) -> bool:

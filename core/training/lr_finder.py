@@ -9,7 +9,6 @@ import csv
 import io
 import itertools
 import math
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from core.errors import UserError
 from core.layers import Layer
 from core.optim import Optimizer
 from core.training.files import save_picture, write_checked
+from core.training.guard import no_warnings
 
 SMOOTHING = 0.9  # weight of the past in the running mean of the loss
 BLOWN_UP = 4.0  # times the best smoothed loss: going on would show nothing
@@ -80,8 +80,7 @@ def lr_range_test(
     weights, memory = model.state_dict(), optimizer.state_dict()
     found = RangeTest([], [], [])
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # numbers overflow at the end: that is the test
+        with no_warnings():  # numbers overflow at the end: that is the test
             for lr, batch in zip(np.geomspace(lowest, highest, steps), itertools.islice(batches, steps), strict=False):
                 if not _step(model, optimizer, loss_of, batch, float(lr), found):
                     break

@@ -36,7 +36,7 @@ from core.training.checkpoint import WEIGHTS, save_checkpoint
 from core.training.feed import Augment, Feed, RowOrder
 from core.training.files import write_checked
 from core.training.folder import RunFolder
-from core.training.guard import NotFiniteError, bad_step, check_weights, finite
+from core.training.guard import NotFiniteError, bad_step, check_weights, finite, no_warnings
 from core.training.history import Row
 from core.training.outputs import Outputs
 from core.training.parts import BatchParts
@@ -108,6 +108,7 @@ class Run:
             stack.callback(self._outputs.close)
             self._outputs.begin(self.state.step)
             stack.enter_context(self._signals)
+            stack.enter_context(no_warnings())
             self._stack = stack.pop_all()
         return self
 

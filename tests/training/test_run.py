@@ -337,7 +337,6 @@ def test_a_gradient_that_is_no_number_names_its_parameter(run_folder, monkeypatc
     assert not (run_folder / "last.safetensors").exists()
 
 
-@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid")
 def test_an_absurd_learning_rate_never_reaches_a_checkpoint(run_folder):
     with pytest.raises(UserError, match=r"No checkpoint was saved before; a lower --lr"):
         train(settings_of(run_folder, "--lr", "1e39", "--optimizer", "sgd", "--checkpoint-seconds", "0", "--no-norm"))

@@ -28,11 +28,12 @@ from numpy.typing import ArrayLike
 
 from core.backend import Array, device_of
 from core.data.normalize import Normalize
+from core.errors import UserError
 from core.layers import Layer
 from core.optim import Optimizer, clip_by_norm, clip_by_value, gradient_norm
 from core.random import Stream
 from core.schedules import ReduceOnPlateau, Schedule
-from core.training.checkpoint import WEIGHTS, save_checkpoint
+from core.training.checkpoint import WEIGHTS, load_checkpoint, save_checkpoint
 from core.training.feed import Augment, Feed, RowOrder
 from core.training.files import write_checked
 from core.training.folder import RunFolder
@@ -132,12 +133,25 @@ class Run:
         state.restore(tensors, metadata, self.folder.last)
         write_checked(self.folder.history, state.history.as_csv())
         self._say(trouble)
+        self._check_best()
         if state.finished:
             self._say(f"the run in {path} is finished: there is nothing to resume")
         else:
             self._say(f"resuming {path} after {state.epoch} epochs and {state.batch} batches (step {state.step})")
             self._say(self._record.other_machine(metadata))
         return True
+
+    def _check_best(self) -> None:
+        """Notice that the best weights so far are gone: then the next epoch is the best, or UserError if none comes."""
+        if not self.state.best:
+            return
+        try:
+            load_checkpoint(self.folder.best)
+        except UserError as error:
+            if self.state.finished:
+                raise UserError(f"the run is finished, but its best weights are lost: {error}") from error
+            self._say(f"note: the best weights so far are lost, so the next epoch counts as the best: {error}")
+            self.state.forget_best()
 
     # -- the loop -----------------------------------------------------------------------------------------------
 

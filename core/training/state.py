@@ -77,6 +77,10 @@ class TrainingState:
         self.finished = self.epoch >= self.epochs or self.stopping.should_stop
         return row, best
 
+    def forget_best(self) -> None:
+        """Let the next epoch be the best one, as if none had been before; the patience goes on."""
+        self.best, self.stopping.best = {}, None
+
     def collect(self) -> tuple[Tensors, dict[str, Any]]:
         """The arrays and the description of a checkpoint."""
         parts = {"model": self._own_weights(), "optimizer": self.optimizer.state_dict()}

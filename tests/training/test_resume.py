@@ -186,16 +186,19 @@ def crashed_run(folder, crashing, *flags):
     crashing(0)
 
 
+def lose(checkpoint, damage):
+    if damage == "missing":
+        checkpoint.unlink()
+    else:
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-10])
+
+
 @pytest.mark.parametrize("damage", ["truncated", "missing"])
 def test_a_damaged_last_checkpoint_falls_back_to_the_previous_one(tmp_path, crashing, capsys, damage):
     expected = unbroken(tmp_path / "unbroken")
     folder = tmp_path / "run"
     crashed_run(folder, crashing)
-    last = folder / "last.safetensors"
-    if damage == "missing":
-        last.unlink()
-    else:
-        last.write_bytes(last.read_bytes()[:-10])
+    lose(folder / "last.safetensors", damage)
     unbroken(folder, "--resume")
     assert "going on from the checkpoint before it" in capsys.readouterr().out
     assert_same_run(folder, expected)
@@ -208,6 +211,27 @@ def test_two_damaged_checkpoints_are_one_line(tmp_path, crashing):
         (folder / f"{name}.safetensors").write_bytes(b"nonsense")
     with pytest.raises(UserError, match=r"previous\.safetensors is not a checkpoint"):
         unbroken(folder, "--resume")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_best_weights_that_are_lost_are_told_and_the_next_epoch_is_the_best(tmp_path, crashing, capsys, damage):
+    folder = tmp_path / "run"
+    crashed_run(folder, crashing)
+    lose(folder / "best.safetensors", damage)
+    epochs = load_checkpoint(folder / "last.safetensors")[1]["position"][0]
+    assert epochs > 0
+    unbroken(folder, "--resume")
+    assert "note: the best weights so far are lost" in capsys.readouterr().out
+    assert load_checkpoint(folder / "best.safetensors")[1]["metrics"]["epoch"] > epochs
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_a_finished_run_whose_best_weights_are_lost_is_one_line(tmp_path, damage):
+    folder = unbroken(tmp_path / "run")
+    lose(folder / "best.safetensors", damage)
+    with pytest.raises(UserError, match=r"finished, but its best weights are lost: .*best\.safetensors") as caught:
+        unbroken(folder, "--resume")
+    assert "\n" not in str(caught.value)
 
 
 def test_history_rows_after_the_checkpoint_are_dropped(tmp_path, crashing):

@@ -81,5 +81,8 @@ class RunFolder:
             if not self.previous.exists():
                 raise
         tensors, metadata = load_checkpoint(self.previous)
-        os.replace(self.previous, self.last)
+        try:
+            os.replace(self.previous, self.last)
+        except OSError as error:
+            raise UserError(f"cannot replace {self.last}: {error.strerror or error}") from error
         return tensors, metadata, f"{self.last} was damaged or missing; going on from the checkpoint before it"

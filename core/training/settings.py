@@ -101,7 +101,9 @@ class TrainingSettings:
         if self.warm_up >= self.epochs:
             raise UserError(f"--warm-up must be shorter than --epochs {self.epochs}, got {self.warm_up:g}")
         if not re.fullmatch(r"\w[\w.+-]{0,99}(/\w[\w.+-]{0,99})*", self.name):
-            raise UserError(f"--name must be a folder name of letters, digits, - _ + and ., got {self.name!r}")
+            raise UserError(
+                f"--name must be a folder name of up to 100 letters, digits, - _ + and ., got {self.name!r}"
+            )
 
     @property
     def run_name(self) -> str:

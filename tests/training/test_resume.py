@@ -204,6 +204,15 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_previous_one(tmp_path, cras
     assert_same_run(folder, expected)
 
 
+def test_a_folder_in_the_place_of_the_last_checkpoint_is_one_line(tmp_path, crashing):
+    folder = tmp_path / "run"
+    crashed_run(folder, crashing)
+    lose(folder / "last.safetensors", "missing")
+    (folder / "last.safetensors").mkdir()
+    with pytest.raises(UserError, match=r"cannot replace .*last\.safetensors: "):
+        unbroken(folder, "--resume")
+
+
 def test_two_damaged_checkpoints_are_one_line(tmp_path, crashing):
     folder = tmp_path / "run"
     crashed_run(folder, crashing)

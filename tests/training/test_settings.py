@@ -42,6 +42,7 @@ from core.training.settings import TrainingSettings, make_optimizer, make_schedu
         ("--name ../up", "--name must be a folder name"),
         ("--name .hidden", "--name must be a folder name"),
         ("--name a//b", "--name must be a folder name"),
+        (f"--name {'a' * 101}", "--name must be a folder name of up to 100 letters"),
         ("--optimizer adagrad", "invalid choice 'adagrad'"),
         ("--device tpu", "invalid choice 'tpu'"),
         ("--epochs many", "Error parsing --epochs"),

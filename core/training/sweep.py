@@ -45,8 +45,10 @@ def combinations(settings: TuningSettings) -> list[dict[str, Any]]:
     for text in settings.sweep:
         flag, _, values = text.partition("=")
         name = flag.strip().removeprefix("--").replace("-", "_")
-        if name not in kinds or not values:
+        if not values:
             raise UserError(f"--sweep expected setting=value,value such as lr=1e-4,3e-4, got {text!r}")
+        if name not in kinds:
+            raise UserError(f"--sweep {text}: there is no setting {name!r} (--help lists the settings)")
         if name in NOT_COMPARED:
             raise UserError(f"--sweep cannot compare values of --{name.replace('_', '-')}")
         if name in axes:

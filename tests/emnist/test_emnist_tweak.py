@@ -44,7 +44,7 @@ def test_a_search_draws_every_setting_and_goes_on(settings, tmp_path, monkeypatc
 
 
 def test_a_sweep(settings, tmp_path, capsys):
-    tweak.tweak(replace(settings, sweep=("hidden=8,16x8", "activation=relu,tanh")))
+    tweak.tweak(replace(settings, search=tweak.TRIALS, sweep=("hidden=8,16x8", "activation=relu,tanh")))
     assert (tmp_path / "runs" / "classic-sweep" / "sweep.png").exists()
     assert "16x8" in capsys.readouterr().out
 

@@ -81,7 +81,7 @@ def test_combinations_have_the_kinds_of_the_settings():
     [
         ("lr", "--sweep expected setting=value,value"),
         ("lr=", "--sweep expected setting=value,value"),
-        ("colour=red", "--sweep expected setting=value,value"),
+        ("colour=red", "--sweep colour=red: there is no setting 'colour'"),
         ("lr=fast", "--sweep lr: 'fast' is not a float"),
         ("epochs=1.5", "--sweep epochs: '1.5' is not a int"),
         ("nesterov=2", "--sweep nesterov: '2' is not a bool"),
@@ -149,6 +149,19 @@ def test_a_sweep_is_not_followed_by_a_test(tmp_path):
     improve(settings_of("--sweep", "lr=1e-3,1e-2", "--name", "a"), fake_train, tested.append, tmp_path)
     assert (tmp_path / "a-sweep" / "sweep.csv").exists()
     assert (len(trained), tested) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("flags", "chosen"),
+    [
+        ("--lr-find --search 3 --auto", "--lr-find and --auto"),
+        ("--lr-find --sweep lr=1e-4", "--lr-find and --sweep"),
+        ("--sweep lr=1e-4 --search 3", "--sweep and --search"),
+    ],
+)
+def test_two_ways_at_once_are_a_mistake(flags, chosen):
+    with pytest.raises(UserError, match=f"^{chosen} are different ways"):
+        settings_of(*flags.split())
 
 
 def test_auto_needs_a_search():

@@ -54,6 +54,8 @@ def train(settings: Settings, *, watch: Watch | None = None) -> Row:
     images, labels, info = load(settings)
     folder, key = PROJECT / "runs" / settings.run_name, fingerprint(settings, info)
     if not (settings.retrain or settings.resume) and (found := take_from_cache(PROJECT / "runs", folder, key)):
+        if info["notice"]:
+            print(f"NOTICE: {info['notice']}")
         return found
 
     rows, held_out = split_indices(labels, settings.validation, settings.seed)

@@ -108,6 +108,8 @@ class Run:
                 write_checked(self.folder.config, self._record.as_json())
             stack.callback(self._outputs.close)
             self._outputs.begin(self.state.step)
+            if not self.state.finished:
+                self._say_notice()
             stack.enter_context(self._signals)
             stack.enter_context(no_warnings())
             self._stack = stack.pop_all()
@@ -119,6 +121,7 @@ class Run:
         with self._stack:
             if kind is None and self.state.finished:
                 self._outputs.draw(self.state)
+                self._say_notice()
                 self._outputs.progress.summary(self.state.history.rows[-1], self.state.best, self.folder.best)
 
     def _restore(self) -> bool:
@@ -311,6 +314,11 @@ class Run:
             f"stopped after {self.state.epoch} epochs and {self.state.batch} batches; --resume goes on from there"
         )
         raise SystemExit(self._signals.exit_code)
+
+    def _say_notice(self) -> None:
+        """What must be said of the data goes before the first figures, and before the last ones."""
+        if self._record.notice:
+            self._say(f"NOTICE: {self._record.notice}")
 
     def _say(self, line: str) -> None:
         if line:

@@ -49,7 +49,9 @@ def test_it_learns_and_a_second_identical_run_loads_the_weights(quick, tmp_path,
     capsys.readouterr()
     again = training.train(replace(quick, threads=1))
     assert again == row
-    assert "loaded" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "loaded" in out
+    assert f"NOTICE: {NOTICE}\n" in out
     assert not (tmp_path / "runs" / "classic.1").exists()
     training.train(replace(quick, name="other"))
     for name, tensor in weights(tmp_path / "runs" / "other")[0].items():

@@ -73,6 +73,14 @@ def test_the_folder_describes_the_run(run_folder, monkeypatch, quick):
     assert [line.split(",")[:3] for line in lines[1:]] == [["1", "7", "0.01"], ["2", "14", "0.01"]]
 
 
+def test_the_notice_is_said_before_the_first_and_the_last_figures(run_folder, capsys):
+    train(settings_of(run_folder, "--epochs", "1"))
+    notice, epoch, again, summary = capsys.readouterr().out.splitlines()
+    assert notice == again == "NOTICE: MADE-UP data"
+    assert epoch.startswith("epoch 1/1")
+    assert "best: epoch 1" in summary
+
+
 def test_the_best_weights_are_those_of_the_best_epoch(run_folder):
     seen = []
     model, run = train(settings_of(run_folder, "--epochs", "5"), watch=lambda epoch, row: seen.append((epoch, row)))

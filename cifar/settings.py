@@ -138,9 +138,15 @@ class Settings(TrainingSettings):
 
 
 def choose_preset(arguments: Sequence[str]) -> str:
-    """The preset that --preset names, or that --model and --dataset stand for."""
-    model, dataset = flag_of(arguments, "model", "fast"), flag_of(arguments, "dataset", "cifar10")
-    return flag_of(arguments, "preset", "mnist" if dataset == "mnist" and model in ("cnn", "fast") else model)
+    """The preset that --preset names, or that --model and --dataset stand for.
+
+    Raises UserError for a --preset whose values are for another network than --model.
+    """
+    model, dataset = flag_of(arguments, "model", ""), flag_of(arguments, "dataset", "cifar10")
+    preset = flag_of(arguments, "preset", "mnist" if dataset == "mnist" and model in ("", "cnn") else model or "fast")
+    if model and preset in PRESETS and model != PRESETS[preset].model:
+        raise UserError(f"--preset {preset} is for --model {PRESETS[preset].model}, not {model}: leave one of them out")
+    return preset
 
 
 _FAST = Settings(

@@ -61,7 +61,7 @@ def parse(
 def flag_of(arguments: Sequence[str], flag: str, default: str) -> str:
     """The value of --<flag>, if it is among the arguments; whether it makes sense is for the full parser to say."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument(f"--{flag}", dest="value", nargs="?", default=default)
+    parser.add_argument(f"--{flag}", dest="value", nargs="?", const=default, default=default)
     return str(parser.parse_known_args(arguments)[0].value)
 
 

@@ -176,11 +176,18 @@ def test_the_learning_rate_falls_after_the_epochs_that_are_named():
         (["--dataset", "mnist"], "mnist"),
         (["--dataset", "mnist", "--model", "cnn"], "mnist"),
         (["--dataset", "mnist", "--model", "mlp"], "mlp"),
+        (["--dataset", "mnist", "--model", "fast"], "fast"),
         (["--preset", "fast-long"], "fast-long"),
+        (["--preset", "fast-long", "--model", "fast"], "fast-long"),
     ],
 )
 def test_model_and_data_choose_the_preset(arguments, preset):
     assert choose_preset(arguments) == preset
+
+
+def test_a_preset_for_another_network_is_a_mistake():
+    with pytest.raises(UserError, match="--preset fast is for --model fast, not mlp"):
+        choose_preset(["--model", "mlp", "--preset", "fast"])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,13 @@ from cifar.networks import POOLS_OF_CNN, ActivationName
 from core.cli import flag_of
 from core.data.augment import Affine, ColourJitter, Compose, Cutout, HorizontalFlip, RandomCrop, Transform
 from core.errors import UserError
-from core.training.settings import TrainingSettings, check_above_zero, check_at_least, check_below_one
+from core.training.settings import (
+    TrainingSettings,
+    check_above_zero,
+    check_at_least,
+    check_below_one,
+    check_validated,
+)
 
 PresetName = Literal["mlp", "cnn", "resnet", "resnet-wide", "fast", "fast-long", "fast-gpu", "mnist"]
 SHAPES = {"cifar10": (32, 32, 3), "mnist": (28, 28, 1)}
@@ -80,8 +86,7 @@ class Settings(TrainingSettings):
             raise UserError(f"--widths of {self.model} needs more numbers, got {list(self.widths)}")
         if self.model == "fast" and self.dropout:
             raise UserError("--dropout is for mlp, cnn and resnet")
-        if self.schedule == "plateau" and not self.validation:
-            raise UserError("--schedule plateau waits for the validation loss: give a --validation above 0")
+        check_validated(self, self.validation)
         self._check_size()
         if self.optimizer == "muon":
             if self.model != "fast":

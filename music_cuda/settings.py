@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.errors import UserError
-from core.training.settings import TrainingSettings, check_at_least, check_below_one
+from core.training.settings import TrainingSettings, check_at_least, check_below_one, check_validated
 from music_cuda.model import Architecture
 
 PresetName = Literal["default", "best"]
@@ -66,10 +66,9 @@ class Settings(TrainingSettings):
             raise UserError("--folds needs at least 2 parts, such as --folds 10")
         if self.inner and not self.folds:
             raise UserError("--inner belongs to --folds")
-        if self.schedule == "plateau" and (self.folds or not self.validation):
-            raise UserError(
-                "--schedule plateau waits for the validation loss: give a --validation above 0, and no --folds"
-            )
+        if self.folds and (self.schedule == "plateau" or self.patience):
+            raise UserError("with --folds nothing is held out that --schedule plateau and --patience could wait for")
+        check_validated(self, self.validation)
         chosen = [f"--{way}" for way in ("fused", "naive", "layers") if getattr(self, way)]
         if len(chosen) > 1:
             raise UserError(f"{' and '.join(chosen)} are different ways to compute: choose one")

@@ -161,6 +161,18 @@ def _check(settings: Any, name: str, holds: Callable[[float], bool], wanted: str
             raise UserError(f"--{name.replace('_', '-')} must be {wanted}, got {number:g}")
 
 
+def check_validated(settings: TrainingSettings, validation: float) -> None:
+    """UserError where settings wait for a validation figure although nothing is held out: a `validation` of 0."""
+    if validation:
+        return
+    if settings.schedule == "plateau":
+        raise UserError("--schedule plateau waits for the validation loss: give a --validation above 0")
+    if settings.patience:
+        raise UserError(
+            f"--patience {settings.patience} waits for validation figures: give a --validation above 0, or --patience 0"
+        )
+
+
 def make_optimizer(settings: TrainingSettings, model: Layer) -> Optimizer:
     """The optimizer that the settings name, for all parameters of the model; ValueError for another name."""
     parameters, decay = model.parameters(), settings.weight_decay

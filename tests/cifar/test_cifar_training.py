@@ -47,7 +47,8 @@ def quick(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(Outputs, "draw", lambda *_: None)  # the curves of each training would take most of the time
 
     def settings(preset: str, **changes: object) -> Settings:
-        usual = {"data": str(archive), "epochs": 2, "batch_size": 40, "validation": 0, "warm_up": 0.0, "threads": 2}
+        usual = {"data": str(archive), "epochs": 2, "batch_size": 40, "validation": 0, "patience": 0, "warm_up": 0.0}
+        usual |= {"threads": 2}
         return replace(PRESETS[preset], **(usual | SMALL[preset] | changes))
 
     return settings
@@ -200,6 +201,7 @@ def test_a_preset_for_another_network_is_a_mistake():
         ("fast", {"widths": (8,) * 8}, "leave nothing of 32 x 32"),
         ("fast", {"hidden": (8,)}, "--hidden is for mlp and cnn"),
         ("resnet", {"schedule": "plateau"}, "--schedule plateau waits for the validation loss"),
+        ("cnn", {"validation": 0}, "--patience 10 waits for validation figures"),
         ("fast", {"dropout": 0.1}, "--dropout is for"),
         ("fast", {"bias_rate": 0.0}, "--bias-rate must be above 0"),
         ("cnn", {"optimizer": "muon"}, "--optimizer muon is for --model fast"),

@@ -29,7 +29,6 @@ try:
     from core.data.image_setup import NOT_COMPARABLE, ImageSettings, set_up_images
     from core.data.prepared import Arrays, Prepared
     from core.data.setup import (
-        NO_NETWORK,
         STAND_IN,
         Info,
         check_settings,
@@ -147,7 +146,7 @@ def get_archive(settings: Settings) -> tuple[Fetched, bool]:
             return fetch_file(file, downloads, replace(settings, allow_unverified=lenient)), file is binary
         except FetchError as error:
             reasons.append(str(error))
-    raise FetchError(f"{'; '.join(reasons)}; {NO_NETWORK}")
+    raise FetchError("; ".join(reasons))
 
 
 def as_arrays(part: str, batches: list[Batch]) -> Arrays:

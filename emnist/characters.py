@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from core.data.archives import read_zip_member, understood
-from core.data.fetch import FetchError, downloads_folder, named_mirror
+from core.data.fetch import downloads_folder, named_mirror
 from core.data.image_files import PARTS
 from core.data.prepared import Arrays
 from core.data.readers import check_labels, read_idx
-from core.data.setup import NO_NETWORK, SetupSettings, fetch_file, megabytes
+from core.data.setup import SetupSettings, fetch_file, megabytes
 from core.data.sources import EMNIST
 from core.data.transfer import TransferError
 from core.data.web_file import WebFile
@@ -77,10 +77,7 @@ def fetch_members(split: str, settings: SetupSettings, downloads: Path) -> tuple
             try_members(split, kept)
         if all(path.exists() for path in kept.values()):
             return {name: path.read_bytes() for name, path in kept.items()}, True
-    try:
-        found = fetch_file(ARCHIVE, downloads, settings)
-    except FetchError as error:
-        raise FetchError(f"{error}; {NO_NETWORK}") from None
+    found = fetch_file(ARCHIVE, downloads, settings)
     with opened(found.path) as archive:
         return read_members(archive, split), found.verified
 

@@ -17,7 +17,7 @@ from core.backend import Array
 from core.data.archives import Member, archive_files
 from core.data.fetch import FetchError, downloads_folder
 from core.data.ink import centred, read_grey_png
-from core.data.setup import NO_NETWORK, SetupSettings, fetch_file
+from core.data.setup import SetupSettings, fetch_file
 from core.data.sources import BHMSDS
 from core.data.splits import split_indices
 from core.errors import UserError
@@ -66,7 +66,7 @@ def fetch_archive(settings: SetupSettings, downloads: Path) -> Path:
             return fetch_file(file, downloads, settings).path
         except FetchError as error:
             complaints.append(str(error))
-    raise FetchError(f"{complaints[0]}; {NO_NETWORK}")
+    raise FetchError(complaints[0])
 
 
 def git_tree(members: Sequence[Member]) -> str:

@@ -23,7 +23,6 @@ try:
     from core.data.fetch import FetchError, downloads_folder
     from core.data.prepared import Arrays, Prepared
     from core.data.setup import (
-        NO_NETWORK,
         STAND_IN,
         Info,
         SetupSettings,
@@ -124,10 +123,7 @@ def find_table(settings: Settings) -> tuple[Path | None, bool]:
     try:  # the same numbers with the older file names: no publisher offers them any more, but a mirror may
         fetched = fetch_file(GTZAN.files["features_au"], downloads, replace(settings, allow_unverified=False))
     except FetchError:
-        try:
-            fetched = fetch_file(GTZAN.files["features"], downloads, settings)
-        except FetchError as error:
-            raise FetchError(f"{error}; {NO_NETWORK}") from None
+        fetched = fetch_file(GTZAN.files["features"], downloads, settings)
     return fetched.path, fetched.verified
 
 

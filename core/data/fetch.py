@@ -180,5 +180,5 @@ def _complaint(search: _Search, offline: bool) -> str:
     why = " while --offline" if offline else ""
     return (
         f"could not get {search.file}{why} ({tried}). {advice}--mirror URL_OR_FOLDER names another source, "
-        f"or put the file at {search.target} by hand"
+        f"--synthetic makes stand-in data without any network, or put the file at {search.target} by hand"
     )

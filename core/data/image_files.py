@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.fetch import FetchError, downloads_folder
+from core.data.fetch import downloads_folder
 from core.data.image_csv import read_image_csv, write_image_csv
 from core.data.prepared import INFO, Arrays, Prepared
 from core.data.readers import idx_header, read_idx_pair
-from core.data.setup import NO_NETWORK, SetupSettings, fetch_file, megabytes, shown
+from core.data.setup import SetupSettings, fetch_file, megabytes, shown
 from core.data.sources import DataSet
 from core.data.verify import sha256_of_content
 from core.errors import UserError
@@ -25,12 +25,7 @@ PARTS = {"train": "training", "test": "test"}
 def fetch_images(data_set: DataSet, settings: SetupSettings, project: Path) -> Arrays:
     """train_images, train_labels, test_images and test_labels from the publisher's IDX files; UserError if it fails."""
     downloads = downloads_folder(project, settings.data_dir)
-    paths = {}
-    for role, file in data_set.files.items():
-        try:
-            paths[role] = fetch_file(file, downloads, settings).path
-        except FetchError as error:
-            raise FetchError(f"{error}; {NO_NETWORK}") from None
+    paths = {role: fetch_file(file, downloads, settings).path for role, file in data_set.files.items()}
     arrays: Arrays = {}
     for part in PARTS:
         pair = read_idx_pair(paths[f"{part}_images"], paths[f"{part}_labels"], len(data_set.classes))

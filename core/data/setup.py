@@ -22,7 +22,6 @@ Info = dict[str, Any]
 
 # What is true of all stand-ins.
 STAND_IN: Info = {"origin": "synthetic", "files": {}, "licence": "none needed: made by this program", "citation": ""}
-NO_NETWORK = "--synthetic makes stand-in data without any network"
 WHERE_AND_HOW = ("mirror", "archive", "data_dir", "offline", "force")  # settings that do not decide what the data is
 
 

@@ -22,6 +22,7 @@ import urllib3
 from tqdm import tqdm
 
 from core.data.verify import name_impostor
+from core.errors import UserError
 from core.files import flush_to_disk
 
 TIMEOUT = (10.0, 30.0)  # seconds to connect, and between two pieces of the body
@@ -185,7 +186,8 @@ def explain(error: Exception) -> str:
 
 
 def _innermost(error: BaseException) -> str:
-    while isinstance(inner := error.__cause__ or error.__context__, BaseException):
+    """The words of the error that began it all, which is not one that was being handled when the transfer began."""
+    while isinstance(inner := error.__cause__ or error.__context__, BaseException) and not isinstance(inner, UserError):
         error = inner
     reason: Any = getattr(error, "strerror", None) or error
     return str(reason)[:100]

@@ -392,6 +392,15 @@ def test_a_good_file_needs_no_permission_to_write(tmp_path, monkeypatch):
     assert download(source(), tmp_path).verified
 
 
+def test_the_reason_is_this_downloads_own_where_another_one_failed_before(tmp_path):
+    try:
+        raise FetchError("another file was not there")
+    except FetchError:
+        with pytest.raises(FetchError, match=r"no connection, or it broke \(\w") as caught:
+            download(source("http://127.0.0.1:9/b"), tmp_path)
+    assert "another file" not in str(caught.value)
+
+
 def test_the_error_is_one_line_that_helps(server, tmp_path):
     with pytest.raises(FetchError) as caught:
         download(source(server.url + "/a", "http://127.0.0.1:9/b"), tmp_path)

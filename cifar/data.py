@@ -45,7 +45,7 @@ def load_training_images(dataset: str, data: str, validation: int) -> TrainingIm
     Raises UserError for a missing folder, another data set, or too few images.
     """
     folder = data_folder(dataset, data)
-    prepared = load_prepared(folder, ["train_images", "train_labels"])
+    prepared = load_prepared(folder, ["train_images", "train_labels"], setup_flags=f"--dataset {dataset}")
     if prepared.info["dataset"] != dataset:
         raise UserError(f"{folder} holds {prepared.info['dataset']}: --dataset {dataset} needs other data")
     images, labels = as_colour(prepared.arrays["train_images"]), prepared.arrays["train_labels"].astype(np.int64)

@@ -59,7 +59,7 @@ def test(settings: Settings) -> None:
     """Measure as `settings` say; the reports go to <run>/report and <run>/report-held-out."""
     classifier = load_classifier(settings.run)
     folder = data_folder(classifier.dataset, settings.data)
-    test_images = load_prepared(folder, ["test_images", "test_labels"])
+    test_images = load_prepared(folder, ["test_images", "test_labels"], setup_flags=f"--dataset {classifier.dataset}")
     check_classes(classifier, test_images)
     title, model = DATA_SETS[classifier.dataset].title, Parallel(classifier.network)
     if "held_out_images" in test_images.info["arrays"]:

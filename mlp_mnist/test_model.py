@@ -65,7 +65,7 @@ def test(settings: Settings) -> None:
     """Measure as `settings` say; the report goes to <run>/report, that on some images to <run>/report-<samples>."""
     classifier = load_classifier(settings.run, settings.dataset)
     folder = Path(settings.data) if settings.data else PROJECT / "archive" / classifier.dataset
-    prepared = load_prepared(folder, ["test_images", "test_labels"])
+    prepared = load_prepared(folder, ["test_images", "test_labels"], setup_flags=f"--dataset {classifier.dataset}")
     check_classes(classifier, prepared)
     settings = replace(settings, samples=how_many(settings.samples, "test images", DEFAULT_SAMPLES))
     prepared, limits = choose_samples(prepared, settings.samples)

@@ -83,7 +83,7 @@ def train(settings: Settings) -> None:
 def load(settings: Settings) -> tuple[Array, Array, list[str], dict[str, Any]]:
     """The training images uint8 (N, 28, 28), their labels int64 (N,), the classes' names, and the info of the data."""
     folder = Path(settings.data) if settings.data else PROJECT / "archive" / settings.dataset
-    prepared = load_prepared(folder, ["train_images", "train_labels"])
+    prepared = load_prepared(folder, ["train_images", "train_labels"], setup_flags=f"--dataset {settings.dataset}")
     images, labels = prepared.arrays["train_images"], prepared.arrays["train_labels"].astype(np.int64)
     return images, labels, list(prepared.info["classes"]), prepared.info
 

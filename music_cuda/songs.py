@@ -41,9 +41,8 @@ def load_songs(dataset: str = GTZAN.name, parts: Sequence[str] = ("train",)) -> 
     labels = np.concatenate([arrays[f"{part}_labels"] for part in parts]).astype(np.int64)
     fits = features.shape == (len(labels), len(FEATURES)) and labels.size and labels.max() < len(GENRES)
     if not fits or tuple(info["classes"]) != GENRES:
-        raise UserError(
-            f"{folder_of(dataset)} holds no songs of this project; make it again with setup_data.py --force"
-        )
+        command = f"python {PROJECT.name}/setup_data.py --force --archive {folder_of(dataset)}"
+        raise UserError(f"{folder_of(dataset)} holds no songs of this project; `{command}` puts them there")
     names = [name for part in parts for name in info["songs"][part]]
     return Data(features, labels, names, info)
 

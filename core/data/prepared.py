@@ -10,7 +10,9 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -130,16 +132,21 @@ def _sha256(array: NDArray[Any]) -> str:
 
 
 def load_prepared(
-    folder: Path, names: Sequence[str] | None = None, *, verify: bool = False, mmap: bool = True
+    folder: Path,
+    names: Sequence[str] | None = None,
+    *,
+    verify: bool = False,
+    mmap: bool = True,
+    setup_flags: str = "",
 ) -> Prepared:
     """Read the named arrays (all of them by default) and the info of a prepared folder.
 
     The arrays are read-only and memory-mapped, so that only what is used is read; mmap=False gives own copies in
     memory. Shape, dtype and size are always checked, every byte of small arrays too, such as labels and lengths, of
     which a wrong one does the most harm, and every byte of all with verify=True. Raises UserError for a missing or
-    damaged folder, with the command that prepares it.
+    damaged folder, with the command that prepares it; setup_flags: what setup_data.py needs to know for that.
     """
-    info = _read_info(folder)
+    info = _read_info(folder, setup_flags)
     wanted = list(info["arrays"]) if names is None else list(names)
     absent = [name for name in wanted if name not in info["arrays"]]
     if absent:
@@ -149,13 +156,13 @@ def load_prepared(
     return Prepared(arrays if mmap else {name: array.copy() for name, array in arrays.items()}, info)
 
 
-def _read_info(folder: Path) -> dict[str, Any]:
+def _read_info(folder: Path, setup_flags: str) -> dict[str, Any]:
     path = folder / INFO
     if not path.exists() and _sibling(folder, "old").exists():
         with locked(folder):
             _bring_back(folder)
     if not path.exists():
-        raise UserError(f"no prepared data in {folder}: run `{_command(folder, {})}` first")
+        raise UserError(f"no prepared data in {folder}: run `{_command(folder, {}, setup_flags)}` first")
     try:
         info = json.loads(path.read_bytes())
         described = info["arrays"].items()
@@ -164,9 +171,9 @@ def _read_info(folder: Path) -> dict[str, Any]:
             for name, array in described
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise _damaged(folder, INFO, {}) from None
+        raise _damaged(folder, INFO, {}, setup_flags) from None
     if not sound:
-        raise _damaged(folder, INFO, {})
+        raise _damaged(folder, INFO, {}, setup_flags)
     return dict(info)
 
 
@@ -186,12 +193,20 @@ def _read_array(folder: Path, name: str, info: dict[str, Any], verify: bool) -> 
     return array
 
 
-def _damaged(folder: Path, what: str, info: dict[str, Any]) -> UserError:
-    return UserError(f"{folder / what} is damaged: run `{_command(folder, info)}` to prepare the data again")
+def _damaged(folder: Path, what: str, info: dict[str, Any], setup_flags: str = "") -> UserError:
+    command = _command(folder, info, setup_flags)
+    return UserError(f"{folder / what} is damaged: run `{command}` to prepare the data again")
 
 
-def _command(folder: Path, info: dict[str, Any]) -> str:
-    """The command that prepared the folder, or the likely one: archives lie in `<project>/archive/<data set>`."""
-    project = folder.resolve().parent.parent
-    known = (project / "setup_data.py").exists()
-    return str(info.get("command", f"python {project.name}/setup_data.py" if known else "the project's setup_data.py"))
+def _command(folder: Path, info: dict[str, Any], setup_flags: str) -> str:
+    """The command that prepares the folder: the one that it remembers, or the likely one.
+
+    It needs no --archive for `<project>/archive/<data set>`; another folder is for the project whose script is running.
+    """
+    place = folder.resolve()
+    own = place.parent.parent / "setup_data.py"
+    scripts = [path for path in (own, Path(sys.argv[0]).resolve().with_name(own.name)) if path.exists()]
+    project = scripts[0].parent.name if scripts else "PROJECT"
+    command = str(info.get("command", f"python {project}/setup_data.py {setup_flags}".rstrip()))
+    is_usual = own.exists() and place.parent.name == "archive" and info.get("dataset", place.name) == place.name
+    return command if is_usual else f"{command} --archive {shlex.quote(str(folder))}"

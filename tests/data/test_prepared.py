@@ -98,12 +98,31 @@ def test_mistakes_of_a_programmer(tmp_path, arrays, info, reason):
 
 
 def test_missing_data_names_the_command(tmp_path):
-    with pytest.raises(UserError, match=r"no prepared data in .*: run `the project's setup_data\.py` first"):
-        load_prepared(tmp_path / "archive" / "toy")
+    folder = tmp_path / "archive" / "toy"
+    with pytest.raises(UserError, match=rf"no prepared data in .*: run `python \w+/setup_data\.py --archive {folder}`"):
+        load_prepared(folder)
     (tmp_path / "setup_data.py").touch()
     with pytest.raises(UserError, match=rf"run `python {tmp_path.name}/setup_data\.py` first"):
-        load_prepared(tmp_path / "archive" / "toy")
+        load_prepared(folder)
+    with pytest.raises(UserError, match=rf"run `python {tmp_path.name}/setup_data\.py --dataset toy` first"):
+        load_prepared(folder, setup_flags="--dataset toy")
     assert not (tmp_path / "archive").exists()
+
+
+@pytest.mark.parametrize("place", ["my data", "project/archive/other"])
+def test_data_that_lie_elsewhere_are_prepared_there(tmp_path, monkeypatch, place):
+    (tmp_path / "project").mkdir()
+    for name in ("setup_data.py", "training.py"):
+        (tmp_path / "project" / name).touch()
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "project" / "training.py")])
+    folder = tmp_path / place
+    with pytest.raises(UserError, match=r"run `python project/setup_data\.py") as missing:
+        load_prepared(folder)
+    assert (f"--archive '{folder}'`" in str(missing.value)) == (place == "my data")
+    save_prepared(folder, NEW, INFO)
+    (folder / "t.npy").unlink()
+    with pytest.raises(UserError, match=r"run `python toy\.py --archive '?.*/(my data'|other)`"):
+        load_prepared(folder)
 
 
 def change_info(folder: Path, **changes: object) -> None:
@@ -167,7 +186,7 @@ def change_a_byte(path):
 def test_a_changed_byte_of_a_small_array_is_always_found(folder):
     change_a_byte(folder / "t.npy")
     load_prepared(folder, ["x"])
-    with pytest.raises(UserError, match=r"t\.npy is damaged: run `python toy\.py`"):
+    with pytest.raises(UserError, match=r"t\.npy is damaged: run `python toy\.py --archive "):
         load_prepared(folder)
 
 
@@ -175,7 +194,7 @@ def test_a_changed_byte_of_a_large_array_is_found_by_a_full_look(folder, monkeyp
     monkeypatch.setattr(prepared, "ALWAYS_VERIFIED", 5)
     change_a_byte(folder / "x.npy")
     load_prepared(folder)
-    with pytest.raises(UserError, match=r"x\.npy is damaged: run `python toy\.py`"):
+    with pytest.raises(UserError, match=r"x\.npy is damaged: run `python toy\.py --archive "):
         load_prepared(folder, verify=True)
 
 

@@ -6,6 +6,7 @@
 GTZAN's table was made in 2020 with the librosa of that time and its defaults: 22,050 Hz, mono, frames of 2,048 samples
 every 512, mean and variance over the frames. Two things were otherwise then, and are done here as they were: frames at
 the ends were filled by reflection, and harmonics and percussion came without the last part of a frame, as zeros.
+Its clips, and the table itself, are at kaggle.com/datasets/andradaolteanu/gtzan-dataset-music-genre-classification.
 """
 
 from __future__ import annotations
@@ -48,6 +49,10 @@ class Settings:
     """Sound files: WAV, AU, FLAC, OGG, MP3."""
     against: Path | None = None
     """A table of songs: compare with its rows of the same names."""
+
+    def __post_init__(self) -> None:
+        if not self.audio:
+            raise UserError("--audio needs a sound file, such as --audio song.wav")
 
 
 def run(settings: Settings) -> None:

@@ -229,6 +229,7 @@ def test_the_script_compares_with_a_table(tmp_path, sound, capsys):
 def test_mistakes_end_in_one_line_and_exit_code_2(tmp_path):
     line = complaint_of(features.__file__, "--audio", "a.wav", "--against", "none.csv", folder=tmp_path)
     assert line.startswith("cannot read none.csv")
+    assert complaint_of(features.__file__, "--audio", folder=tmp_path).startswith("--audio needs a sound file")
 
 
 def test_the_comparison_counts():

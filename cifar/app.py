@@ -1,7 +1,7 @@
 """A demo in the browser: show the network a picture, and see what it takes it for, where, and what would change that.
 
-python cifar/app.py                           # the newest run
-python cifar/app.py --run cifar10-resnet --port 8000
+    python cifar/app.py                           # the newest run
+    python cifar/app.py --run cifar10-resnet --port 8000
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A demo in the browser: write a two-digit number, and see while you write what the network makes of it.
 
-python cnn_mnist100/app.py                           # the newest run
-python cnn_mnist100/app.py --run best --port 8000
+    python cnn_mnist100/app.py                           # the newest run
+    python cnn_mnist100/app.py --run best --port 8000
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A demo in the browser: write an expression such as 12+7, and see how it is read and what it is worth.
 
-python emnist/app.py                           # the newest run
-python emnist/app.py --run cnn --port 8000
+    python emnist/app.py                           # the newest run
+    python emnist/app.py --run cnn --port 8000
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A demo in the browser: draw a digit, and see the answer, what the network sees, and why, while you draw.
 
-python mlp_mnist/app.py                              # the newest run on MNIST
-python mlp_mnist/app.py --dataset fashion_mnist      # clothes: upload a photograph or click an example
-python mlp_mnist/app.py --run mnist-best --port 8000
+    python mlp_mnist/app.py                              # the newest run on MNIST
+    python mlp_mnist/app.py --dataset fashion_mnist      # clothes: upload a photograph or click an example
+    python mlp_mnist/app.py --run mnist-best --port 8000
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A demo in the browser: play a song to the network, or move sliders, and see which genre it hears and why.
 
-python music_cuda/app.py                          # the newest run
-python music_cuda/app.py --run best --port 8000
+    python music_cuda/app.py                          # the newest run
+    python music_cuda/app.py --run best --port 8000
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A guessing game in the browser: draw what you are told, and the network guesses while you draw.
 
-python rnn_doodles/app.py                           # the newest run
-python rnn_doodles/app.py --run best --port 8000
+    python rnn_doodles/app.py                           # the newest run
+    python rnn_doodles/app.py --run best --port 8000
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ GOOD_SHARE = 0.8  # of the copy bandwidth
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the chosen parts; the exit code."""
-    parser = environment.Parser("Prove and measure all kernels on the GPU of this machine.")
+    parser = environment.Parser(__doc__)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some of the parts")
     parser.add_argument("--out", type=Path, help="where the results go, instead of scripts/results/gpu_NAME.json")
     parser.add_argument("--no-save", action="store_true", help="write no file")

@@ -54,6 +54,9 @@ def test_help_as_a_file_from_any_folder(module, tmp_path):
     done = run(sys.executable, file_of(module), "--help", cwd=tmp_path, PYTHONPATH="")
     assert (done.returncode, done.stderr) == (0, "")
     assert "usage" in done.stdout.lower()
+    source = file_of(module).read_text(encoding="utf-8").split('"""')[1]
+    examples = re.findall(r"^ *python3? .*", source, re.MULTILINE)
+    assert [line for line in examples if line not in done.stdout.splitlines()] == []
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -48,7 +48,10 @@ DIAGNOSES = (
         r"No matching distribution|No solution found|from versions:",
         "the package index has no fitting build for this Python: use CPython 3.10 to 3.13, the tested ones",
     ),
-    (r"Permission denied|EnvironmentError|Read-only file system", "the environment's folder cannot be written to"),
+    (
+        r"Permission denied|EnvironmentError|Read-only file system",
+        "this clone or its environment cannot be written to: run this in a copy of your own",
+    ),
 )
 
 # As environment variables, because an old pip ignores those that it does not know; the user's own go before them.
@@ -121,7 +124,7 @@ def make(folder: Path) -> None:
     say(f"making {shown(folder)} with Python {sys.version.split()[0]}")
     made = subprocess.run(command, capture_output=True, text=True)
     if made.returncode != 0:
-        raise SetupError(f"could not make {folder}: {_last_line(made.stderr + made.stdout)}")
+        raise SetupError(f"could not make {folder}: {diagnose((made.stderr + made.stdout).splitlines())}")
 
 
 def is_installed(environment: Environment, extras: set[str]) -> bool:
@@ -142,19 +145,19 @@ def install(environment: Environment, extras: set[str]) -> None:
     command = [*_installer(environment.python), "--constraint", CONSTRAINTS.name, "--editable", what]
     code, lines = _run_with_progress(command)
     if code != 0:
-        raise SetupError(explain(lines, _save_log(environment, lines)))
+        raise SetupError(f"the installation failed: {diagnose(lines)}{_save_log(environment, lines)}")
     stamp = {"fingerprint": _fingerprint(), "extras": sorted(extras)}
     (environment.folder / STAMP_NAME).write_text(json.dumps(stamp), encoding="utf-8")
 
 
-def explain(lines: Sequence[str], log: str) -> str:
-    """Turn an installer's output into one line: a known cause with its cure, or its own last error."""
+def diagnose(lines: Sequence[str]) -> str:
+    """Turn the output of a tool that failed into one line: a known cause with its cure, or its own last error."""
     text = "\n".join(lines)
     for pattern, advice in DIAGNOSES:
         if re.search(pattern, text):
-            return f"the installation failed: {advice}{log}"
+            return advice
     errors = [line for line in lines if line.lower().startswith("error")] or list(lines)
-    return f"the installation failed: {_last_line(chr(10).join(errors))}{log}"
+    return next((line.strip() for line in reversed(errors) if line.strip()), "it gave no reason")
 
 
 class Parser(argparse.ArgumentParser):
@@ -271,7 +274,3 @@ def _fingerprint() -> str:
     """Changes whenever an installation would: with the clone's place, the requirements and the pinned versions."""
     parts = (str(ROOT).encode(), (ROOT / "pyproject.toml").read_bytes(), CONSTRAINTS.read_bytes())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
-
-
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it gave no reason")

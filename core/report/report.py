@@ -125,9 +125,10 @@ def _provenance(notice: str, about: About) -> Figures:
 def as_table(figures: Figures) -> str:
     """The figures as text for a terminal: the notice, the totals, and a line for each class."""
     rows, share = figures["classes"], figures["accuracy"]
+    data = f"synthetic data, not {figures['dataset']}" if figures["origin"] == "synthetic" else figures["dataset"]
     lines = [f"*** {figures['notice']} ***", ""] if figures["notice"] else []
     lines += [
-        f"{figures['model']} on {figures['images']:,} test {figures['samples']} of {figures['dataset']}",
+        f"{figures['model']} on {figures['images']:,} test {figures['samples']} of {data}",
         f"  accuracy           {share['value']:8.2%}   95 % interval {share['low']:.2%} to {share['high']:.2%}",
         *(f"  top-{k} accuracy     {value:8.2%}" for k, value in figures["top_k"].items()),
         f"  mean F1            {figures['macro_f1']:8.2%}",

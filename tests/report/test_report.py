@@ -73,10 +73,16 @@ def test_the_notice_is_in_the_terminal_the_json_and_the_card(tmp_path, about, ca
 def test_a_hundred_classes_are_not_all_listed_in_the_terminal():
     labels = np.arange(200) % 100
     figures = measure(labels, np.eye(100)[labels], [f"{i:02d}" for i in range(100)])
-    figures |= {"notice": "", "model": "CNN", "dataset": "pairs", "samples": "pairs"}
+    figures |= {"notice": "", "model": "CNN", "dataset": "pairs", "origin": "mirror", "samples": "pairs"}
     table = as_table(figures)
     assert "10 worst of 100" in table
     assert len(table.splitlines()) < 25
+
+
+def test_the_table_does_not_name_a_stand_in_after_the_data_set(tmp_path, about, capsys):
+    synthetic = replace(about, origin="synthetic")
+    write_report(tmp_path, LABELS, PROBABILITIES, IMAGES, CLASSES, NOTICE, synthetic)
+    assert "on 60 test images of synthetic data, not fashion_mnist\n" in capsys.readouterr().out
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, about):

@@ -22,11 +22,14 @@ COUNTED_CLASSES = 30  # up to here each cell of a confusion matrix has room for 
 
 
 @styled
-def learning_curves(history: Mapping[str, Sequence[float]], notice: str = "", title: str = "") -> Figure:
+def learning_curves(
+    history: Mapping[str, Sequence[float]], notice: str = "", title: str = "", best: float | None = None
+) -> Figure:
     """Loss, accuracy and learning rate against the epoch; what the history lacks is left out.
 
     `history` maps "epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy" and
-    "learning_rate" to equally many numbers; NaN stands for "not measured". Accuracies lie in [0, 1].
+    "learning_rate" to equally many numbers; NaN stands for "not measured". Accuracies lie in [0, 1]. `best` is the
+    epoch whose weights are kept: the same one is marked in both panels, even if the loss was lowest in another.
     """
     columns = {name: np.asarray(values, dtype=np.float64) for name, values in history.items()}
     panels = [
@@ -41,7 +44,7 @@ def learning_curves(history: Mapping[str, Sequence[float]], notice: str = "", ti
     if title:
         add_title(figure, title)
     for (what, label), axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
-        _curve_panel(axes, columns, epochs, what)
+        _curve_panel(axes, columns, epochs, what, best)
         axes.set_title(label)
         axes.set_xlabel("epoch")
     return figure
@@ -51,7 +54,7 @@ def _measured(columns: Mapping[str, Floats], name: str) -> bool:
     return name in columns and bool(np.isfinite(columns[name]).any())
 
 
-def _curve_panel(axes: Axes, columns: Mapping[str, Floats], epochs: Floats, what: str) -> None:
+def _curve_panel(axes: Axes, columns: Mapping[str, Floats], epochs: Floats, what: str, best: float | None) -> None:
     names = [name for name in (f"train_{what}", f"validation_{what}", what) if _measured(columns, name)]
     for name in names:
         kind = name.removesuffix(what).rstrip("_") or what.replace("_", " ")
@@ -60,14 +63,14 @@ def _curve_panel(axes: Axes, columns: Mapping[str, Floats], epochs: Floats, what
         # Train and validation differ in dash and marker too, so the plot reads without colour.
         look = {"train": (SKY, "--"), "validation": (BLUE, "-")}.get(kind, (GREY, "-"))
         axes.plot(x, y, color=look[0], linestyle=look[1], marker="o", markersize=4 if len(x) <= 30 else 0, label=kind)
-        if kind == "validation":
-            best = int(y.argmax() if what == "accuracy" else y.argmin())
-            number = f"{y[best]:.2%}" if what == "accuracy" else f"{y[best]:.4f}"
-            axes.plot(
-                x[best], y[best], "o", color=ORANGE, markersize=8, zorder=3, label=f"best: {number} at {x[best]:g}"
-            )
+        if kind == "validation" and best is not None and best in x:
+            (value,) = y[x == best]
+            number = f"{value:.2%}" if what == "accuracy" else f"{value:.4f}"
+            axes.plot(best, value, "o", color=ORANGE, markersize=8, zorder=3, label=f"best epoch, {best:g}: {number}")
     add_grid(axes)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    if len(epochs) == 1:  # around a single epoch, matplotlib's axis would show a few hundredths of one
+        axes.set_xlim(epochs[0] - 0.5, epochs[0] + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
     if what == "accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     if what == "learning_rate":

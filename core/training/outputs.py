@@ -51,7 +51,9 @@ class Outputs:
         from core.report import plots
 
         begin = time.monotonic()
-        figure = plots.learning_curves(state.history.columns(), notice=self._notice, title=self._folder.path.name)
+        figure = plots.learning_curves(
+            state.history.columns(), self._notice, title=self._folder.path.name, best=state.best.get("epoch")
+        )
         save_picture(figure, self._folder.curves)
         if self._window is not None:
             self._window.show(self._folder.curves)

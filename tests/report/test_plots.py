@@ -39,7 +39,7 @@ def texts(figure: Figure) -> str:
 
 
 PLOTS: dict[str, Callable[[str], Figure]] = {
-    "curves": lambda notice: plots.learning_curves(HISTORY, notice),
+    "curves": lambda notice: plots.learning_curves(HISTORY, notice, best=3),
     "confusion": lambda notice: plots.confusion_matrix(
         metrics.confusion_matrix(LABELS, PROBABILITIES.argmax(axis=1), 4), CLASSES, notice
     ),
@@ -85,8 +85,15 @@ def test_learning_curves_name_the_best_epoch_and_pass_over_what_was_not_measured
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["Loss", "Accuracy", "Learning rate"]
     loss, accuracy = ([item.get_text() for item in axes.get_legend().get_texts()] for axes in figure.axes[:2])
-    assert loss == ["train", "validation", "best: 0.6000 at 2"]
-    assert accuracy == ["validation", "best: 90.00% at 3"]
+    assert loss == ["train", "validation", "best epoch, 3: 0.7000"], "not the one with the lowest loss"
+    assert accuracy == ["validation", "best epoch, 3: 90.00%"]
+
+
+def test_a_single_epoch_is_the_only_tick():
+    figure = plots.learning_curves({name: values[:1] for name, values in HISTORY.items()}, best=1)
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
 
 
 def test_a_bad_start_does_not_flatten_the_rest():

@@ -18,6 +18,7 @@ from core.report.style import BLUE, GREY, INK, LINES, ORANGE, PAPER, SKY, add_gr
 
 RIGHT_COLOURS: Colormap = LinearSegmentedColormap.from_list("right", ["#F3F8FC", BLUE])
 WRONG_COLOURS: Colormap = LinearSegmentedColormap.from_list("wrong", [PAPER, "#F6C9A0", ORANGE])
+LUMA = np.array([0.299, 0.587, 0.114])  # what red, green and blue each add to the brightness (ITU-R BT.601)
 COUNTED_CLASSES = 30  # up to here each cell of a confusion matrix has room for its count
 
 
@@ -107,10 +108,11 @@ def confusion_matrix(confusion: Indices, classes: Sequence[str], notice: str = "
     axes, list_axes = figure.subplots(1, 2, gridspec_kw={"width_ratios": [side, 2.6]})
     wrong = np.array(confusion, dtype=np.float64)
     np.fill_diagonal(wrong, 0)
-    axes.imshow(_cell_colours(confusion, wrong))
+    colours = _cell_colours(confusion, wrong)
+    axes.imshow(colours)
     _label_cells(axes, classes)
     if n_classes <= COUNTED_CLASSES:
-        _count_cells(axes, confusion, wrong, 10 if n_classes <= 12 else 7)
+        _count_cells(axes, confusion, colours, 10 if n_classes <= 12 else 7)
     axes.set_title(f"Confusion matrix: {int(np.trace(confusion)):,} of {int(confusion.sum()):,} right")
     _list_confusions(list_axes, wrong, classes)
     return figure
@@ -147,13 +149,12 @@ def _label_cells(axes: Axes, classes: Sequence[str]) -> None:
     axes.tick_params(which="minor", length=0)
 
 
-def _count_cells(axes: Axes, confusion: Indices, wrong: Floats, size: int) -> None:
-    dark = np.sqrt(wrong / max(wrong.max(), 1)) > 0.7
+def _count_cells(axes: Axes, confusion: Indices, colours: Floats, size: int) -> None:
+    dark = colours[..., :3] @ LUMA < 0.5
     for row, column in np.argwhere(confusion > 0):
-        on_dark = row == column or dark[row, column]
         axes.text(
             column, row, f"{confusion[row, column]:,}",
-            ha="center", va="center", fontsize=size, color=PAPER if on_dark else INK,
+            ha="center", va="center", fontsize=size, color=PAPER if dark[row, column] else INK,
         )  # fmt: skip
 
 

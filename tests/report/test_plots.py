@@ -117,6 +117,16 @@ def test_confusion_matrix_shows_each_count_and_the_most_frequent_mistake():
     assert "3 ×\nT-shirt/top → _bird" in words
 
 
+def test_counts_are_legible_on_every_colour():
+    confusion = np.array([[1, 0, 99], [0, 100, 0], [40, 0, 60]])
+    figure = plots.confusion_matrix(confusion, CLASSES[:3])
+    cells = figure.axes[0].images[0].get_array()
+    for count in (item for item in figure.axes[0].texts if item.get_text()):
+        column, row = (int(place) for place in count.get_position())
+        bright = cells[row, column, :3].mean() > 0.5
+        assert count.get_color() == (style.INK if bright else style.PAPER), count.get_text()
+
+
 def test_confusion_matrix_of_a_hundred_classes_has_a_legible_list_and_no_counts():
     confusion = np.diag(np.full(100, 1234))
     confusion[7, 1] = 5

@@ -71,13 +71,17 @@ def mistakes_gallery(
     classes: Sequence[str],
     notice: str = "",
     limit: int = 25,
+    samples: str = "images",
 ) -> Figure:
-    """The wrong answers the model was surest of: each image with the true class, the answer and its confidence."""
+    """The wrong answers the model was surest of: each image with the true class, the answer and its confidence.
+
+    `samples` is what was classified, in the plural.
+    """
     y, p = check(labels, probabilities)
     worst = worst_mistakes(y, p, limit)
     if not len(worst):
         figure = new_figure(6, 2, notice)
-        figure.text(0.5, 0.4, f"No mistake in {len(y):,} images", ha="center", fontsize=13, color=GREY)
+        figure.text(0.5, 0.4, f"No mistake in {len(y):,} {samples}", ha="center", fontsize=13, color=GREY)
         return figure
     captions = [
         [

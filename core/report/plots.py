@@ -174,8 +174,11 @@ def _list_confusions(axes: Axes, wrong: Floats, classes: Sequence[str]) -> None:
 
 
 @styled
-def reliability_diagram(result: Reliability, notice: str = "") -> Figure:
-    """Accuracy against confidence, with the expected calibration error, over a histogram of the confidence."""
+def reliability_diagram(result: Reliability, notice: str = "", samples: str = "images") -> Figure:
+    """Accuracy against confidence, with the expected calibration error, over a histogram of the confidence.
+
+    `samples` is what was classified, in the plural.
+    """
     figure = new_figure(6.4, 6.6, notice)
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
     width = np.diff(result.edges)
@@ -189,16 +192,16 @@ def reliability_diagram(result: Reliability, notice: str = "") -> Figure:
     )  # fmt: skip
     upper.errorbar(
         (left + result.edges[1:][filled]) / 2, height, _bin_whiskers(result),
-        fmt="none", ecolor=INK, elinewidth=1.2, label="95 % interval",
+        fmt="o", markersize=4, color=INK, elinewidth=1.2, label="accuracy, 95 % interval",
     )  # fmt: skip
     upper.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1.5, label="as right as it is sure")
     upper.set(ylim=(0, 1), xlim=(0, 1), ylabel="share of right answers")
     upper.yaxis.set_major_formatter(PercentFormatter(1.0))
     upper.set_title(f"Reliability: expected calibration error {result.ece:.2%}")
-    upper.legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="none")
+    figure.legend(loc="outside lower center", ncols=2)  # the bars may reach into any corner
     add_grid(upper)
     lower.bar(result.edges[:-1], result.counts / result.counts.sum(), width, align="edge", color=GREY, edgecolor=PAPER)
-    lower.set(xlabel="confidence of the answer", ylabel="share of images", ylim=(0, 1))
+    lower.set(xlabel="confidence of the answer", ylabel=f"share of {samples}", ylim=(0, 1))
     for axis in (lower.xaxis, lower.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0))
     add_grid(lower)

@@ -74,7 +74,7 @@ def write_report(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").unlink(missing_ok=True)
-        _write_plots(folder, y, p, images, classes, notice)
+        _write_plots(folder, y, p, images, classes, notice, about.samples)
         figures["examples"] = [] if images is None else _write_examples(folder, y, images, classes)
         _write_text(folder / "model_card.md", model_card(figures))
         _write_text(folder / "report.json", json.dumps(figures, indent=1, allow_nan=False) + "\n")
@@ -154,13 +154,14 @@ def _write_plots(
     images: ArrayLike | None,
     classes: Sequence[str],
     notice: str,
+    samples: str,
 ) -> None:
     confusion = metrics.confusion_matrix(labels, probabilities.argmax(axis=1), len(classes))
     style.save(plots.confusion_matrix(confusion, classes, notice), folder / "confusion_matrix.png")
     calibration = metrics.reliability(labels, probabilities)
-    style.save(plots.reliability_diagram(calibration, notice), folder / "reliability.png")
+    style.save(plots.reliability_diagram(calibration, notice, samples), folder / "reliability.png")
     if images is not None:
-        gallery = galleries.mistakes_gallery(images, labels, probabilities, classes, notice)
+        gallery = galleries.mistakes_gallery(images, labels, probabilities, classes, notice, samples=samples)
         style.save(gallery, folder / "mistakes.png")
 
 

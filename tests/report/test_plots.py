@@ -146,6 +146,14 @@ def test_reliability_diagram_says_the_calibration_error():
     assert f"{expected:.2%}" in texts(PLOTS["reliability"](""))
 
 
+def test_reliability_diagram_names_the_samples_and_hides_nothing_behind_its_legend():
+    figure = plots.reliability_diagram(metrics.reliability(LABELS, PROBABILITIES), samples="songs")
+    assert figure.axes[1].get_ylabel() == "share of songs"
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert not any(legend.get_window_extent().overlaps(axes.get_window_extent()) for axes in figure.axes)
+
+
 def test_mistakes_are_shown_with_truth_answer_and_confidence():
     words = texts(PLOTS["mistakes"](""))
     assert "true: T-shirt/top\nanswer: _bird\n77.5% sure" in words

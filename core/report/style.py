@@ -42,7 +42,8 @@ STYLE: dict[Any, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
     "grid.color": LINES,
-    "legend.frameon": False,
+    "legend.edgecolor": LINES,  # without a frame, the marks in a legend look like data
+    "legend.fancybox": False,
     "lines.linewidth": 2,
     "figure.facecolor": PAPER,
     "savefig.facecolor": PAPER,

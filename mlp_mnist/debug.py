@@ -10,19 +10,25 @@ from core.backend import Array, to_cpu
 from core.data.augment import Compose
 from core.layers import Sequential
 from core.params import Parameter
+from core.training.files import save_picture
 
 IMAGES_SHOWN = 100
 
 
-def save_images(path: Path, images: Array, labels: Array, classes: list[str], augment: Compose | None) -> None:
-    """Save the first training images (N, 28, 28) as a picture, distorted as in training, and say where."""
-    from core.report import galleries, style  # late: matplotlib takes a while, and few trainings show their images
+def save_images(
+    path: Path, images: Array, labels: Array, classes: list[str], augment: Compose | None, notice: str
+) -> None:
+    """Save the first training images (N, 28, 28) as a picture, distorted as in training, and say where.
+
+    The notice, if there is one, stands above them. Raises UserError when the disk refuses.
+    """
+    from core.report import galleries  # late: matplotlib takes a while, and few trainings show their images
 
     shown = np.asarray(images[:IMAGES_SHOWN]).astype(np.float32) / 255
     if augment is not None:
         shown = augment(shown, np.random.default_rng(0))
     captions = [[(classes[label], "black")] for label in labels[:IMAGES_SHOWN]]
-    style.save(galleries.image_grid(shown, captions, columns=10, title="training images"), path)
+    save_picture(galleries.image_grid(shown, captions, columns=10, title="training images", notice=notice), path)
     print(f"the first {len(shown)} training images: {path}")
 
 

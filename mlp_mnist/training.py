@@ -67,7 +67,7 @@ def train(settings: Settings) -> None:
 
     with Run(settings, model, optimizer, schedule, folder=folder, stream=stream, data_info=info, about=about) as run:
         if settings.show_images:
-            debug.save_images(folder / "images.png", images[rows], labels[rows], classes, augment)
+            debug.save_images(folder / "images.png", images[rows], labels[rows], classes, augment, info["notice"])
         backward = debug.GradientLog(folder / "gradients.log", model) if settings.log_gradients else model.backward
         for _ in run.epochs():
             for x, t in run.batches(images, labels, rows=rows, normalize=normalize, augment=augment):

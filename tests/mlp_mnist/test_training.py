@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mistakes import complaint_of
+from PIL import Image, ImageColor
 
 from core.data.prepared import save_prepared
 from core.data.synthetic import digits
 from core.errors import UserError
+from core.report import style
 from core.training.checkpoint import load_checkpoint
 from mlp_mnist import training
 from mlp_mnist.model import Architecture, build
@@ -80,7 +82,10 @@ def test_every_preset_trains(preset, quick, archive, tmp_path):
 def test_debugging_shows_images_and_logs_deltas_and_gradients(quick, tmp_path):
     training.train(replace(quick, epochs=1, log_gradients=True, show_images=True, shift=1.0, loss="mean_squared_error"))
     folder = tmp_path / "runs" / "mnist-default"
-    assert (folder / "images.png").stat().st_size > 1000
+    with Image.open(folder / "images.png") as picture:
+        assert picture.convert("RGB").getpixel((5, 5)) == ImageColor.getrgb(style.ORANGE), (
+            "the notice's band is missing"
+        )
     log = (folder / "gradients.log").read_text()
     assert log.count("=== step") == 8  # 240 images in batches of 32
     for wanted in ("delta at 6 Sigmoid (32, 10)", "dJ/dW of 5 Linear (32, 10)", "dJ/db of 2 Linear (32,)"):

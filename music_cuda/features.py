@@ -11,6 +11,7 @@ Its clips, and the table itself, are at kaggle.com/datasets/andradaolteanu/gtzan
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from dataclasses import dataclass
@@ -38,7 +39,9 @@ AS_THEN = "reflect"  # how librosa filled up the first and the last frames until
 LARGEST = 500_000_000  # bytes of a file
 RATES = (4_000, 400_000)  # of files
 MOST_CHANNELS = 16
-SILENT, LOUDEST = 1e-5, 1e3  # of full scale
+SILENT, LOUDEST = 1e-4, 1e3  # of full scale; silence that was dithered to 16 bits stays below 1e-4
+# What libsndfile notes of a header that promises another number of bytes than there is.
+WRONG_SIZE = re.compile(r"(\d+) \(should be (\d+)\)")
 
 
 @dataclass
@@ -83,8 +86,8 @@ def require_librosa() -> Any:
 def load_audio(path: Path) -> Array:
     """The middle 30 s of a sound file, or all of a shorter one: mono float32 (samples,) at 22,050 Hz.
 
-    Raises UserError for a file that is missing, too large, damaged or no sound, and for one that is silent or shorter
-    than a second. Reads no more of it than is used, whatever its header says.
+    Raises UserError for a file that is missing, too large, damaged, cut off or no sound, and for one that is silent or
+    shorter than a second. Reads no more of it than is used, whatever its header says.
     """
     librosa = require_librosa()
     import soundfile
@@ -94,15 +97,18 @@ def load_audio(path: Path) -> Array:
         if size > LARGEST:
             raise UserError(f"{path.name} is larger than {LARGEST // 10**6} MB: cut a piece out of it")
         with soundfile.SoundFile(path) as file:
-            rate, channels, frames = file.samplerate, file.channels, file.frames
+            rate, channels = file.samplerate, file.channels
+            frames = file.frames if file.frames < 2**62 else 0  # more says that it is not known
             if not (RATES[0] <= rate <= RATES[1] and channels <= MOST_CHANNELS):
                 raise UserError(f"{path.name} has {channels} channels at {rate} Hz; that is no music")
             wanted = SECONDS * rate
-            if wanted < frames < 2**62 and frames - wanted > 0.1 * rate:  # GTZAN's clips have a little more than 30 s
+            if frames - wanted > 0.1 * rate:  # GTZAN's clips have a little more than 30 s
                 file.seek((frames - wanted) // 2)
                 sound = file.read(wanted, dtype="float32", always_2d=True)
             else:
                 sound = file.read(wanted + rate // 10, dtype="float32", always_2d=True)
+            if is_cut_off(file.extra_info) or len(sound) < 0.99 * min(frames, wanted):
+                raise UserError(f"{path.name} is cut off: it holds less sound than it promises")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except (soundfile.SoundFileError, ValueError, MemoryError) as error:
@@ -114,14 +120,22 @@ def load_audio(path: Path) -> Array:
     return np.asarray(librosa.resample(mono, orig_sr=rate, target_sr=RATE))
 
 
+def is_cut_off(log: str) -> bool:
+    """Whether a file ends before its header says, by libsndfile's log.
+
+    A program that writes into a pipe promises gigabytes, and means by it that it does not know.
+    """
+    sizes = ((int(promised), int(there)) for promised, there in WRONG_SIZE.findall(log))
+    return any(1.01 * there < promised <= LARGEST for promised, there in sizes)
+
+
 def checked(sound: Array, name: str, rate: int = RATE) -> Array:
     """The sound, if it can be judged; UserError where it is too short, silent, or holds values that are no numbers."""
     if len(sound) < SHORTEST * rate:
         raise UserError(f"{name} holds {len(sound) / rate:.1f} s of sound; at least {SHORTEST:g} s are needed")
-    largest = float(np.abs(sound).max())
-    if not largest < LOUDEST:  # also where it is no number
+    if not float(np.abs(sound).max()) < LOUDEST:  # also where it is no number
         raise UserError(f"{name} holds values that are no sound")
-    if largest < SILENT:
+    if float(np.abs(sound - sound.mean()).max()) < SILENT:  # what never changes cannot be heard, either
         raise UserError(f"{name} is silent")
     return sound
 

@@ -145,6 +145,9 @@ def lying_header(sound):
         (wav(tone(0.5)), r"holds 0\.5 s of sound; at least 1 s"),
         (wav(np.zeros(0, np.float32)), r"holds 0\.0 s of sound"),
         (wav(np.zeros(2 * RATE, np.float32)), "is silent"),
+        (wav(np.full(2 * RATE, 0.5, np.float32)), "is silent"),
+        (wav(np.random.default_rng(0).integers(-1, 2, 2 * RATE, np.int16)), "is silent"),
+        (wav(tone(9.0))[: RATE * 10], r"x\.wav is cut off"),
         (wav(np.full(2 * RATE, np.nan, np.float32), subtype="FLOAT"), "values that are no sound"),
         (wav(np.full(2 * RATE, 1e30, np.float32), subtype="FLOAT"), "values that are no sound"),
         (wav(np.zeros((RATE, 20), np.float32)), "20 channels"),
@@ -156,6 +159,14 @@ def test_what_is_no_music_is_one_line(tmp_path, content, message):
     with pytest.raises(UserError, match=message) as caught:
         load_audio(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", ["au", "mp3"])
+def test_other_formats_that_are_cut_off_are_refused(tmp_path, ending):
+    path = save(tmp_path / f"a.{ending}", tone(9.0))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match="is cut off"):
+        load_audio(path)
 
 
 def test_a_header_that_lies_costs_no_memory(tmp_path):
@@ -189,7 +200,7 @@ def test_a_damaged_file_gives_sound_or_one_line(tmp_path, damage, place):
 
 
 def test_any_sound_that_passes_has_finite_features():
-    for sound in (np.full(RATE, 0.5, np.float32), np.sign(tone(1.1)), np.random.default_rng(0).normal(size=RATE)):
+    for sound in (np.repeat([0.5, -0.5], RATE), np.sign(tone(1.1)), np.random.default_rng(0).normal(size=RATE)):
         assert np.isfinite(features_of(checked(sound.astype(np.float32), "it"))).all()
 
 

@@ -6,13 +6,14 @@ resample every stroke with a spacing of one pixel, and simplify it by Ramer, Dou
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
 
 from core.backend import Array
-from core.data.quickdraw import MAX_POINTS, DrawingReader, Drawings
-from core.demo.strokes import MAX_CHARACTERS, Stroke, parse_strokes
+from core.data.quickdraw import MAX_POINTS, MIN_POINTS, DrawingReader, Drawings
+from core.demo.strokes import DEPTH, Stroke, load_json, parse_strokes
 from core.errors import UserError
 
 SIDE = 255
@@ -90,14 +91,33 @@ def parse_pasted(text: str) -> Drawings:
     taken as it is; strokes as lists of points [x, y], of any size, are simplified. Raises UserError, in a line for the
     visitor, for everything else.
     """
-    if len(text) > MAX_CHARACTERS:
-        raise UserError(f"a drawing has at most {MAX_CHARACTERS:,} characters, this one has {len(text):,}")
-    reader = DrawingReader(1)
-    stored = text if text.lstrip().startswith("{") else f'{{"drawing": {text}}}'
-    reader.add(stored.encode("utf-8", "replace"))
+    if not text.strip():
+        raise UserError("there is nothing in the box: paste a drawing first")
+    is_line = text.lstrip().startswith("{")
+    value = load_json(text, DEPTH + is_line)
+    drawing = value.get("drawing") if isinstance(value, dict) else value
+    reader = _read(drawing)
     if len(reader):
         return reader.drawings()
+    if is_line:
+        raise UserError(_what_is_wrong(drawing, reader))
     strokes = parse_strokes(text, LARGEST, LARGEST)
     if not strokes:
         raise UserError("there is no point in this drawing")
     return simplify(strokes)
+
+
+def _read(drawing: object) -> DrawingReader:
+    reader = DrawingReader(1)
+    reader.add(json.dumps({"drawing": drawing}).encode())
+    return reader
+
+
+def _what_is_wrong(drawing: object, reader: DrawingReader) -> str:
+    """Why the reader did not take the drawing of a line of Quick, Draw!."""
+    if reader.short:
+        return f"this drawing has fewer than {MIN_POINTS} points"
+    if not isinstance(drawing, list):
+        return 'a line of Quick, Draw! has a "drawing", which is a list of strokes'
+    wrong = next(number for number, stroke in enumerate(drawing, start=1) if _read([stroke]).malformed)
+    return f"stroke {wrong}: a stroke is two equally long lists, of x and of y, of whole numbers from 0 to {SIDE}"

@@ -33,30 +33,37 @@ def parse_strokes(value: object, width: float, height: float) -> list[Stroke]:
         return []
     if not isinstance(value, str):
         raise UserError(f"a drawing arrives as text, not as {type(value).__name__}")
-    drawing = _load(value)
+    drawing = load_json(value)
     if not isinstance(drawing, list):
         raise UserError("a drawing is a list of strokes")
     if len(drawing) > MAX_STROKES:
         raise UserError(f"a drawing has at most {MAX_STROKES} strokes, this one has {len(drawing)}: please start again")
-    if not all(isinstance(stroke, list) for stroke in drawing):
-        raise UserError("a stroke is a list of points")
+    for number, stroke in enumerate(drawing, start=1):
+        if not isinstance(stroke, list):
+            raise UserError(f"stroke {number}: a stroke is a list of points")
     points = sum(len(stroke) for stroke in drawing)
     if points > MAX_POINTS:
         raise UserError(f"a drawing has at most {MAX_POINTS} points, this one has {points}: please start again")
     corner = np.array([width, height], dtype=np.float64)
-    return [np.clip([_point(item) for item in stroke], 0, corner) for stroke in drawing if stroke]
+    return [np.clip(_points(stroke, number), 0, corner) for number, stroke in enumerate(drawing, start=1) if stroke]
 
 
-def _load(text: str) -> object:
-    """Parse JSON that is neither long nor deep nor holds a number that JSON does not know."""
+def load_json(text: str, depth: int = DEPTH) -> object:
+    """Parse JSON that is neither long nor deep nor holds a number that JSON does not know.
+
+    Raises UserError, in a line that a visitor can read and with the place of the mistake, for all else.
+    """
     if len(text) > MAX_CHARACTERS:
         raise UserError(f"a drawing has at most {MAX_CHARACTERS} characters, this one has {len(text)}")
-    if _depth(text) > DEPTH:
+    if _depth(text) > depth:
         raise UserError("a drawing is a list of strokes, which are lists of points: this one is nested deeper")
     try:
         return json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        raise UserError("this drawing is not valid JSON") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise UserError(f"this drawing is not valid JSON: {error.msg} at {where}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"this drawing is not valid JSON: {error}") from None
 
 
 def _depth(text: str) -> int:
@@ -69,6 +76,16 @@ def _depth(text: str) -> int:
 
 def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is no number in JSON")
+
+
+def _points(stroke: list[object], number: int) -> list[tuple[float, float]]:
+    points = []
+    for place, item in enumerate(stroke, start=1):
+        try:
+            points.append(_point(item))
+        except UserError as error:
+            raise UserError(f"stroke {number}, point {place}: {error}") from None
+    return points
 
 
 def _point(item: object) -> tuple[float, float]:

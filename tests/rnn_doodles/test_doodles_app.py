@@ -123,6 +123,24 @@ def test_pasted_points_of_any_size_are_simplified():
     assert drawing.points[:, :2].max() == 255
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("  ", "nothing in the box"),
+        ("[[[0,0],[1,1]],\n[[5,6],[7,]]]", "Expecting value at line 2, column 11"),
+        ("[[[0,0],[1,1]],[[5,6],[7]]]", r"stroke 2, point 2: a point is a pair"),
+        ('{"drawing": [[[1,2,3],[1,2,3]]]', "Expecting ',' delimiter at line 1, column 32"),
+        ('{"drawing": [[[1,2,3],[1,2,3]]]}', "fewer than 6 points"),
+        ('{"drawing": [[[1,2,3],[1,2,3]],[[1,2,256],[1,2,3]]]}', "stroke 2: a stroke is two equally long lists"),
+        ('{"drawing": [[[1,2],[1,2,3]]]}', "stroke 1: a stroke is two"),
+        ('{"word": "cat"}', 'has a "drawing"'),
+    ],
+)
+def test_what_is_wrong_with_a_pasted_drawing_is_said_with_its_place(text, reason):
+    with pytest.raises(UserError, match=reason):
+        parse_pasted(text)
+
+
 HOSTILE = [
     "[" * 5000,
     "x" * 100_000,

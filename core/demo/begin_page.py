@@ -15,15 +15,19 @@ from core.demo.page import html, page
 LOOK_EVERY = 0.7  # seconds between two looks at the progress
 REAL, SYNTHETIC = "Fetch the data and train", "Train on synthetic data"
 NOT_REAL = "Nothing that it shows is a real result, and the demo will say so."
-# The demo takes this page's place at the same address as another Gradio app: then the page loads itself again.
-RELOAD = """
-const here = window.gradio_config.app_id;
-setInterval(async () => {
-  try {
-    const answer = await fetch('gradio_api/app_id', { cache: 'no-store' });
-    if (answer.ok && (await answer.json()).app_id !== here) location.reload();
-  } catch { /* between the two there is no server */ }
-}, 500);
+# The demo takes this page's place at the same address as another Gradio app, which knows nothing of what this page asks
+# for. So the page looks who is there before it asks, and loads itself again when it is the demo.
+WHO_IS_THERE = """
+async () => {
+  for (;;) {
+    try {
+      const answer = await fetch('gradio_api/app_id', { cache: 'no-store' });
+      if ((await answer.json()).app_id === window.gradio_config.app_id) return [];
+      location.reload();
+    } catch { /* between the two there is no server */ }
+    await new Promise((done) => setTimeout(done, 500));
+  }
+}
 """
 
 
@@ -45,7 +49,6 @@ def begin_page(title: str, subtitle: str, reason: str, beginning: Beginning) -> 
                 html(f"<p>Without a network: {escape(plan.stand_in)}. {NOT_REAL}</p>", "made-up")
         stop = gradio.Button("Stop", visible=False, elem_id="begin-stop")
         html(by_hand(plan), "by-hand")
-        gradio.HTML("", js_on_load=RELOAD, apply_default_css=False, elem_id="reload")
 
         def look() -> tuple[Any, ...]:
             progress = beginning.progress
@@ -68,7 +71,7 @@ def begin_page(title: str, subtitle: str, reason: str, beginning: Beginning) -> 
         for button, synthetic in ((real, False), (made_up, True)):
             button.click(with_request(partial(begin, synthetic)), None, shown, **quiet)
         stop.click(end, None, shown, **quiet)
-        gradio.Timer(LOOK_EVERY).tick(look, None, shown, **quiet)
+        gradio.Timer(LOOK_EVERY).tick(look, None, shown, js=WHO_IS_THERE, **quiet)
         demo.load(look, None, shown, **quiet)
     return demo
 

@@ -130,7 +130,7 @@ def find_table(settings: Settings) -> tuple[Path | None, bool]:
 def stand_in() -> tuple[Songs, list[str]]:
     """Made-up songs in the place of real ones."""
     features, labels = synthetic_features(STAND_IN_SONGS, SPLIT_SEED, len(FEATURES), len(GENRES))
-    names = tuple(f"synthetic.{number:05d}" for number in range(STAND_IN_SONGS))
+    names = tuple(f"synthetic.{number:05d}.wav" for number in range(STAND_IN_SONGS))
     return Songs(names, features.astype(np.float64), labels), []
 
 

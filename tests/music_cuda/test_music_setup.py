@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,6 +125,7 @@ def test_the_stand_in(tmp_path, capsys):
     arrays, info = prepare(tmp_path, synthetic=True)
     assert capsys.readouterr().out.startswith("SYNTHETIC data in place of GTZAN")
     assert len(arrays["train_labels"]) == 800
+    assert len({Path(name).stem for name in info["songs"]["train"]}) == 800, "the demo shows the names without .wav"
     assert info["notice"].startswith("SYNTHETIC data")
     assert info["licence"] == "none needed: made by this program"
 

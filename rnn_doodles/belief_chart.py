@@ -7,7 +7,8 @@ from html import escape
 
 from rnn_doodles.game import Belief, rank
 
-WIDTH, HEIGHT, LEFT, BOTTOM, RIGHT, TOP = 560, 220, 40, 30, 130, 12
+WIDTH, HEIGHT, LEFT, BOTTOM, RIGHT, TOP = 400, 190, 40, 30, 124, 12  # so small that a telephone shows legible letters
+LONG_NAME, ROOM = 12, RIGHT - 42  # letters from which a name is squeezed into so many units
 LINES = (("#0072B2", ""), ("#D55E00", "8 4"), ("#009E73", "2 4"), ("#6E6E6E", "12 4 2 4"))  # told apart by dashes too
 
 
@@ -19,13 +20,14 @@ def belief_chart(belief: Belief, classes: Sequence[str], target: int) -> str:
     for place, (number, (colour, dash)) in enumerate(zip(shown, LINES, strict=False)):
         down = [TOP + (HEIGHT - TOP - BOTTOM) * (1 - float(p)) for p in belief.probabilities[:, number]]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, down, strict=True))
-        weight = "bold" if number == target else "normal"
+        weight, name = "bold" if number == target else "normal", classes[number]
+        squeezed = f' textLength="{ROOM}" lengthAdjust="spacingAndGlyphs"' if len(name) > LONG_NAME else ""
         label_y = TOP + 14 + 20 * place
         curves.append(
             f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2.5" stroke-dasharray="{dash}"/>'
             f'<line x1="{WIDTH - RIGHT + 8}" x2="{WIDTH - RIGHT + 32}" y1="{label_y - 4}" y2="{label_y - 4}" '
             f'stroke="{colour}" stroke-width="2.5" stroke-dasharray="{dash}"/>'
-            f'<text x="{WIDTH - RIGHT + 38}" y="{label_y}" font-weight="{weight}">{escape(classes[number])}</text>'
+            f'<text x="{WIDTH - RIGHT + 38}" y="{label_y}" font-weight="{weight}"{squeezed}>{escape(name)}</text>'
         )
     return (
         f'<figure class="bn-card bn-chart"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '

@@ -293,6 +293,11 @@ def test_names_are_escaped_in_the_chart():
     assert chart.count("<polyline") == 4
 
 
+def test_a_long_name_is_squeezed_into_the_chart():
+    chart = belief_chart(belief_in(0, 0.9), ["cat", "dog", "The Great Wall of China", "owl"], target=2)
+    assert chart.count("textLength") == 1
+
+
 def test_the_page_shows_the_notice_or_how_to_begin(run, tmp_path):
     """In a process of its own, because Gradio leaves sockets open."""
     if find_spec("gradio") is None:

@@ -22,7 +22,7 @@ STYLE = """<style>
 .em-line { padding: 18px 22px; }
 .em-read { font-size: 2.6rem; font-weight: 700; line-height: 1.2; overflow-wrap: anywhere; }
 .em-value { color: #0072B2; } .dark .em-value { color: #56B4E9; }
-.em-trouble { color: #D55E00; font-weight: 600; margin-top: 4px; }
+.em-trouble { margin-top: 4px; }
 .em-symbols { display: flex; flex-wrap: wrap; gap: 12px; margin-top: 16px; }
 .em-symbol { position: relative; width: 64px; text-align: center; font-weight: 700; outline: none; cursor: help; }
 .em-symbol img { width: 64px; height: 64px; margin: 0 0 4px; image-rendering: pixelated; border-radius: 8px; }
@@ -48,7 +48,7 @@ def line_card(
     `overlays` uint8 (28, 28, 3) show what in a picture speaks for and against the network's first guess.
     """
     value = f' <span class="em-value">= {escape(reading.value)}</span>' if reading.value else ""
-    trouble = f'<div class="em-trouble">{escape(reading.trouble)}</div>' if reading.trouble else ""
+    trouble = f'<div class="em-trouble bn-error">{escape(reading.trouble)}</div>' if reading.trouble else ""
     symbols = "".join(
         _symbol(name, picture, overlay, row, classes)
         for name, picture, overlay, row in zip(reading.classes, pictures, overlays, probabilities, strict=True)

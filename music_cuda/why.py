@@ -71,7 +71,7 @@ def reasons_card(found: Sequence[Reason], features: Array, listener: Listener, a
 
 def _row(reason: Reason, above: bool) -> str:
     points, kind = 100 * reason.gain, "for" if reason.gain > 0 else "against"
-    level = "above average" if above else "below"
+    level = "above average" if above else "below average"
     return (
         f"<tr><th>{escape(in_words(FEATURES[reason.feature]))}</th><td>{level}</td>"
         f'<td><span class="bn-key bn-{kind}">{points:+.1f}</span></td></tr>'

@@ -17,6 +17,30 @@ from scripts.environment import ROOT
 from scripts.visit import demos
 
 HOSTILE_DRAWINGS = ("[" * 5000, 7, True, ["[]"], {"a": 1}, "[[[1e999,0]]]", '{"a":1}', "<script>", "/etc/passwd")
+# Texts whose contrast is below 4.5, as WCAG 2.1 computes it (1.4.3 AA), with their contrast.
+FAINT_TEXTS = """() => {
+  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const linear = (value) => (value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+  const ground = (element) => {
+    for (; element; element = element.parentElement) {
+      const [r, g, b, opacity = 1] = numbers(getComputedStyle(element).backgroundColor);
+      if (opacity > 0.5) return [r, g, b];
+    }
+    return [255, 255, 255];
+  };
+  const faint = {};
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const text = texts.currentNode.textContent.trim(), element = texts.currentNode.parentElement;
+    if (!text || !element.checkVisibility({ visibilityProperty: true }) || element.clientHeight === 1) continue;
+    if (element.closest('button:disabled')) continue;
+    const [one, other] = [light(numbers(getComputedStyle(element).color)), light(ground(element))];
+    const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    if (contrast < 4.5) faint[text] = contrast.toFixed(1);
+  }
+  return faint;
+}"""
 FILE = {"_type": "gradio.FileData"}
 HOSTILE_FILES = (
     "/etc/passwd",
@@ -111,6 +135,12 @@ def chromium() -> Iterator[Any]:
 
 
 def check_telephone(page: Any) -> None:
-    """The page fits the width of a telephone."""
+    """The page fits the width of a telephone, and its texts can be read, in the light and in the dark."""
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for dark in (False, True):
+        page.evaluate("dark => document.body.classList.toggle('dark', dark)", dark)
+        page.wait_for_timeout(300)  # some colours change slowly
+        faint = page.evaluate(FAINT_TEXTS)
+        assert not faint, (dark, faint)
+    page.evaluate("document.body.classList.remove('dark')")

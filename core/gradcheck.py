@@ -16,6 +16,7 @@ import numpy as np
 
 from core import layers, losses
 from core.backend import Array
+from core.checks import expect_whole
 from core.cli import guarded
 from core.layers import Layer
 from core.random import Stream
@@ -36,6 +37,7 @@ def gradcheck(layer: Layer, x: Array, rng: np.random.Generator, samples: int = S
     """
     if x.dtype != np.float64:
         raise TypeError(f"gradcheck expected a float64 input, got {x.dtype}")
+    expect_whole("gradcheck", samples=samples)
     y = layer.forward(x, train=True)
     weights = rng.standard_normal(y.shape)
     for parameter in layer.parameters():

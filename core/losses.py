@@ -5,6 +5,7 @@ The value is the mean over the batch, as a scalar on the device of the inputs; n
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from core import ops
@@ -13,6 +14,7 @@ from core.backend import Array, array_module, on_cpu
 
 def softmax(logits: Array, temperature: float = 1.0) -> Array:
     """Probabilities exp(z / T) / sum exp(z / T) along the last axis; logits (..., C) -> (..., C)."""
+    _check_temperature(temperature)
     xp = array_module(logits)
     scaled = logits / temperature if temperature != 1 else logits
     shifted = xp.exp(scaled - scaled.max(axis=-1, keepdims=True))  # a shift changes nothing and avoids overflow
@@ -37,6 +39,9 @@ def softmax_cross_entropy(
     and the mean is that of weighted samples: the total is divided by the sum of the labels' weights, as PyTorch does.
     """
     _check_classes(logits, labels)
+    _check_temperature(temperature)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"softmax_cross_entropy expected label_smoothing from 0 to 1, got {label_smoothing}")
     if class_weights is not None:
         if class_weights.shape != logits.shape[1:]:
             raise ValueError(
@@ -64,8 +69,7 @@ def mean_squared_error(prediction: Array, target: Array) -> tuple[Any, Array]:
     """
     if prediction.shape != target.shape:
         raise ValueError(f"mean_squared_error expected equal shapes, got {prediction.shape} and {target.shape}")
-    if not prediction.size:
-        raise ValueError("expected at least one sample: there is no mean over none")
+    _check_floats(prediction)
     difference = prediction - target.astype(prediction.dtype, copy=False)
     loss = (difference * difference).mean()
     difference *= 2 / difference.size
@@ -79,7 +83,7 @@ def focal_loss(logits: Array, labels: Array, gamma: float = 2.0) -> tuple[Any, A
     samples that are right already. Gradient: dp/dz = p (onehot - softmax), times the derivative with respect to p.
     """
     _check_classes(logits, labels)
-    if gamma < 0:
+    if not 0 <= gamma < math.inf:
         raise ValueError(f"focal_loss expected a gamma of at least 0, got {gamma}")
     xp = array_module(logits)
     N = len(logits)
@@ -104,7 +108,18 @@ def _check_classes(logits: Array, labels: Array) -> None:
         raise ValueError(f"expected logits (N, C) and labels (N,), got {logits.shape} and {labels.shape}")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"expected integer labels, got {labels.dtype}")
-    if not len(labels):
-        raise ValueError("expected at least one sample: there is no mean over none")
+    _check_floats(logits)
     if on_cpu(labels) and labels.min() < 0:  # which NumPy would count from the end
         raise IndexError(f"expected labels from 0 on, got {labels.min()}")
+
+
+def _check_floats(x: Array) -> None:
+    if x.dtype.kind != "f":
+        raise TypeError(f"expected floating-point numbers, got {x.dtype}")
+    if not x.size:
+        raise ValueError("expected at least one sample: there is no mean over none")
+
+
+def _check_temperature(temperature: float) -> None:
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"expected a temperature above 0, got {temperature}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from core import ops
+from core.checks import expect_in
 from core.ops.stretches import Stretch
 from core.optim import Optimizer
 from core.params import Parameter
@@ -47,8 +48,9 @@ class Muon(Optimizer):
         for parameter in matrices:
             if parameter.data.ndim != 2:
                 raise ValueError(f"Muon expected matrices, got shape {parameter.data.shape}")
-        if not (0 < momentum < 1 and 0 < others_momentum < 1):
-            raise ValueError(f"Muon expected momenta between 0 and 1, got {momentum} and {others_momentum}")
+        expect_in("(0, 1)", self, momentum=momentum, others_momentum=others_momentum)
+        for group in others:
+            expect_in("[0, inf)", self, rate=group.rate)
         super().__init__([*matrices, *(parameter for group in others for parameter in group.parameters)], weight_decay)
         self.momentum, self.others_momentum = momentum, others_momentum
         rates = {id(parameter): group.rate for group in others for parameter in group.parameters}

@@ -14,6 +14,7 @@ import numpy as np
 
 from core import ops
 from core.backend import Array, array_module, device_of, to_cpu
+from core.checks import expect_in
 from core.memory import FLOATS, empty, zeros
 from core.params import FlatParameters, Parameter, pack
 from core.workers import workers
@@ -33,8 +34,7 @@ class Optimizer:
     slots: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, parameters: Iterable[Parameter], weight_decay: float = 0.0) -> None:
-        if weight_decay < 0:
-            raise ValueError(f"{type(self).__name__} expected weight_decay of at least 0, got {weight_decay}")
+        expect_in("[0, inf)", self, weight_decay=weight_decay)
         self.flat: FlatParameters = pack(parameters)
         self.weight_decay = weight_decay
         self.steps = 0
@@ -159,8 +159,7 @@ class SGD(Optimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
-        if not 0 <= momentum < 1:
-            raise ValueError(f"SGD expected a momentum from 0 up to but not including 1, got {momentum}")
+        expect_in("[0, 1)", self, momentum=momentum)
         if nesterov and momentum == 0:
             raise ValueError("SGD expected a momentum above 0 for nesterov=True")
         super().__init__(parameters, weight_decay)
@@ -195,8 +194,9 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"{type(self).__name__} expected betas from 0 up to but not including 1, got {betas}")
+        beta1, beta2 = betas
+        expect_in("[0, 1)", self, beta1=beta1, beta2=beta2)
+        expect_in("[0, inf)", self, eps=eps)
         super().__init__(parameters, weight_decay)
         self.betas, self.eps = betas, eps
 
@@ -257,5 +257,5 @@ def gradient_norm(flat: FlatParameters) -> Any:
 
 
 def _check_limit(limit: float) -> None:
-    if limit <= 0:
+    if not limit > 0:  # nor a NaN
         raise ValueError(f"expected a positive limit for clipping, got {limit}")

@@ -26,6 +26,8 @@ class Parameter:
     half: Array | None = None  # its data rounded to float16, in mixed precision
 
     def __init__(self, data: Array, decay: bool = True) -> None:
+        if data.dtype.kind != "f":
+            raise TypeError(f"Parameter expected floating-point numbers, got {data.dtype}")
         self.data = aligned(data)
         self.decay = decay
         self._grad = zeros(data.shape, data.dtype, data)
@@ -155,6 +157,8 @@ class FlatParameters:
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         if not parameters:
             raise ValueError("FlatParameters expected at least one parameter")
+        if len({id(parameter) for parameter in parameters}) < len(parameters):
+            raise ValueError("FlatParameters expected every parameter once")
         self.parameters = decayed_first(parameters)
         self.decayed = sum(parameter.data.size for parameter in self.parameters if parameter.decay)
         self.grad = flatten_gradients(self.parameters)  # (size,)

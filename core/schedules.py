@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from core.checks import expect_in, expect_whole
+
 Schedule = Callable[[int], float]
 
 
 def constant(lr: float) -> Schedule:
     """The same learning rate at every step."""
-    _check(lr > 0, f"lr above 0, got {lr}")
+    expect_in("(0, inf)", "constant", lr=lr)
     return lambda step: lr
 
 
 def step_decay(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Schedule:
     """lr, multiplied by `factor` at each of the milestones (in steps)."""
-    _check(lr > 0, f"lr above 0, got {lr}")
+    expect_in("(0, inf)", "step_decay", lr=lr, factor=factor)
     return lambda step: lr * factor ** sum(step >= milestone for milestone in milestones)
 
 
@@ -25,8 +27,8 @@ def cosine(lr: float, steps: int, warm_up: int = 0, minimum: float = 0.0) -> Sch
 
     Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5, without restarts.
     """
-    _check(lr > 0 and 0 <= minimum <= lr, f"0 <= minimum <= lr, got minimum {minimum} and lr {lr}")
-    _check(0 <= warm_up < steps, f"0 <= warm_up < steps, got warm_up {warm_up} and {steps} steps")
+    _check_fall("cosine", lr, minimum)
+    _check_warm_up("cosine", warm_up, steps)
 
     def schedule(step: int) -> float:
         if step < warm_up:
@@ -39,8 +41,8 @@ def cosine(lr: float, steps: int, warm_up: int = 0, minimum: float = 0.0) -> Sch
 
 def linear(lr: float, steps: int, warm_up: int = 0, minimum: float = 0.0) -> Schedule:
     """Linear from lr / warm_up to lr in `warm_up` steps, then linear down to `minimum` just after the last step."""
-    _check(lr > 0 and 0 <= minimum <= lr, f"0 <= minimum <= lr, got minimum {minimum} and lr {lr}")
-    _check(0 <= warm_up < steps, f"0 <= warm_up < steps, got warm_up {warm_up} and {steps} steps")
+    _check_fall("linear", lr, minimum)
+    _check_warm_up("linear", warm_up, steps)
 
     def schedule(step: int) -> float:
         if step < warm_up:
@@ -57,8 +59,10 @@ def one_cycle(
 
     Both by half a cosine wave. Smith and Topin 2017, arXiv:1708.07120.
     """
-    _check(lr > 0, f"lr above 0, got {lr}")
-    _check(0 < rising < 1 and steps >= 1, f"0 < rising < 1 and at least 1 step, got {rising} and {steps} steps")
+    expect_in("(0, inf)", "one_cycle", lr=lr)
+    expect_in("[0, inf)", "one_cycle", start_factor=start_factor, end_factor=end_factor)
+    expect_in("(0, 1)", "one_cycle", rising=rising)
+    expect_whole("one_cycle", steps=steps)
     peak = rising * (steps - 1)
 
     def schedule(step: int) -> float:
@@ -78,8 +82,9 @@ class ReduceOnPlateau:
     def __init__(
         self, lr: float, factor: float = 0.1, patience: int = 5, min_delta: float = 0.0, minimum: float = 0.0
     ) -> None:
-        _check(lr > 0, f"lr above 0, got {lr}")
-        _check(0 < factor < 1, f"0 < factor < 1, got {factor}")
+        _check_fall("ReduceOnPlateau", lr, minimum)
+        expect_in("(0, 1)", self, factor=factor)
+        expect_in("[0, inf)", self, patience=patience, min_delta=min_delta)
         self.lr, self.factor, self.patience, self.min_delta, self.minimum = lr, factor, patience, min_delta, minimum
         self.best = math.inf
         self.waited = 0
@@ -109,6 +114,11 @@ def _half_wave(start: float, end: float, progress: float) -> float:
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _check(condition: bool, expected: str) -> None:
-    if not condition:
-        raise ValueError(f"schedule expected {expected}")
+def _check_fall(schedule: str, lr: float, minimum: float) -> None:
+    expect_in("(0, inf)", schedule, lr=lr)
+    expect_in(f"[0, {lr}]", schedule, minimum=minimum)
+
+
+def _check_warm_up(schedule: str, warm_up: int, steps: int) -> None:
+    expect_whole(schedule, steps=steps)
+    expect_in(f"[0, {steps})", schedule, warm_up=warm_up)

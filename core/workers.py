@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from core.backend import Array
+from core.checks import expect_whole
 from core.cores import usable_cores
 
 Task = Callable[[int], None]
@@ -155,8 +156,7 @@ class Workers:
     """
 
     def __init__(self, count: int) -> None:
-        if count < 1:
-            raise ValueError(f"Workers expected a count of at least 1, got {count}")
+        expect_whole(self, count=count)
         self.count = count
         self._begin()
 
@@ -233,8 +233,7 @@ _pool: Workers | None = None
 def set_threads(count: int = 0) -> int:
     """Use `count` worker threads from now on, 0 for one a usable core; returns the number."""
     global _pool
-    if count < 0:
-        raise ValueError(f"set_threads expected 0 or more, got {count}")
+    expect_whole("set_threads", 0, count=count)
     count = count or usable_cores()
     if _pool is None or _pool.count != count:
         _pool = Workers(count)

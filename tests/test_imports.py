@@ -16,7 +16,7 @@ PROJECTS = ("mlp_mnist", "cnn_mnist100", "rnn_doodles", "music_cuda", "emnist", 
 
 # A module may import from its own level and from those above it in this list.
 LEVELS = (
-    ("core.errors",),
+    ("core.checks", "core.errors"),
     ("core.backend", "core.cli", "core.cores", "core.fastest", "core.files"),
     ("core.kernels", "core.memory", "core.random", "core.workers", "core.workspaces"),
     ("core.ops", "core.params"),

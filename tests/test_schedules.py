@@ -79,21 +79,3 @@ def test_reduce_on_plateau_continues_from_its_state():
     for schedule in (first, second):
         schedule.observe(1.0)
     assert first(0) == second(0) == pytest.approx(0.05)
-
-
-@pytest.mark.parametrize(
-    "build",
-    [
-        lambda: constant(0.0),
-        lambda: step_decay(-1.0, [1]),
-        lambda: cosine(1.0, steps=10, warm_up=10),
-        lambda: linear(1.0, steps=10, warm_up=10),
-        lambda: linear(0.0, steps=10),
-        lambda: cosine(1.0, steps=10, minimum=2.0),
-        lambda: one_cycle(1.0, steps=10, rising=1.5),
-        lambda: ReduceOnPlateau(1.0, factor=1.0),
-    ],
-)
-def test_impossible_settings(build):
-    with pytest.raises(ValueError, match="schedule expected"):
-        build()

@@ -109,7 +109,7 @@ def test_set_threads():
     set_threads(2)
     assert workers() is pool
     assert set_threads(0) == usable_cores()
-    with pytest.raises(ValueError, match="0 or more"):
+    with pytest.raises(ValueError, match="at least 0, got -1"):
         set_threads(-1)
     set_threads(before)
 

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from core import ops
 from core.backend import Array
+from core.checks import expect_in
 from core.layers.base import Layer, expect_floats
 
 
@@ -56,8 +57,7 @@ class LeakyReLU(Activation):
 
     def __init__(self, slope: float = 0.01) -> None:
         super().__init__()
-        if not 0 <= slope <= 1:
-            raise ValueError(f"LeakyReLU expected a slope from 0 to 1, got {slope}")
+        expect_in("[0, 1]", self, slope=slope)
         self.slope = slope
 
     def compute(self, op: ModuleType, x: Array, y: Array) -> None:
@@ -106,8 +106,8 @@ class Softplus(Activation):
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
-        if beta <= 0:
-            raise ValueError(f"Softplus expected a positive beta, got {beta}")
+        expect_in("(0, inf)", self, beta=beta)
+        expect_in("[-inf, inf]", self, threshold=threshold)
         self.beta, self.threshold = beta, threshold
 
     def compute(self, op: ModuleType, x: Array, y: Array) -> None:

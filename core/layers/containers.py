@@ -17,7 +17,10 @@ class Sequential(Layer):
 
     def __init__(self, *layers: Layer, **named: Layer) -> None:
         super().__init__()
+        _expect_layers(self, *layers, *named.values())
         self.layers = {str(place): layer for place, layer in enumerate(layers)} | named
+        if len(self.layers) < len(layers) + len(named):
+            raise ValueError(f"Sequential expected names other than those of its unnamed layers, got {sorted(named)}")
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         yield from self.layers.items()
@@ -50,6 +53,7 @@ class Residual(Layer):
 
     def __init__(self, body: Layer, shortcut: Layer | None = None) -> None:
         super().__init__()
+        _expect_layers(self, body, *([] if shortcut is None else [shortcut]))
         self.body = body
         self.shortcut = shortcut
 
@@ -89,6 +93,7 @@ class Committee(Layer):
         super().__init__()
         if not members:
             raise ValueError("Committee expected at least one member")
+        _expect_layers(self, *members)
         self.layers = {str(place): member for place, member in enumerate(members)}
         self.apart = True
 
@@ -139,3 +144,9 @@ class Flatten(Layer):
     def backward(self, dy: Array) -> Array:
         shape: tuple[int, ...] = self.recall()
         return dy.reshape(shape)
+
+
+def _expect_layers(container: Layer, *layers: Layer) -> None:
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            raise TypeError(f"{type(container).__name__} expected layers, got {layer!r}")

@@ -7,9 +7,10 @@ from numpy.typing import DTypeLike
 
 from core import ops
 from core.backend import Array
+from core.checks import expect_whole
 from core.initializers import Initializer, he_normal
 from core.layers.base import Layer, expect_floats
-from core.ops.windows import Pair, Windows, pair
+from core.ops.windows import Pair, Windows
 from core.params import Parameter
 
 
@@ -40,18 +41,14 @@ class Conv2d(Layer):
         dtype: DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        if min(in_channels, out_channels, groups) < 1 or in_channels % groups or out_channels % groups:
+        expect_whole(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
+        if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{type(self).__name__} expected channels that {groups} groups can share, "
                 f"got {in_channels} and {out_channels}"
             )
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.windows = Windows(
-            pair(kernel_size, "kernel_size", least=1),
-            pair(stride, "stride", least=1),
-            pair(padding, "padding", least=0),
-            pair(dilation, "dilation", least=1),
-        )
+        self.windows = Windows.of(self, kernel_size, stride, padding, dilation)
         KH, KW = self.windows.kernel
         fan_in, fan_out = KH * KW * in_channels // groups, KH * KW * out_channels // groups
         self.weight = Parameter(init(rng, (fan_in, out_channels), fan_in, fan_out, dtype))
@@ -106,7 +103,7 @@ class ConvReLUPool(Conv2d):
         super().__init__(in_channels, out_channels, kernel_size, rng=rng, padding=padding, init=init, dtype=dtype)
         if pool not in (1, 2):
             raise ValueError(f"ConvReLUPool expected pool=1 or pool=2, got {pool}")
-        self.pool = Windows((pool, pool), stride=(pool, pool))
+        self.pool = Windows.of(self, pool, stride=pool)
 
     def forward(self, x: Array, train: bool = False) -> Array:
         expect_images(self, x, self.in_channels)
@@ -158,10 +155,11 @@ class ConvPool(Conv2d):
         super().__init__(
             in_channels, out_channels, kernel_size, rng=rng, padding=padding, bias=False, init=init, dtype=dtype
         )
+        self.pool = Windows.of(self, 2, stride=2)
 
     def forward(self, x: Array, train: bool = False) -> Array:
         expect_images(self, x, self.in_channels)
-        size = Windows((2, 2), stride=(2, 2)).count(*self.windows.count(*x.shape[1:3]))
+        size = self.pool.count(*self.windows.count(*x.shape[1:3]))
         y = self.workspace("y", (len(x), *size, self.out_channels), like=x)
         op, weight = ops.of(x), self.weight.like(x)
         winners = op.conv_relu_pool_forward(x, weight, None, self.windows, y, train, self.workspace)

@@ -6,8 +6,11 @@ import math
 
 from core import ops
 from core.backend import Array
+from core.checks import expect_in
 from core.layers.base import Layer
 from core.random import Stream
+
+RATES = "[0, 0.99999]"  # a rate that is 1 to the 65,536th would keep nothing
 
 
 class Dropout(Layer):
@@ -21,8 +24,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, *, stream: Stream) -> None:
         super().__init__()
-        if not 0 <= rate < 1:
-            raise ValueError(f"Dropout expected a rate from 0 up to but not including 1, got {rate}")
+        expect_in(RATES, self, rate=rate)
         self.rate = rate
         self.stream = stream
         self.salt = stream.new_salt()

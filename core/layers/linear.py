@@ -7,6 +7,7 @@ from numpy.typing import DTypeLike
 
 from core import ops
 from core.backend import Array
+from core.checks import expect_whole
 from core.initializers import Initializer, he_normal
 from core.layers.base import Layer, expect_last_axis
 from core.params import Parameter
@@ -30,8 +31,7 @@ class Linear(Layer):
         dtype: DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        if in_features < 1 or out_features < 1:
-            raise ValueError(f"Linear expected positive sizes, got {in_features} and {out_features}")
+        expect_whole(self, in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         self.weight = Parameter(init(rng, (in_features, out_features), in_features, out_features, dtype))
         self.bias = Parameter(np.zeros(out_features, dtype), decay=False) if bias else None

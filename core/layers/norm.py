@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 
 from core import ops
 from core.backend import Array, array_module
+from core.checks import expect_in, expect_whole
 from core.layers.base import Layer, expect_last_axis
 from core.ops.cpu.norm import follow
 from core.params import Parameter, accumulate
@@ -28,8 +29,9 @@ class BatchNorm(Layer):
 
     def __init__(self, size: int, *, momentum: float = 0.1, eps: float = 1e-5, dtype: DTypeLike = np.float32) -> None:
         super().__init__()
-        if size < 1:
-            raise ValueError(f"BatchNorm expected a positive size, got {size}")
+        expect_whole(self, size=size)
+        expect_in("[0, 1]", self, momentum=momentum)
+        expect_in("[0, inf)", self, eps=eps)
         self.size, self.momentum, self.eps = size, momentum, eps
         self.weight = Parameter(np.ones(size, dtype), decay=False)
         self.bias = Parameter(np.zeros(size, dtype), decay=False)
@@ -107,6 +109,7 @@ def measure_statistics(model: Layer, x: Array, batch_size: int = 500) -> None:
     should come in random order. Without a BatchNorm nothing is done. `model` must not be a Parallel: give the network
     inside it, whose statistics are the same arrays.
     """
+    expect_whole("measure_statistics", batch_size=batch_size)
     norms = [layer for _, layer in model.walk() if isinstance(layer, BatchNorm)]
     if not norms:
         return
@@ -125,8 +128,8 @@ class LayerNorm(Layer):
 
     def __init__(self, size: int, *, eps: float = 1e-5, dtype: DTypeLike = np.float32) -> None:
         super().__init__()
-        if size < 1:
-            raise ValueError(f"LayerNorm expected a positive size, got {size}")
+        expect_whole(self, size=size)
+        expect_in("[0, inf)", self, eps=eps)
         self.size, self.eps = size, eps
         self.weight = Parameter(np.ones(size, dtype), decay=False)
         self.bias = Parameter(np.zeros(size, dtype), decay=False)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from core import ops
 from core.backend import Array
 from core.layers.base import Layer, expect_floats
-from core.ops.windows import Pair, Windows, pair
+from core.ops.windows import Pair, Windows
+
+LARGEST_KERNEL = 255  # pixels in each direction: a byte tells the winner
 
 
 class Pool2d(Layer):
@@ -17,11 +19,9 @@ class Pool2d(Layer):
 
     def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0) -> None:
         super().__init__()
-        kernel = pair(kernel_size, "kernel_size", least=1)
-        padded = pair(padding, "padding", least=0)
-        if any(2 * border > size for border, size in zip(padded, kernel, strict=True)):
+        self.windows = Windows.of(self, kernel_size, kernel_size if stride is None else stride, padding)
+        if any(2 * border > size for border, size in zip(self.windows.padding, self.windows.kernel, strict=True)):
             raise ValueError(f"{type(self).__name__} expected padding of at most half the kernel, got {padding}")
-        self.windows = Windows(kernel, kernel if stride is None else pair(stride, "stride", least=1), padded)
 
     def output(self, x: Array) -> Array:
         """The array that forward fills."""
@@ -32,6 +32,11 @@ class Pool2d(Layer):
 
 class MaxPool2d(Pool2d):
     """The largest element of each window; of equal ones the first takes the gradient. Padding never wins."""
+
+    def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0) -> None:
+        super().__init__(kernel_size, stride, padding)
+        if max(self.windows.kernel) > LARGEST_KERNEL:
+            raise ValueError(f"MaxPool2d expected kernel_size of at most {LARGEST_KERNEL}, got {kernel_size}")
 
     def forward(self, x: Array, train: bool = False) -> Array:
         y = self.output(x)

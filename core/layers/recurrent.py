@@ -10,7 +10,9 @@ from numpy.typing import DTypeLike
 
 from core import ops
 from core.backend import Array, array_module, device_of
+from core.checks import expect_in, expect_whole
 from core.layers.base import Layer, expect_floats
+from core.layers.dropout import RATES
 from core.layers.recurrent_cells import (
     Direction,
     GRUDirection,
@@ -59,13 +61,8 @@ class Recurrent(Layer):
         dtype: DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        if min(input_size, hidden_size, num_layers) < 1:
-            raise ValueError(
-                f"{type(self).__name__} expected positive sizes, got input_size {input_size}, "
-                f"hidden_size {hidden_size} and num_layers {num_layers}"
-            )
-        if not 0 <= dropout < 1:
-            raise ValueError(f"{type(self).__name__} expected a dropout of at least 0 and below 1, got {dropout}")
+        expect_whole(self, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        expect_in(RATES, self, dropout=dropout)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.directions = 2 if bidirectional else 1
         self.output_size = hidden_size * self.directions

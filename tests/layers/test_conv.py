@@ -237,10 +237,10 @@ def test_wrong_images_are_told_with_both_shapes():
     ("settings", "message"),
     [
         ({"groups": 2}, "2 groups can share, got 3 and 4"),
-        ({"stride": 0}, "stride to be one or two numbers of at least 1, got 0"),
-        ({"padding": -1}, "padding to be one or two numbers of at least 0"),
-        ({"dilation": (1, 2, 3)}, "dilation to be one or two numbers"),
-        ({"kernel_size": 0}, "kernel_size to be one or two numbers of at least 1"),
+        ({"stride": 0}, "stride to be one or two whole numbers of at least 1, got 0"),
+        ({"padding": -1}, "padding to be one or two whole numbers of at least 0"),
+        ({"dilation": (1, 2, 3)}, "dilation to be one or two whole numbers"),
+        ({"kernel_size": 0}, "kernel_size to be one or two whole numbers of at least 1"),
     ],
 )
 def test_wrong_settings_are_told(settings, message):

@@ -107,7 +107,7 @@ def test_mistakes_are_told():
             make(5).forward(np.zeros((1, 4, 9, 1)))
         with pytest.raises(ValueError, match="padding of at most half the kernel, got 2"):
             make(3, padding=2)
-        with pytest.raises(ValueError, match="kernel_size to be one or two numbers of at least 1, got 0"):
+        with pytest.raises(ValueError, match="kernel_size to be one or two whole numbers of at least 1, got 0"):
             make(0)
     with pytest.raises(ValueError, match=r"GlobalAvgPool expected \(N, H, W, C\), got \(3, 4, 5\)"):
         GlobalAvgPool().forward(np.zeros((3, 4, 5)))

@@ -1,0 +1,28 @@
+"""The numbers that layers, losses, optimizers and schedules are made with, checked where they come in."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+
+def expect_in(interval: str, owner: object, **values: float) -> None:
+    """Raise ValueError unless every value is a number in an interval such as "[0, 1)", where [ ] include the end.
+
+    `owner` is whoever has been given them: an object, whose type is named, or a name.
+    """
+    low, high = map(float, interval[1:-1].split(","))
+    for name, value in values.items():
+        inside = isinstance(value, Real) and low <= value <= high  # no number is not
+        if not inside or (value == low and interval[0] == "(") or (value == high and interval[-1] == ")"):
+            raise ValueError(f"{_name(owner)} expected {name} in {interval}, got {value!r}")
+
+
+def expect_whole(owner: object, least: int = 1, **values: int) -> None:
+    """Raise ValueError unless every value is a whole number of at least `least`."""
+    for name, value in values.items():
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{_name(owner)} expected {name} to be a whole number of at least {least}, got {value!r}")
+
+
+def _name(owner: object) -> str:
+    return owner if isinstance(owner, str) else type(owner).__name__

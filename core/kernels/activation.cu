@@ -12,12 +12,19 @@ enum Kind { IDENTITY, RELU, LEAKY_RELU, SIGMOID, TANH, SOFTPLUS, SELU, GELU, GEL
 #define SQRT_2_OVER_PI A(0.7978845608028654)
 #define INVERSE_SQRT_2_PI A(0.3989422804014327)
 #define GELU_CUBIC A(0.044715)
+#define FAR A(40)  // from here on the normal distribution has no tail, in any type
 
 // The normal distribution function. By erf, because erfc takes as long as the way to memory; what the sum with 1 rounds
 // away is less than 1e-7 in float.
 template <typename A>
 __device__ A normal(A x) {
     return A(0.5) + A(0.5) * erf(x * SQRT_HALF);
+}
+
+// x where its products neither overflow nor are 0 times infinity; what is no number stays none.
+template <typename A>
+__device__ A near(A x) {
+    return x > FAR ? FAR : x < -FAR ? -FAR : x;
 }
 
 // `a` and `b` are the slope of a leaky ReLU, or beta and threshold of softplus.
@@ -34,8 +41,8 @@ struct Activation {
             case TANH: return tanh(x);
             case SOFTPLUS: return a * x > b ? x : (max(a * x, A(0)) + log1p(exp(-fabs(a * x)))) / a;
             case SELU: return SELU_SCALE * (x > 0 ? x : SELU_ALPHA * expm1(x));
-            case GELU: return x * normal(x);
-            case GELU_TANH: return A(0.5) * x * (1 + tanh(SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x)));
+            case GELU: return max(x, -FAR) * normal(x);
+            case GELU_TANH: return A(0.5) * max(x, -FAR) * (1 + tanh(SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x)));
             default: return x;
         }
     }
@@ -50,11 +57,11 @@ struct Activation {
             case SOFTPLUS: return a * kept > b ? A(1) : A(0.5) + A(0.5) * tanh(A(0.5) * a * kept);
             case SELU: return kept > 0 ? SELU_SCALE : kept + SELU_SCALE * SELU_ALPHA;
             case GELU: {
-                A x = kept;
+                A x = near(kept);
                 return normal(x) + x * INVERSE_SQRT_2_PI * exp(A(-0.5) * x * x);
             }
             case GELU_TANH: {
-                A x = kept, t = tanh(SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x));
+                A x = near(kept), t = tanh(SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x));
                 A du = SQRT_2_OVER_PI * (1 + 3 * GELU_CUBIC * x * x);
                 return A(0.5) * (1 + t + x * (1 - t * t) * du);
             }

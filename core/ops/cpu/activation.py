@@ -42,6 +42,7 @@ SELU_SCALE = 1.0507009873554805
 FEW = 256  # elements, for which a view of many zeros is not worth while
 SQRT_HALF = math.sqrt(0.5)
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
+FAR = 40.0  # from here on the normal distribution has no tail, in any dtype
 GELU_CUBIC = 0.044715  # Hendrycks and Gimpel 2016, arXiv:1606.08415
 
 
@@ -66,11 +67,10 @@ def relu_backward(dy: Array, y: Array, dx: Array) -> None:
 
 
 def leaky_relu_forward(x: Array, y: Array, slope: float) -> None:
-    """y = x where x > 0, else slope * x; for 0 <= slope <= 1."""
+    """y = x where x > 0, else slope * x; for 0 <= slope <= 1. x may be y."""
     xp, factor = array_module(x), number(slope, x)
     for x_part, y_part in blocks(x, y):
-        xp.multiply(x_part, factor, out=y_part)
-        xp.maximum(x_part, y_part, out=y_part)
+        xp.maximum(x_part, x_part * factor, out=y_part)
 
 
 def leaky_relu_backward(dy: Array, x: Array, dx: Array, slope: float) -> None:
@@ -159,43 +159,51 @@ def selu_backward(dy: Array, y: Array, dx: Array) -> None:
 
 
 def gelu_forward(x: Array, y: Array) -> None:
-    """y = x * Phi(x) with the normal distribution function Phi(x) = (1 + erf(x / sqrt 2)) / 2."""
+    """y = x * Phi(x) with the normal distribution function Phi(x) = (1 + erf(x / sqrt 2)) / 2.
+
+    Which is max(x, 0) - |x| Phi(-|x|).
+    """
     xp = array_module(x)
     for x_part, y_part in blocks(x, y):
-        xp.multiply(x_part, normal_cdf(x_part), out=y_part)
+        t = _distance(x_part)
+        t *= _normal_tail(t)
+        xp.maximum(x_part, 0, out=y_part)
+        y_part -= t
 
 
 def gelu_backward(dy: Array, x: Array, dx: Array) -> None:
     """dx = dy * (Phi(x) + x * phi(x)) with the normal density phi(x) = exp(-x^2 / 2) / sqrt(2 pi)."""
     xp = array_module(x)
     for dy_part, x_part, dx_part in blocks(dy, x, dx):
-        slope = xp.exp(-0.5 * x_part * x_part)
-        slope *= x_part
-        slope *= 1 / math.sqrt(2 * math.pi)
-        slope += normal_cdf(x_part)
-        xp.multiply(dy_part, slope, out=dx_part)
+        t = _distance(x_part)
+        phi = xp.exp(-0.5 * t * t)
+        phi *= 1 / math.sqrt(2 * math.pi)
+        tail = _normal_tail(t)
+        tail -= t * phi  # the slope for -t; that for t is 1 minus it
+        xp.multiply(dy_part, xp.where(x_part > 0, 1 - tail, tail), out=dx_part)
 
 
 def gelu_tanh_forward(x: Array, y: Array) -> None:
     """y = x (1 + tanh u) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3)."""
     xp = array_module(x)
     for x_part, y_part in blocks(x, y):
-        half = _gelu_tanh(x_part)
+        half = _gelu_tanh(xp.clip(x_part, -FAR, FAR))
         half += 1
         half *= 0.5
-        xp.multiply(x_part, half, out=y_part)
+        xp.multiply(xp.maximum(x_part, -FAR), half, out=y_part)
 
 
 def gelu_tanh_backward(dy: Array, x: Array, dx: Array) -> None:
     """dx = dy ((1 + t) / 2 + x (1 - t^2) u' / 2) with t = tanh u and u' = sqrt(2 / pi) (1 + 3 * 0.044715 x^2)."""
     xp = array_module(x)
     for dy_part, x_part, dx_part in blocks(dy, x, dx):
-        t = _gelu_tanh(x_part)
-        slope = x_part * x_part
+        near = xp.clip(x_part, -FAR, FAR)
+        t = _gelu_tanh(near)
+        slope = near * near
         slope *= 3 * GELU_CUBIC
         slope += 1
         slope *= SQRT_2_OVER_PI
-        slope *= x_part
+        slope *= near
         slope *= 1 - t * t
         slope += t
         slope += 1
@@ -212,20 +220,26 @@ def _gelu_tanh(x: Array) -> Any:
     return array_module(x).tanh(u, out=u)
 
 
-def normal_cdf(x: Array) -> Any:
-    """Phi(x), to the precision of the dtype.
-
-    Phi(-t) = exp(-t^2 / 2) g(t) / 2 for t >= 0, where g(t) = exp(t^2 / 2) erfc(t / sqrt 2) is so smooth that a short
-    Chebyshev series in u = (t - 4) / (t + 4) gives it on the whole half-line (Shepherd and Laframboise 1981).
-    """
+def _distance(x: Array) -> Any:
+    """|x|, but at most `FAR`, with which products neither overflow nor are 0 times infinity."""
     xp = array_module(x)
     t = xp.abs(x)
-    tail = _chebyshev_sum(_tail_series(x.dtype == np.float64), (t - 4) / (t + 4))
-    t *= t
-    t *= -0.5
-    tail *= xp.exp(t, out=t)
+    return xp.minimum(t, FAR, out=t)
+
+
+def _normal_tail(t: Array) -> Any:
+    """Phi(-t) for t >= 0, to the precision of the dtype.
+
+    It is exp(-t^2 / 2) g(t) / 2, where g(t) = exp(t^2 / 2) erfc(t / sqrt 2) is so smooth that a short Chebyshev series
+    in u = (t - 4) / (t + 4) gives it on the whole half-line (Shepherd and Laframboise 1981).
+    """
+    xp = array_module(t)
+    tail = _chebyshev_sum(_tail_series(t.dtype == np.float64), (t - 4) / (t + 4))
+    square = t * t
+    square *= -0.5
+    tail *= xp.exp(square, out=square)
     tail *= 0.5
-    return xp.where(x > 0, 1 - tail, tail)
+    return tail
 
 
 @functools.cache

@@ -18,6 +18,7 @@ def _activation(name: str, keeps_output: bool, *settings: float) -> Callable[...
     def run(op: Any, draw: Draw, *size: int) -> Results:
         x, dy, y, dx = draw.normal(*size) * 3, draw.normal(*size), draw.output(*size), draw.output(*size)
         x[:1] = np.nan  # which must not be hidden
+        x[1:2], x[2:3] = np.inf, -np.inf
         getattr(op, f"{name}_forward")(x, y, *settings)
         getattr(op, f"{name}_backward")(dy, y if keeps_output else x, dx, *settings)
         dy_in_place = dy.copy()

@@ -234,6 +234,15 @@ class AdamW(Adam):
 
     decays_apart = True
 
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(parameters, betas, eps, weight_decay)
+
 
 def clip_by_value(flat: FlatParameters, limit: float) -> None:
     """Force every element of the gradient into [-limit, limit]."""

@@ -138,7 +138,7 @@ def test_weight_decay_may_begin_late(kind):
         optimizer.weight_decay = 0.5
         results.append(steps(optimizer, 1).copy())
     np.testing.assert_array_equal(*results)
-    never = kind(parameters())
+    never = kind(parameters(), weight_decay=0.0)
     steps(never, 1)
     assert np.abs(results[0] - steps(never, 1)).max() > 1e-3
 
@@ -183,6 +183,14 @@ def test_clipping_by_norm():
     np.testing.assert_array_equal(flat.grad, [3, 4])
     assert clip_by_norm(flat, 1.0) == pytest.approx(5)
     assert gradient_norm(flat) == pytest.approx(1)
+
+
+def test_adamw_decays_weights_unless_told_otherwise():
+    optimizers = AdamW(parameters()), AdamW(parameters(), weight_decay=0.0), Adam(parameters())
+    decayed, kept, plain = (steps(optimizer, 1) for optimizer in optimizers)
+    np.testing.assert_array_equal(kept, plain)
+    weights = parameters()[0].data
+    np.testing.assert_allclose((decayed - kept)[: weights.size], -0.01 * 0.01 * weights, atol=2e-6)  # lr * decay * w
 
 
 def test_nesterovs_form_needs_a_momentum():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.gradcheck import TOLERANCE, gradcheck
-from core.layers import BatchNorm, Linear, ReLU, Residual, Sequential
+from core.layers import BatchNorm, Linear, ReLU, Residual, Sequential, freeze
 from core.optim import SGD, Adam
 from core.params import pack
 
@@ -47,7 +47,9 @@ def test_load_state_dict_gives_the_same_outputs():
     [
         (lambda state: state.pop("head.bias"), "missing"),
         (lambda state: state.update(extra=np.zeros(1)), "unknown"),
-        (lambda state: state.update({"head.bias": np.zeros(9, np.float32)}), "head.bias expected shape"),
+        (lambda state: state.update({"head.bias": np.zeros(9, np.float32)}), r"expected shape \(2,\), got \(9,\)"),
+        (lambda state: state.update({"head.bias": np.array([1, 2])}), "head.bias expected float32, got int64"),
+        (lambda state: state.update({"head.bias": np.array(["a", "b"])}), "head.bias expected float32, got <U1"),
     ],
 )
 def test_a_state_that_does_not_fit_changes_nothing(change, message):
@@ -116,6 +118,13 @@ def test_a_copy_of_a_network_that_has_learned_learns_on_as_the_original_would_an
     assert not np.shares_memory(flat.data, others.data)
     for parameter in other.parameters():
         assert np.shares_memory(parameter.data, others.data)
+
+
+def test_a_frozen_network_takes_no_state():
+    network = small_network()
+    frozen = freeze(network)
+    with pytest.raises(RuntimeError, match="frozen network keeps its weights: load the state into the original"):
+        frozen.load_state_dict(frozen.state_dict())
 
 
 def test_a_copy_of_a_parameter_takes_its_gradient_along():

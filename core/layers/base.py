@@ -114,17 +114,23 @@ class Layer:
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Overwrite all parameters and buffers.
 
-        Raises ValueError, before anything is changed, if names or shapes differ from this layer's.
+        Raises, before anything is changed, ValueError if names, shapes or kinds of numbers differ from this layer's,
+        and RuntimeError for a frozen network.
         """
+        if any(isinstance(parameter, Constant) for _, parameter in self.named_parameters()):
+            raise RuntimeError("a frozen network keeps its weights: load the state into the original and freeze that")
         own = dict(self.named_state())
         missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if missing or unknown:
             raise ValueError(f"the state does not fit this network: missing {missing}, unknown {unknown}")
+        new = {name: array_module(array).asarray(state[name]) for name, array in own.items()}
         for name, array in own.items():
-            if state[name].shape != array.shape:
-                raise ValueError(f"{name} expected shape {array.shape}, got {state[name].shape}")
+            if new[name].shape != array.shape:
+                raise ValueError(f"{name} expected shape {array.shape}, got {new[name].shape}")
+            if new[name].dtype.kind != array.dtype.kind:
+                raise ValueError(f"{name} expected {array.dtype}, got {new[name].dtype}")
         for name, array in own.items():
-            array[...] = array_module(array).asarray(state[name])
+            array[...] = new[name]
 
     def to(self, device: Device | None = None, dtype: DTypeLike | None = None) -> Layer:
         """Move parameters and buffers to a device or a dtype; returns self.

@@ -375,7 +375,7 @@ def test_weights_load_from_either_kind_of_checkpoint(run_folder, name):
         (lambda state: state.pop("0.bias"), "missing"),
         (lambda state: state.update(extra=np.zeros(2, np.float32)), "unknown"),
         (lambda state: state.update({"0.bias": np.zeros(7, np.float32)}), "expected shape"),
-        (lambda state: state.update({"0.bias": np.zeros(20, np.int64)}), "another kind of numbers"),
+        (lambda state: state.update({"0.bias": np.zeros(20, np.int64)}), "0.bias expected float32, got int64"),
         (lambda state: state.update({"0.bias": np.full(20, np.nan, np.float32)}), "0.bias that are not finite"),
     ],
 )

@@ -12,7 +12,6 @@ from core import ops
 from core.backend import Array, array_module
 from core.checks import expect_in, expect_whole
 from core.layers.base import Layer, expect_last_axis
-from core.ops.cpu.norm import follow
 from core.params import Parameter, accumulate
 
 
@@ -90,13 +89,18 @@ class BatchNorm(Layer):
         return part if self.sum_over_ranks is None else self.sum_over_ranks(part)
 
     def _measure(self, rows: Array) -> None:
-        """Let the running statistics be the means over all rows since `measure_statistics` has begun."""
-        op, count = ops.of(rows), len(rows)
+        """Let the running statistics be those of all rows since `measure_statistics` has begun (Chan et al. 1983)."""
+        op, before, count = ops.of(rows), self.rows_measured or 0, len(rows)
+        total = self.rows_measured = before + count
         mean = op.column_sums(rows) / count  # (C,)
         squares = op.center_columns(rows, mean, self.workspace("x_hat", rows.shape, like=rows))  # (C,)
-        self.rows_measured = (self.rows_measured or 0) + count
-        running, latest = (self.running_mean, self.running_var), (mean, squares / max(count - 1, 1))
-        follow(running, latest, count / self.rows_measured)
+        if before:
+            step = mean - self.running_mean
+            squares += step * step * (before * count / total)
+            squares += self.running_var * (before - 1)
+        self.running_mean *= before / total
+        self.running_mean += mean * (count / total)
+        self.running_var[...] = squares / max(total - 1, 1)
 
 
 def measure_statistics(model: Layer, x: Array, batch_size: int = 500) -> None:
@@ -105,9 +109,9 @@ def measure_statistics(model: Layer, x: Array, batch_size: int = 500) -> None:
     What training leaves there belongs to other inputs and other weights than the network has when it is used: to
     augmented images, which are blurred, cut out and never at rest, and to the weights of the last steps instead of
     averaged ones. A pass over some thousand plain training inputs mends both ("precise BatchNorm": Wu and Johnson 2021,
-    arXiv:2105.07576, sections 3 and 5). The variance is the mean of those within batches of `batch_size`, so the inputs
-    should come in random order. Without a BatchNorm nothing is done. `model` must not be a Parallel: give the network
-    inside it, whose statistics are the same arrays.
+    arXiv:2105.07576, sections 3 and 5). Neither the order of the inputs nor `batch_size` matters, but for rounding.
+    Without a BatchNorm nothing is done. `model` must not be a Parallel: give the network inside it, whose statistics
+    are the same arrays.
     """
     expect_whole("measure_statistics", batch_size=batch_size)
     norms = [layer for _, layer in model.walk() if isinstance(layer, BatchNorm)]

@@ -146,11 +146,11 @@ def batch_norm_forward(
     inverse_deviation = 1 / np.sqrt(var + eps)
     normalize_forward(x, mean, inverse_deviation, weight, bias, x_hat, y)
     if running is not None and rows[0]:
-        follow(running, (mean, var * (count / np.maximum(count - 1, 1))), momentum)
+        _follow(running, (mean, var * (count / np.maximum(count - 1, 1))), momentum)
     return inverse_deviation, count
 
 
-def follow(running: tuple[Array, Array], latest: tuple[Array, Array], share: float) -> None:
+def _follow(running: tuple[Array, Array], latest: tuple[Array, Array], share: float) -> None:
     """running = (1 - share) * running + share * latest, for mean and variance."""
     for old, new in zip(running, latest, strict=True):
         old *= 1 - share

@@ -161,6 +161,8 @@ def sequence_cases(rng: np.random.Generator) -> Cases:
     yield "RNN", layers.Sequential(layers.RNN(3, 4, rng=rng, dtype=double), layers.LastState()), sequences
     gru = layers.GRU(3, 4, rng=rng, bidirectional=True, dtype=double)
     yield "GRU, both directions", layers.Sequential(gru, layers.MeanState()), sequences
+    steps = layers.EachStep(layers.Linear(4, 2, rng=rng, dtype=double))
+    yield "EachStep", layers.Sequential(layers.RNN(3, 4, rng=rng, dtype=double), steps, layers.MeanState()), sequences
     lstm = layers.LSTM(3, 4, rng=rng, num_layers=2, bidirectional=True, dropout=0.3, stream=Stream(2), dtype=double)
     yield "LSTM, two layers, dropout", layers.Sequential(lstm, layers.MeanState()), sequences
 

@@ -11,7 +11,7 @@ from core.layers.mixed import MixedPrecision
 from core.layers.norm import BatchNorm, LayerNorm, measure_statistics
 from core.layers.parallel import Parallel
 from core.layers.pool import AvgPool2d, GlobalAvgPool, MaxPool2d
-from core.layers.recurrent import GRU, LSTM, RNN, LastState, MeanState
+from core.layers.recurrent import GRU, LSTM, RNN, EachStep, LastState, MeanState
 from core.layers.sequences import Sequences
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "ConvPool",
     "ConvReLUPool",
     "Dropout",
+    "EachStep",
     "Flatten",
     "GlobalAvgPool",
     "LastState",

@@ -87,6 +87,8 @@ class Parallel(Layer):
                 outputs[rank] = self.replicas[rank].forward(x[shards[rank]], train)
 
         self.workers.run(run)
+        if isinstance(outputs[-1], Sequences):
+            return Sequences.join(_filled(outputs, shards))
         members = _members(outputs[-1], len(x) - shards[-1].start)  # the last shard has rows, if any has
         y = self.workspace("y", (members * len(x), *outputs[-1].shape[1:]), like=outputs[-1])
         parts = [_by_member(output, members) for output in _filled(outputs, shards)]
@@ -101,14 +103,12 @@ class Parallel(Layer):
             self._lay_out_gradients()
         inputs: list[Any] = [None] * len(shards)
         rows = shards[-1].stop
-        gradients = _by_member(dy, _members(dy, rows))
 
         def run(rank: int) -> None:
             if rank > 0:  # what it gave last time has been added; rank 0 may be collecting several batches
                 for parameter in self.parameters_of[rank]:
                     parameter.zero_grad()
-            part = gradients[:, shards[rank]]
-            inputs[rank] = self.replicas[rank].backward(part.reshape(-1, *dy.shape[1:]))
+            inputs[rank] = self.replicas[rank].backward(_rows_of(dy, rows, shards[rank]))
             settle(self.parameters_of[rank])
 
         self.workers.run(run)
@@ -117,7 +117,7 @@ class Parallel(Layer):
         if inputs[0] is None:
             return None
         if isinstance(inputs[0], Sequences):
-            raise TypeError("Parallel has no gradient of Sequences: call skip_input_grad() where they are the input")
+            return Sequences.join(_filled(inputs, shards))  # type: ignore[arg-type, return-value]
         dx = self.workspace("dx", (rows, *inputs[-1].shape[1:]), like=inputs[-1])
         array_module(dy).concatenate(_filled(inputs, shards), out=dx)
         return dx
@@ -156,6 +156,13 @@ class Parallel(Layer):
 def _filled(parts: list[Array], shards: list[slice]) -> list[Array]:
     """What came of the shards that have rows, if any has: what a recurrent layer makes of none may lack its steps."""
     return [part for part, shard in zip(parts, shards, strict=True) if shard.start < shard.stop] or parts
+
+
+def _rows_of(dy: Any, rows: int, shard: slice) -> Any:
+    """The gradient of what a shard of so many rows has given, of all members' answers."""
+    if isinstance(dy, Sequences):
+        return dy[shard]
+    return _by_member(dy, _members(dy, rows))[:, shard].reshape(-1, *dy.shape[1:])
 
 
 def _members(answers: Array, rows: int) -> int:

@@ -214,6 +214,34 @@ class LastState(Layer):
         return Sequences(None, self.recall(), last=dy)
 
 
+class EachStep(Layer):
+    """Takes a layer of rows through every step: `Sequences` (N, T, C) -> `Sequences` (N, T, K), without a `last` state.
+
+        Sequential(GRU(3, 64, rng=rng), EachStep(Linear(64, 10, rng=rng)))  # ten scores for each step
+
+    The layer sees packed rows (M, C), as `Sequences` has them. A Dropout inside draws for these rows, so what it drops
+    depends on how `Parallel` has split the batch.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Sequences, train: bool = False) -> Sequences:  # type: ignore[override]
+        self.remember(train, x.layout)
+        return Sequences(self.layer.forward(x.present_rows(), train), x.layout)
+
+    def backward(self, dy: Sequences) -> Sequences | None:  # type: ignore[override]
+        layout: Layout = self.recall()
+        drows = self.layer.backward(dy.present_rows())
+        return None if drows is None else Sequences(drows, layout)
+
+    def skip_input_grad(self) -> Layer:
+        """See `Layer.skip_input_grad`; for the layer inside."""
+        self.layer.skip_input_grad()
+        return super().skip_input_grad()
+
+
 class MeanState(Layer):
     """The mean over the steps of each sequence: `Sequences` (N, T, C) -> (N, C)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,12 @@ class Layout:
         rank = np.arange(self.rows) - np.repeat(starts, counts)  # (M,)
         return self.order[rank], np.repeat(np.arange(len(counts)), counts)
 
+    def places(self) -> Array:
+        """Where each packed row lies where the sequences are stored one after the other: int64 (M,)."""
+        sequence, step = self.sequence_and_step()
+        places: Array = (np.cumsum(self.lengths) - self.lengths)[sequence] + step
+        return places
+
 
 class Sequences:
     """A batch of N sequences of different lengths: what (N, T, D) is for equal ones, without the padding.
@@ -74,9 +81,7 @@ class Sequences:
         layout = Layout(lengths)
         if values.ndim != 2 or len(values) != layout.rows:
             raise ValueError(f"pack expected values ({layout.rows}, D) for these lengths, got {values.shape}")
-        sequence, step = layout.sequence_and_step()
-        first = np.cumsum(layout.lengths) - layout.lengths  # (N,)
-        return cls(values[array_module(values).asarray(first[sequence] + step)], layout)
+        return cls(values[array_module(values).asarray(layout.places())], layout)
 
     @classmethod
     def pack_padded(cls, x: Array, lengths: ArrayLike | None = None) -> Sequences:
@@ -93,6 +98,25 @@ class Sequences:
         xp = array_module(x)
         return cls(x[tuple(map(xp.asarray, layout.sequence_and_step()))], layout)
 
+    @classmethod
+    def join(cls, parts: Sequence[Sequences]) -> Sequences:
+        """The sequences of several batches, at least one, as one batch of their own memory, in that order."""
+        xp = array_module(parts[0].present_rows())
+        joined = cls.pack(
+            xp.concatenate([part.unpack() for part in parts]), np.concatenate([part.lengths for part in parts])
+        )
+        states = [part.last for part in parts if part.last is not None]
+        joined.last = xp.concatenate(states) if len(states) == len(parts) else None
+        return joined
+
+    def unpack(self) -> Array:
+        """The steps of the sequences, one sequence after the other: (sum(lengths), D), what `pack` takes."""
+        rows = self.present_rows()
+        xp = array_module(rows)
+        values: Array = xp.empty_like(rows)
+        values[xp.asarray(self.layout.places())] = rows
+        return values
+
     @property
     def lengths(self) -> Array:
         """The number of steps of each sequence, int64 (N,)."""
@@ -108,6 +132,12 @@ class Sequences:
         """The type of the elements."""
         return self.present_rows().dtype
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"sequences have no {name}: LastState or MeanState makes an array of them, and EachStep takes a layer of "
+            "rows through their steps"
+        )
+
     def __len__(self) -> int:
         return len(self.layout.lengths)
 
@@ -122,6 +152,11 @@ class Sequences:
         rows = self.present_rows()
         places = array_module(rows).asarray(starts[step] + rank[numbers[sequence]])  # (m,)
         return Sequences(rows[places], layout, None if self.last is None else self.last[numbers])
+
+    def copy(self) -> Sequences:
+        """These sequences in memory of their own."""
+        rows, last = (None if array is None else array.copy() for array in (self.rows, self.last))
+        return Sequences(rows, self.layout, last)
 
     def to(self, device: Device) -> Sequences:
         """These sequences on `device`: themselves if they are there, else a copy."""

@@ -208,6 +208,11 @@ def as_steps(graph: Graph, x: Form) -> Steps:
     return x
 
 
+def each_step(graph: Graph, layer: layers.EachStep, x: Form) -> Steps:
+    steps = as_steps(graph, x)
+    return Steps(graph.layer(layer.layer, Value(steps.name), "layer").name, steps.lengths)
+
+
 def last_state(graph: Graph, layer: layers.LastState, x: States) -> Value:
     return Value(graph.add("Flatten", graph.add("Transpose", x.last, perm=[1, 0, 2]), axis=1))
 
@@ -253,6 +258,7 @@ RULES: dict[type[Layer], Rule] = {
     layers.RNN: recurrent,
     layers.GRU: recurrent,
     layers.LSTM: recurrent,
+    layers.EachStep: each_step,
     layers.LastState: last_state,
     layers.MeanState: mean_state,
 }

@@ -8,6 +8,7 @@ from core.layers import (
     GRU,
     BatchNorm,
     Committee,
+    EachStep,
     LastState,
     Layer,
     Linear,
@@ -184,9 +185,33 @@ def test_packed_sequences_are_shared_where_nobody_wants_their_gradient(lengths):
         np.testing.assert_allclose(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
 
 
-def test_the_gradient_of_packed_sequences_is_refused():
-    model = Parallel(recurrent(), Workers(2))
-    x = Sequences.pack_padded(np.ones((4, 6, 12), np.float32), [5, 2, 6, 1])
-    dy = model.forward(x, train=True).copy()
-    with pytest.raises(TypeError, match="skip_input_grad"):
-        model.backward(dy)
+def tagger():
+    rng = np.random.default_rng(0)
+    return Sequential(GRU(12, 4, rng=rng, bidirectional=True), EachStep(Linear(8, 5, rng=rng)))
+
+
+@pytest.mark.parametrize("lengths", [[5, 2, 6, 1, 3], [4]])
+def test_sequences_and_their_gradients_are_put_together(lengths):
+    rng = np.random.default_rng(1)
+    x = Sequences.pack(rng.standard_normal((sum(lengths), 12), np.float32), lengths)
+    drows = rng.standard_normal((sum(lengths), 5), np.float32)
+    alone, model = tagger(), Parallel(tagger(), Workers(2))
+    expected, y = (one.forward(x, train=True) for one in (alone, model))
+    np.testing.assert_allclose(y.rows, expected.rows, rtol=1e-4, atol=1e-6)
+    expected_dx, dx = (one.backward(Sequences(drows, x.layout)) for one in (alone, model))
+    np.testing.assert_allclose(dx.rows, expected_dx.rows, rtol=1e-4, atol=1e-6)
+    for ours, theirs in zip(model.parameters(), alone.parameters(), strict=True):
+        np.testing.assert_allclose(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("lengths", [[5, 2, 6, 1, 3], [4]])
+def test_the_gradient_of_packed_sequences_reaches_them(lengths):
+    rng = np.random.default_rng(1)
+    x = Sequences.pack(rng.standard_normal((sum(lengths), 12), np.float32), lengths)
+    dy = rng.standard_normal((len(lengths), 5), np.float32)
+    alone, model = recurrent(), Parallel(recurrent(), Workers(2))
+    alone.forward(x, train=True)
+    model.forward(x, train=True)
+    expected, dx = alone.backward(dy), model.backward(dy)
+    np.testing.assert_array_equal(dx.lengths, lengths)
+    np.testing.assert_allclose(dx.rows, expected.rows, rtol=1e-4, atol=1e-6)

@@ -10,17 +10,21 @@ from core.layers import (
     LSTM,
     RNN,
     Dropout,
+    EachStep,
     LastState,
     Layer,
+    LayerNorm,
     Linear,
     MeanState,
     Parallel,
     Sequences,
     Sequential,
+    Tanh,
     freeze,
 )
 from core.losses import softmax_cross_entropy
 from core.ops.cpu import gru_of_one_sequence
+from core.predict import predict
 from core.random import Stream
 from core.workers import Workers, set_threads, workers
 
@@ -50,7 +54,7 @@ class Padded(Layer):
 
 def build(cell, dtype=np.float64, seed=0, **options):
     options = {"num_layers": 2, "bidirectional": True} | options
-    return cell(D, H, rng=np.random.default_rng(seed), dtype=dtype, **options)
+    return cell(options.pop("inputs", D), H, rng=np.random.default_rng(seed), dtype=dtype, **options)
 
 
 def padded(lengths, dtype=np.float64, fill=0.0):
@@ -305,6 +309,36 @@ def test_the_state_keeps_its_names():
     assert {name for name, parameter in build(GRU).named_parameters() if parameter.decay} == {
         f"{place}.weight_{kind}" for place in ("l0", "l0_reverse", "l1", "l1_reverse") for kind in ("ih", "hh")
     }
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+def test_a_layer_of_rows_is_taken_through_every_step(lengths):
+    rng = np.random.default_rng(0)
+    head = Sequential(Linear(2 * H, 5, rng=rng, dtype=np.float64), LayerNorm(5, dtype=np.float64), Tanh())
+    model = Sequential(build(GRU), EachStep(head), build(LSTM, num_layers=1, inputs=5), EachStep(Tanh()))
+    assert gradcheck(Padded(model, lengths), padded(lengths), rng) < TOLERANCE
+    y = model.forward(Sequences.pack_padded(padded(lengths), lengths))
+    assert y.last is None
+    with pytest.raises(ValueError, match="LastState expected the result of a recurrent layer"):
+        LastState().forward(y)
+
+
+def test_the_first_layer_of_each_step_may_spend_nothing_on_its_input():
+    model = Sequential(EachStep(Linear(D, H, rng=np.random.default_rng(0))), MeanState()).skip_input_grad()
+    y = model.forward(Sequences.pack_padded(padded(RAGGED, np.float32), RAGGED), train=True)
+    assert model.backward(y) is None
+    assert np.any(model.layers["0"].layer.weight.grad)
+
+
+@pytest.mark.parametrize("batch_size", [2, 100])
+@pytest.mark.parametrize("wrap", [lambda model: model, lambda model: Parallel(model, Workers(2)), freeze])
+def test_predict_answers_sequences_where_the_network_does(batch_size, wrap):
+    model = build(GRU, dtype=np.float32)
+    x = Sequences.pack_padded(padded(RAGGED, np.float32), RAGGED)
+    expected, y = model.forward(x).copy(), predict(wrap(model), x, batch_size)
+    np.testing.assert_allclose(y.rows, expected.rows, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(y.last, expected.last, rtol=1e-5, atol=1e-6)
+    assert not np.shares_memory(y.rows, model.forward(x).rows)
 
 
 def test_what_is_refused():

@@ -1,12 +1,15 @@
 """Packed sequences: every step finds its way in and out, in the order of the batch."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.kernels.emulated import emulated_gpu
-from core.layers import Sequences
+from core.layers import Linear, Sequences
 from core.layers.sequences import Layout
 
 LENGTHS = np.array([3, 1, 6, 4, 1, 6])
@@ -62,6 +65,27 @@ def test_slices_and_indices_count_sequences(chosen):
     np.testing.assert_array_equal(part.last, x.last[kept])
     for padded, number in zip(part.to_padded(), kept, strict=True):
         np.testing.assert_array_equal(padded[: LENGTHS[number]], sequences(LENGTHS)[number])
+
+
+def test_sequences_of_several_batches_are_joined_in_their_order():
+    whole = packed(LENGTHS)
+    whole.last = np.arange(12.0).reshape(6, 2)
+    joined = Sequences.join([whole[:2], whole[2:2], whole[2:]])
+    np.testing.assert_array_equal(joined.lengths, whole.lengths)
+    np.testing.assert_array_equal(joined.rows, whole.rows)
+    np.testing.assert_array_equal(joined.last, whole.last)
+    assert Sequences.join([packed(LENGTHS), whole]).last is None
+
+
+def test_sequences_are_unpacked_as_they_were_given():
+    np.testing.assert_array_equal(packed(LENGTHS).unpack(), np.concatenate(sequences(LENGTHS)))
+
+
+def test_a_layer_of_arrays_says_how_it_can_take_sequences():
+    with pytest.raises(AttributeError, match="LastState or MeanState makes an array of them, and EachStep takes"):
+        Linear(2, 3, rng=np.random.default_rng(0)).forward(packed(LENGTHS))
+    again = pickle.loads(pickle.dumps(copy.deepcopy(packed(LENGTHS))))
+    np.testing.assert_array_equal(again.rows, packed(LENGTHS).rows)
 
 
 @pytest.mark.parametrize(

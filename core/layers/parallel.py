@@ -119,7 +119,7 @@ class Parallel(Layer):
         if isinstance(inputs[0], Sequences):
             return Sequences.join(_filled(inputs, shards))  # type: ignore[arg-type, return-value]
         dx = self.workspace("dx", (rows, *inputs[-1].shape[1:]), like=inputs[-1])
-        array_module(dy).concatenate(_filled(inputs, shards), out=dx)
+        array_module(dx).concatenate(_filled(inputs, shards), out=dx)
         return dx
 
     def _shards(self, rows: int, train: bool) -> list[slice]:

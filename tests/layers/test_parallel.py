@@ -202,6 +202,9 @@ def test_sequences_and_their_gradients_are_put_together(lengths):
     np.testing.assert_allclose(dx.rows, expected_dx.rows, rtol=1e-4, atol=1e-6)
     for ours, theirs in zip(model.parameters(), alone.parameters(), strict=True):
         np.testing.assert_allclose(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
+    padded = x.to_padded()
+    model.forward(padded, train=True)
+    assert model.backward(Sequences.pack_padded(np.ones((*padded.shape[:2], 5), np.float32))).shape == padded.shape
 
 
 @pytest.mark.parametrize("lengths", [[5, 2, 6, 1, 3], [4]])

@@ -28,9 +28,10 @@ class Whitening(Layer):
     def __init__(self, channels: int, filters: int) -> None:
         super().__init__()
         if filters % 2 or not 2 <= filters <= 2 * KERNEL**2 * channels:
-            raise ValueError(f"Whitening expected an even number of at most {2 * KERNEL**2 * channels} filters")
+            most = 2 * KERNEL**2 * channels
+            raise ValueError(f"Whitening expected filters to be even and at most {most}, got {filters}")
         self.channels, self.filters = channels, filters
-        self.windows = Windows((KERNEL, KERNEL), padding=(KERNEL // 2, KERNEL // 2))
+        self.windows = Windows.of(self, KERNEL, padding=KERNEL // 2)
         self.weight: Array = np.zeros((KERNEL**2 * channels, filters), np.float32)
 
     def fit(self, images: Array) -> None:

@@ -20,7 +20,7 @@ from core.params import FlatParameters, Parameter, pack
 from core.workers import workers
 
 LONGEST_PIECE = 1 << 17  # elements; four float32 buffers of this length are 2 MB, and ten operations go over them
-WORTH_SHARING = 1 << 16  # elements; fewer are updated sooner by one worker than another one wakes
+ELEMENTS_WORTH_SHARING = 1 << 16  # fewer are updated sooner by one worker than another one wakes
 SWEEP_EVERY = 100  # steps; by the usual factor of 0.9 a step, a number takes 170 of them from tiny to subnormal
 
 
@@ -102,7 +102,7 @@ class Optimizer:
 
     def _workers(self) -> int:
         """How many workers share the pieces."""
-        alone = self.flat.data.size < WORTH_SHARING or device_of(self.flat.data) == "gpu"
+        alone = self.flat.data.size < ELEMENTS_WORTH_SHARING or device_of(self.flat.data) == "gpu"
         return 1 if alone else workers().count
 
     def _cut(self) -> list[list[Any]]:

@@ -23,7 +23,7 @@ from core.workers import Workers, free_workers, with_blas_threads
 Source: TypeAlias = tuple[dict[str, Any], str, Array]  # the attributes of a parameter's layer, its name, its data
 Absence: TypeAlias = tuple[dict[str, Any], str]  # of a bias, which somebody may add by hand
 
-WORTH_SHARING = 1_500_000  # multiplications of a call; most of fewer are done before the others are awake
+MULTIPLICATIONS_WORTH_SHARING = 1_500_000  # of a call; most of fewer are done before the others are awake
 HEAD_START = 800_000  # multiplications that the caller has done when the others are awake
 
 
@@ -129,7 +129,7 @@ def _is_large_stack(call: Call) -> TypeGuard[partial[Any]]:
         return False
     a, _, out = stacks = call.args
     stacked = all(stack.ndim == out.ndim > 2 and len(stack) in (1, len(out)) for stack in stacks)
-    return stacked and out.size * a.shape[-1] >= WORTH_SHARING
+    return stacked and out.size * a.shape[-1] >= MULTIPLICATIONS_WORTH_SHARING
 
 
 def _may_be_shared(call: Call) -> bool:
@@ -142,7 +142,7 @@ def _shared(call: Call, pool: Workers) -> Call:
         x, weight, *rest = call.args
         if weight.size >= SHARED_BY_BLAS:  # a small one has too few columns to share
             return partial(multiply_by_columns, x, weight, *rest, *call.keywords.values())
-        if x.ndim == 2 and len(x) >= MANY_ROWS and x.size * weight.shape[1] >= WORTH_SHARING:
+        if x.ndim == 2 and len(x) >= MANY_ROWS and x.size * weight.shape[1] >= MULTIPLICATIONS_WORTH_SHARING:
             return partial(multiply_by_rows, x, weight, *rest, *call.keywords.values())
     if not _is_large_stack(call) or len(call.args[2]) < pool.count:
         return call

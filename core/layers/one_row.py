@@ -35,7 +35,7 @@ from core.ops.cpu.linear import SHARED_BY_BLAS, WITH_COMPLEX, as_complex
 from core.ops.cpu.products import PANEL, panels, pieces_of_panels
 from core.workers import alone, can_share, has_blas_threads
 
-WORTH_SHARING = 1 << 18  # weights; fewer fit one core's second-level cache, and then another core hardly helps
+WEIGHTS_WORTH_SHARING = 1 << 18  # fewer fit one core's second-level cache, and then another core hardly helps
 SMALLEST_PLACED, LARGEST_PLACED = 1 << 19, 1 << 21  # bytes of weights that might just fit a second-level cache
 PLACES = 12
 TRIES, ANSWERS = 8, 30  # of each place
@@ -197,7 +197,7 @@ def _calls(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> 
 def _calls_for_threads(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> list[Call]:
     """The same in one product that OpenBLAS's threads share; none if they do not, or if `_calls` has it already."""
     is_large = weight.size >= SHARED_BY_BLAS
-    suits = len(inputs) == 2 if is_large else weight.size >= WORTH_SHARING and weight.dtype in WITH_COMPLEX
+    suits = len(inputs) == 2 if is_large else weight.size >= WEIGHTS_WORTH_SHARING and weight.dtype in WITH_COMPLEX
     if not suits or not can_share() or not has_blas_threads():
         return []
     row = inputs[0, : len(weight)]

@@ -27,7 +27,7 @@ from core.ops.cpu.sequences import ROWS
 from core.random import Stream
 from core.workers import is_working, workers
 
-WORTH_SHARING = 4  # sequences; with fewer, the two directions are done sooner one after the other
+SEQUENCES_WORTH_SHARING = 4  # with fewer, the two directions are done sooner one after the other
 
 
 class Recurrent(Layer):
@@ -66,7 +66,7 @@ class Recurrent(Layer):
         self.input_size, self.hidden_size = input_size, hidden_size
         self.directions = 2 if bidirectional else 1
         self.output_size = hidden_size * self.directions
-        self.layers = [
+        self.levels = [
             [
                 self.cell(self.output_size if level else input_size, hidden_size, reverse, rng, dtype)
                 for reverse in (False, True)[: self.directions]
@@ -81,7 +81,7 @@ class Recurrent(Layer):
             self.salts = [stream.new_salt() for _ in range(num_layers - 1)]
 
     def children(self) -> Iterator[tuple[str, Layer]]:
-        for level, layer in enumerate(self.layers):
+        for level, layer in enumerate(self.levels):
             for direction in layer:
                 yield f"l{level}_reverse" if direction.reverse else f"l{level}", direction
 
@@ -92,9 +92,9 @@ class Recurrent(Layer):
             raise ValueError(f"{type(self).__name__} expected (N, T, {self.input_size}), got {sequences.shape}")
         expect_floats(self, rows)
         masks: list[Array | None] = []
-        for level in range(len(self.layers)):
+        for level in range(len(self.levels)):
             rows, states = self._forward_layer(level, rows, layout, train)
-            dropped = train and self.dropout > 0 and level < len(self.layers) - 1
+            dropped = train and self.dropout > 0 and level < len(self.levels) - 1
             masks.append(self._drop(level, rows, layout) if dropped else None)
         last = self.workspace("last", (len(sequences), self.output_size), like=rows)
         last[layout.order_like(rows)] = array_module(rows).concatenate(states, axis=1)
@@ -106,7 +106,7 @@ class Recurrent(Layer):
         drows, dlast = dy.rows, None
         if dy.last is not None:
             dlast = dy.last[layout.order_like(dy.last)]  # (N, C) longest first
-        for level in reversed(range(len(self.layers))):
+        for level in reversed(range(len(self.levels))):
             if drows is not None and masks[level] is not None:
                 ops.of(drows).multiply_steps(drows, masks[level], layout.spans)
             drows = self._backward_layer(level, drows, dlast, layout)
@@ -123,14 +123,14 @@ class Recurrent(Layer):
         states = [y] * self.directions
 
         def read(places: slice) -> None:
-            states[places] = forward_steps(self.layers[level][places], rows, layout, _parts(y, H)[places], train)
+            states[places] = forward_steps(self.levels[level][places], rows, layout, _parts(y, H)[places], train)
 
         self._for_both(read, y, layout)
         return y, states
 
     def _backward_layer(self, level: int, dy: Array | None, dlast: Array | None, layout: Layout) -> Array | None:
         """The gradient of one layer's input, (M, I)."""
-        layer, nothing = self.layers[level], [None] * self.directions
+        layer, nothing = self.levels[level], [None] * self.directions
         like = layer[0].weight_ih.data
         dlasts = nothing if dlast is None else _parts(dlast, self.hidden_size)
         dys = nothing if dy is None else _parts(dy, self.hidden_size)
@@ -171,7 +171,7 @@ class Recurrent(Layer):
         It does not on one of these workers, nor on a GPU, which takes both directions at once.
         """
         pool = workers()
-        pays = self.directions == 2 and len(layout.lengths) >= WORTH_SHARING
+        pays = self.directions == 2 and len(layout.lengths) >= SEQUENCES_WORTH_SHARING
         if pays and pool.count > 1 and not is_working() and device_of(like) == "cpu":
             pool.run(lambda rank: task(slice(rank, rank + 1)) if rank < 2 else None)
         else:

@@ -164,7 +164,7 @@ def test_whitened_patches_are_uncorrelated_and_alike():
 
 @pytest.mark.parametrize("filters", [3, 0, 56])
 def test_whitening_with_a_wrong_number_of_filters(filters):
-    with pytest.raises(ValueError, match="Whitening expected an even number"):
+    with pytest.raises(ValueError, match="Whitening expected filters to be even"):
         Whitening(3, filters)
 
 

@@ -32,7 +32,7 @@ X = np.ones(1)
 def two_workers(monkeypatch):
     before = workers().count
     set_threads(2)
-    monkeypatch.setattr(calls, "WORTH_SHARING", 1)
+    monkeypatch.setattr(calls, "MULTIPLICATIONS_WORTH_SHARING", 1)
     yield
     set_threads(before)
 
@@ -135,7 +135,7 @@ def test_a_large_product_is_made_in_three_ways(shape, K, runs, monkeypatch):
 @pytest.mark.parametrize(("rows", "worth", "ways"), [(8, 1, 2), (7, 1, 1), (8, 10**9, 1)])
 def test_workers_share_the_rows_of_a_large_product(rows, worth, ways, runs, monkeypatch):
     monkeypatch.setattr(calls, "MANY_ROWS", 8)
-    monkeypatch.setattr(calls, "WORTH_SHARING", worth)
+    monkeypatch.setattr(calls, "MULTIPLICATIONS_WORTH_SHARING", worth)
     monkeypatch.setattr(linear, "SHARED_BY_BLAS", 7 * 20 * 30)
     monkeypatch.setattr(calls, "with_blas_threads", lambda count, make, *args: make(*args))
     x, weight, y = stack(rows, 20), stack(20, 30), stack(rows, 30)

@@ -8,7 +8,7 @@ from core.layers import Linear, Parallel, Sequential
 from core.ops.cpu import linear
 from core.ops.cpu.linear import (
     MANY_ROWS,
-    WORTH_SHARING,
+    MULTIPLICATIONS_WORTH_SHARING,
     LargeProduct,
     as_complex,
     multiply,
@@ -21,7 +21,7 @@ from core.workers import Workers, alone, set_threads, workers
 
 def passes(threads, rows=64, inputs=300, outputs=250, input_grad=True):
     """Output, input gradient and weight gradient of a layer that is worth sharing."""
-    assert rows * inputs * outputs >= WORTH_SHARING
+    assert rows * inputs * outputs >= MULTIPLICATIONS_WORTH_SHARING
     before = workers().count
     set_threads(threads)
     rng = np.random.default_rng(0)

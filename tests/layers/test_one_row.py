@@ -224,7 +224,7 @@ def test_no_places_are_tried_while_calls_are_written_down(monkeypatch):
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("sizes", [(48, 32, 32, 5), (47, 33), (5, 40, 40, 1)])
 def test_blas_threads_share_a_product_of_middle_size_as_one_of_complex_numbers(sizes, bias, dtype, monkeypatch):
-    monkeypatch.setattr(one_row, "WORTH_SHARING", 600)
+    monkeypatch.setattr(one_row, "WEIGHTS_WORTH_SHARING", 600)
     monkeypatch.setattr(linear, "SHARED_AS_COMPLEX", 600)
     monkeypatch.setattr(one_row, "has_blas_threads", lambda: True)
     network, inputs = multi(*sizes, dtype=dtype, bias=bias)
@@ -245,7 +245,7 @@ def test_blas_threads_share_a_product_of_middle_size_as_one_of_complex_numbers(s
 
 
 def test_half_precision_has_no_complex_numbers(monkeypatch):
-    monkeypatch.setattr(one_row, "WORTH_SHARING", 100)
+    monkeypatch.setattr(one_row, "WEIGHTS_WORTH_SHARING", 100)
     monkeypatch.setattr(one_row, "has_blas_threads", lambda: True)
     network, inputs = multi(31, 40, 3, dtype=np.float16)
     frozen = freeze(network)
@@ -258,7 +258,7 @@ def test_half_precision_has_no_complex_numbers(monkeypatch):
 @pytest.mark.parametrize(("largest", "is_complex"), [(5000, False), (10000, True)])
 def test_a_large_weight_stays_real(largest, is_complex, in_pairs, small_pairs, monkeypatch):
     monkeypatch.setattr(products, "multiplies_in_place", lambda: in_pairs)
-    monkeypatch.setattr(one_row, "WORTH_SHARING", 100)
+    monkeypatch.setattr(one_row, "WEIGHTS_WORTH_SHARING", 100)
     monkeypatch.setattr(one_row, "SHARED_BY_BLAS", largest)
     monkeypatch.setattr(one_row, "has_blas_threads", lambda: True)
     network, (x, *_) = multi(69, 128)  # 70 x 128 weights with the bias
@@ -276,7 +276,7 @@ def test_a_large_weight_stays_real(largest, is_complex, in_pairs, small_pairs, m
 
 @pytest.mark.parametrize("why", ["a worker", "no BLAS threads"])
 def test_without_threads_nothing_is_laid_out_for_them(why, monkeypatch):
-    monkeypatch.setattr(one_row, "WORTH_SHARING", 100)
+    monkeypatch.setattr(one_row, "WEIGHTS_WORTH_SHARING", 100)
     monkeypatch.setattr(one_row, "has_blas_threads", lambda: why == "a worker")
     network, (x, *_) = multi(15, 20)
     frozen = freeze(network)

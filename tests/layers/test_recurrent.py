@@ -151,7 +151,7 @@ def test_one_sequence_of_any_length_is_read_as_in_training(frozen, hidden, bidir
         tolerance = {np.float64: 1e-12, np.float32: 1e-5, np.float16: 2e-2}[dtype]
         np.testing.assert_allclose(answer.rows, states, atol=tolerance)
         np.testing.assert_allclose(answer.last, last, atol=tolerance)
-    (walk,) = (reader.network if frozen else reader).layers[0][0].workspace._plans.values()
+    (walk,) = (reader.network if frozen else reader).levels[0][0].workspace._plans.values()
     assert len(walk._views) == 9
     tries = 2 * TRIES if frozen and hidden == 6 and dtype is not np.float16 else 0  # of two layers
     assert len(lent) >= tries
@@ -226,7 +226,7 @@ def test_an_error_in_a_worker_frees_the_workers(monkeypatch):
     monkeypatch.setattr("core.layers.recurrent.workers", lambda: pool)
     layer, x = build(GRU), padded([4] * 5)
     with monkeypatch.context() as broken:
-        broken.setattr(layer.layers[0][1], "run", lambda *arguments: 1 / 0)
+        broken.setattr(layer.levels[0][1], "run", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             layer.forward(x)
     assert np.isfinite(layer.forward(x).rows).all()

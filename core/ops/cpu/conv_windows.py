@@ -15,7 +15,7 @@ from core.ops.cpu.linear import MANY_ROWS, linear_forward, share
 from core.ops.windows import Windows
 from core.workers import can_share
 
-WORTH_SHARING = 8e6  # multiplications, twice as many as where nothing has to be lined up
+MULTIPLICATIONS_WORTH_SHARING = 8e6  # twice as many as where nothing has to be lined up
 ROWS_SIZE = 1 << 17  # elements of all rows of a chunk: 512 KB in float32, a part of the second-level cache
 
 
@@ -67,7 +67,7 @@ class WindowRows:
             self.take(images)
             products.product_with_panels(self._rows[0], self._panels, y.reshape(-1, self._K), self._workspace)
             return
-        shared = self._groups == 1 and self._rows.size * self._K >= WORTH_SHARING and can_share()
+        shared = self._groups == 1 and self._rows.size * self._K >= MULTIPLICATIONS_WORTH_SHARING and can_share()
         if shared and self._rows.shape[1] >= MANY_ROWS:
             self._convolve_together(self._seen_of(images), y)
             return

@@ -23,7 +23,7 @@ from core.workers import can_share, with_blas_threads, workers
 
 __all__ = ["linear_backward", "linear_forward"]
 
-WORTH_SHARING = 4e6  # multiplications; one thread does fewer of them in the time it takes to wake another
+MULTIPLICATIONS_WORTH_SHARING = 4e6  # one thread does fewer in the time it takes to wake another
 SHARED_BY_BLAS = 460_800  # elements of a weight; OpenBLAS multiplies a single row by fewer of them in one thread
 SHARED_AS_COMPLEX = 100_000  # the same, seen as half as many complex numbers, which it shares, see `as_complex`
 WITH_COMPLEX = np.dtype(np.float32), np.dtype(np.float64)  # types that BLAS has complex numbers of, twice as large
@@ -32,7 +32,7 @@ MANY_ROWS = 256  # of a batch: with so many, forward shares them
 
 def linear_forward(x: Array, weight: Array, y: Array, workspace: Workspace) -> None:
     """y = x W for x (M, D), W (D, K), y (M, K)."""
-    if x.size * weight.shape[1] < WORTH_SHARING or not can_share():
+    if x.size * weight.shape[1] < MULTIPLICATIONS_WORTH_SHARING or not can_share():
         if len(x) == 1 and x.dtype is weight.dtype is y.dtype:
             np.dot(x, weight, out=y)  # begins sooner than other products, but needs one dtype
         else:
@@ -55,7 +55,7 @@ def linear_backward(x: Array, dy: Array, weight: Array, dx: Array | None, out: A
         if dx is not None:
             products.product_with_transposed(dy, weight[rows], dx[:, rows])
 
-    if x.size * weight.shape[1] * (1 if dx is None else 2) >= WORTH_SHARING and can_share():
+    if x.size * weight.shape[1] * (1 if dx is None else 2) >= MULTIPLICATIONS_WORTH_SHARING and can_share():
         share(len(weight), run)
     else:
         run(0, slice(None))

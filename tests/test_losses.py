@@ -25,6 +25,16 @@ def test_huge_logits_do_not_overflow():
     np.testing.assert_allclose(softmax(logits).sum(axis=1), 1)
 
 
+@pytest.mark.parametrize("name", ["cross-entropy", "weighted", "focal"])
+def test_a_class_that_is_ruled_out_by_minus_infinity_has_no_part(name):
+    logits, labels = np.array([[1, 0.5, 2], [0, 3, 1]], np.float32), np.array([0, 1])
+    ruled_out = np.insert(logits, 1, -np.inf, axis=1)
+    value, dlogits = LOSSES[name](ruled_out, 2 * labels)
+    expected, dexpected = LOSSES[name](logits, labels)
+    assert value == pytest.approx(expected)
+    np.testing.assert_allclose(dlogits, np.insert(dexpected, 1, 0, axis=1), atol=1e-7)
+
+
 def test_a_certain_and_right_answer_costs_nothing_and_has_no_gradient():
     logits, labels = np.array([[200.0, 0.0]]), np.array([0])
     for loss in (softmax_cross_entropy, focal_loss):

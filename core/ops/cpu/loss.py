@@ -54,7 +54,7 @@ def _weighted_cross_entropy(
     scaled = logits / temperature
     scaled -= scaled.max(axis=1, keepdims=True)
     log_p = scaled - xp.log(xp.exp(scaled).sum(axis=1, keepdims=True))  # (N, C)
-    loss = -(target * log_p).sum()
+    loss = -(target * xp.where(target > 0, log_p, 0)).sum()  # a class that is ruled out by -infinity costs nothing
     dlogits = xp.exp(log_p)
     dlogits *= target.sum(axis=1, keepdims=True)
     dlogits -= target

@@ -95,6 +95,13 @@ def test_every_rank_has_a_sum_of_its_own():
     assert totals[2] == 3
 
 
+def test_who_is_alone_has_the_sum_of_all_parts_already():
+    pool, part = Workers(3), np.ones(2)
+    total = pool.sum(0, part)
+    np.testing.assert_array_equal(total, part)
+    assert not np.shares_memory(total, part)
+
+
 @pytest.mark.parametrize("count", [0, -1])
 def test_a_pool_needs_a_worker(count):
     with pytest.raises(ValueError, match="at least 1"):

@@ -98,11 +98,11 @@ class Recurrent(Layer):
             masks.append(self._drop(level, rows, layout) if dropped else None)
         last = self.workspace("last", (len(sequences), self.output_size), like=rows)
         last[layout.order_like(rows)] = array_module(rows).concatenate(states, axis=1)
-        self.remember(train, layout, masks, isinstance(x, Sequences))
+        self.remember(train, layout, masks, None if isinstance(x, Sequences) else x.shape)
         return Sequences(rows, layout, last)
 
     def backward(self, dy: Sequences) -> Sequences | Array | None:  # type: ignore[override]
-        layout, masks, packed = self.recall()
+        layout, masks, padded_shape = self.recall()
         drows, dlast = dy.rows, None
         if dy.last is not None:
             dlast = dy.last[layout.order_like(dy.last)]  # (N, C) longest first
@@ -114,7 +114,7 @@ class Recurrent(Layer):
         if drows is None:
             return None
         dx = Sequences(drows, layout)
-        return dx if packed else dx.to_padded()
+        return dx if padded_shape is None else dx.to_padded().reshape(padded_shape)  # also of no sequences
 
     def _forward_layer(self, level: int, rows: Array, layout: Layout, train: bool) -> tuple[Array, list[Array]]:
         """The states of one layer: after every step, (M, C), and each direction's last ones, (N, H) longest first."""

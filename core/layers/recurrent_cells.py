@@ -229,7 +229,8 @@ def _project_together(directions: Sequence[Direction], rows: Array, gates: Seque
     weight = first.workspace.derived("side by side", side_by_side, *(one.weight_ih.data for one in directions))
     products = first.workspace("products", (len(rows), weight.shape[1]), like=rows)
     first.large_product(rows, weight, products)
-    by_gate = products.reshape(len(rows), len(gates), len(gates[0]), -1).transpose(1, 2, 0, 3)  # (D, K, M, H)
+    K, M, H = gates[0].shape
+    by_gate = products.reshape(M, len(gates), K, H).transpose(1, 2, 0, 3)  # (D, K, M, H)
     for direction, part, its_gates in zip(directions, by_gate, gates, strict=True):
         np.add(part, direction.bias()[:, None], out=its_gates)
 

@@ -154,6 +154,15 @@ def test_a_network_can_be_wrapped_again():
     np.testing.assert_allclose(Parallel(network, Workers(2)).forward(x, train=True), first, atol=1e-6)
 
 
+def test_the_network_inside_can_still_be_trained_by_itself():
+    inner, alone = (Sequential(Linear(3, 4, rng=np.random.default_rng(0)), BatchNorm(4)) for _ in range(2))
+    Parallel(inner, Workers(2))
+    x = np.random.default_rng(1).standard_normal((8, 3), dtype=np.float32)
+    y = alone.forward(x, train=True)
+    np.testing.assert_array_equal(inner.forward(x, train=True), y)
+    np.testing.assert_array_equal(inner.backward(y), alone.backward(y))
+
+
 def recurrent():
     rng = np.random.default_rng(0)
     return Sequential(GRU(12, 4, rng=rng), LastState(), Linear(4, 5, rng=rng))

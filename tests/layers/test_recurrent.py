@@ -297,7 +297,7 @@ def test_an_empty_batch_passes(cell, pool):
     x = np.zeros((0, 4, D))
     y = model.forward(x, train=True)
     assert y.shape == (0, 2 * H)
-    assert model.backward(y).shape == (0, 0, D)
+    assert model.backward(y).shape == (0, 4, D)
 
 
 def test_the_state_keeps_its_names():

@@ -91,7 +91,7 @@ def launch(demo: Any, settings: LaunchSettings) -> str:
 
 
 def _theme(gradio: Any) -> Any:
-    """Gradio's own soft look, but with small texts and labels in colours that can be read: a contrast of at least 4.5."""
+    """Gradio's own soft look, but with small texts and labels that can be read: a contrast of at least 4.5."""
     theme = gradio.themes.Soft(primary_hue="sky", font="sans-serif", font_mono="monospace")
     return theme.set(
         body_text_color_subdued="*neutral_600",

@@ -2,6 +2,8 @@
 
     python cifar/app.py                           # the newest run
     python cifar/app.py --run cifar10-resnet --port 8000
+
+It needs the extra `demo`, and a run: what `training.py` leaves in runs/.
 """
 
 from __future__ import annotations

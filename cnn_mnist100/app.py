@@ -2,6 +2,8 @@
 
     python cnn_mnist100/app.py                           # the newest run
     python cnn_mnist100/app.py --run best --port 8000
+
+It needs the extra `demo`, and a run: what `training.py` leaves in runs/.
 """
 
 from __future__ import annotations

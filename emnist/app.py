@@ -2,6 +2,8 @@
 
     python emnist/app.py                           # the newest run
     python emnist/app.py --run cnn --port 8000
+
+It needs the extra `demo`, and a run: what `training.py` leaves in runs/.
 """
 
 from __future__ import annotations

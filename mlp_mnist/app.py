@@ -3,6 +3,8 @@
     python mlp_mnist/app.py                              # the newest run on MNIST
     python mlp_mnist/app.py --dataset fashion_mnist      # clothes: upload a photograph or click an example
     python mlp_mnist/app.py --run mnist-best --port 8000
+
+It needs the extra `demo`, and a run: what `training.py` leaves in runs/.
 """
 
 from __future__ import annotations

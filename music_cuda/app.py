@@ -2,6 +2,8 @@
 
     python music_cuda/app.py                          # the newest run
     python music_cuda/app.py --run best --port 8000
+
+It needs the extra `demo`, and a run: what `training.py` leaves in runs/.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
     python rnn_doodles/app.py                           # the newest run
     python rnn_doodles/app.py --run best --port 8000
+
+It needs the extra `demo`, and a run: what `training.py` leaves in runs/.
 """
 
 from __future__ import annotations

@@ -70,7 +70,8 @@ def leaky_relu_forward(x: Array, y: Array, slope: float) -> None:
     """y = x where x > 0, else slope * x; for 0 <= slope <= 1. x may be y."""
     xp, factor = array_module(x), number(slope, x)
     for x_part, y_part in blocks(x, y):
-        xp.maximum(x_part, x_part * factor, out=y_part)
+        scaled = xp.multiply(x_part, factor, out=None if x is y else y_part)
+        xp.maximum(x_part, scaled, out=y_part)
 
 
 def leaky_relu_backward(dy: Array, x: Array, dx: Array, slope: float) -> None:

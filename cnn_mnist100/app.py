@@ -3,7 +3,7 @@
     python cnn_mnist100/app.py                           # the newest run
     python cnn_mnist100/app.py --run best --port 8000
 
-It needs the extra `demo`, and a run: what `training.py` leaves in runs/.
+It needs the extra `demo`. Where nothing has been trained yet, it offers to do that.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     python mlp_mnist/app.py --dataset fashion_mnist      # clothes: upload a photograph or click an example
     python mlp_mnist/app.py --run mnist-best --port 8000
 
-It needs the extra `demo`, and a run: what `training.py` leaves in runs/.
+It needs the extra `demo`. Where nothing has been trained yet, it offers to do that.
 """
 
 from __future__ import annotations

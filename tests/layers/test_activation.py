@@ -36,4 +36,4 @@ def test_an_activation_may_be_given_its_own_output(name):
     layer, other = LIMITS[name][0](), LIMITS[name][0]()
     once = layer.forward(x)
     expected = other.forward(once.copy()).copy()
-    np.testing.assert_array_equal(layer.forward(once), expected)
+    np.testing.assert_array_equal(layer.forward(once.reshape(7, 1))[:, 0], expected)

@@ -69,8 +69,9 @@ def relu_backward(dy: Array, y: Array, dx: Array) -> None:
 def leaky_relu_forward(x: Array, y: Array, slope: float) -> None:
     """y = x where x > 0, else slope * x; for 0 <= slope <= 1. x may be y."""
     xp, factor = array_module(x), number(slope, x)
+    may_overlap = x.base is y.base
     for x_part, y_part in blocks(x, y):
-        scaled = xp.multiply(x_part, factor, out=None if x is y else y_part)
+        scaled = xp.multiply(x_part, factor, out=None if may_overlap else y_part)
         xp.maximum(x_part, scaled, out=y_part)
 
 

@@ -21,11 +21,7 @@ constexpr int COLUMNS = 4;        // that a thread makes, side by side in memory
 constexpr int WARP_COLUMNS = 16;  // of the four threads side by side; the other eight ways share the sum out
 constexpr int MOST_THREADS = 512;
 
-// Four elements, which one or two instructions load where they lie well.
-template <typename T>
-struct __align__(16) Four {
-    T v[COLUMNS];
-};
+template <typename T> using Four = Pack<T, COLUMNS>;
 
 // The first `there` of the four elements at `place`, zeros behind them. Wide: there are all four or none, and aligned.
 template <typename T>
@@ -35,7 +31,7 @@ __device__ Four<T> load(const T* place, int there, bool wide) {
         if (there > 0) four = *reinterpret_cast<const Four<T>*>(place);
     } else {
         for (int c = 0; c < COLUMNS; c++)
-            if (c < there) four.v[c] = place[c];
+            if (c < there) four.at[c] = place[c];
     }
     return four;
 }
@@ -46,7 +42,7 @@ __device__ void store(T* place, const Four<T>& four, int there, bool wide) {
         if (there > 0) *reinterpret_cast<Four<T>*>(place) = four;
     } else {
         for (int c = 0; c < COLUMNS; c++)
-            if (c < there) place[c] = four.v[c];
+            if (c < there) place[c] = four.at[c];
     }
 }
 
@@ -67,9 +63,9 @@ __device__ Four<T> sums_of_own_row(Four<T> (&parts)[ROWS]) {
         for (int r = 0; r < half; r++)
 #pragma unroll
             for (int c = 0; c < COLUMNS; c++) {
-                T low = parts[r].v[c], high = parts[r + half].v[c];
+                T low = parts[r].at[c], high = parts[r + half].at[c];
                 T got = __shfl_xor_sync(ALL_LANES, upper ? low : high, half * (WARP_COLUMNS / COLUMNS));
-                parts[r].v[c] = (upper ? high : low) + got;
+                parts[r].at[c] = (upper ? high : low) + got;
             }
     }
     return parts[0];
@@ -79,7 +75,7 @@ __device__ Four<T> sums_of_own_row(Four<T> (&parts)[ROWS]) {
 template <typename T>
 constexpr int ROWS_AHEAD = sizeof(T) == 4 ? 8 : 2;
 
-// sums[k].v[c] = sum over j < inner of left[j, own row] right[k, j, column + c]: left (inner, ROWS) in shared memory,
+// sums[k].at[c] = sum over j < inner of left[j, own row] right[k, j, column + c]: left (inner, ROWS) in shared memory,
 // right (K, inner, H). WHOLE: there are only whole rounds of AHEAD rows a thread.
 //
 // The L2 cache is far, so AHEAD rows of the weights are on their way to a thread at any time: when it has used one, it
@@ -124,7 +120,7 @@ __device__ void products_of(const T* left, const T* right, int inner, int H, int
                 for (int r = 0; r < ROWS; r++)
 #pragma unroll
                     for (int c = 0; c < COLUMNS; c++)
-                        parts[r].v[c] += (r < COLUMNS ? near.v[r % COLUMNS] : far.v[r % COLUMNS]) * factors[a].v[c];
+                        parts[r].at[c] += (r < COLUMNS ? near.at[r % COLUMNS] : far.at[r % COLUMNS]) * factors[a].at[c];
                 ask(a, more);
                 if (a == AHEAD / 2 - 1) __syncwarp(ALL_LANES);
             }
@@ -188,12 +184,12 @@ __device__ void walk_forward(const Cell& cell, const Walk<T>& walk, const T* wei
                 if (column + c >= H) break;
                 int e = column + c;
                 T a[K], p[K], x[C];
-                for (int k = 0; k < K; k++) a[k] = gate[k].v[c], p[k] = sums[k].v[c];
+                for (int k = 0; k < K; k++) a[k] = gate[k].at[c], p[k] = sums[k].at[c];
                 x[0] = now[e * ROWS + own_row()];
-                after.v[c] = cell.forward(a, p, x, held.v[c], e);
-                next[e * ROWS + own_row()] = c < there ? after.v[c] : x[0];
-                for (int k = 0; k < K; k++) gate[k].v[c] = a[k];
-                for (int k = 0; k < C; k++) kept[k].v[c] = x[k];
+                after.at[c] = cell.forward(a, p, x, held.at[c], e);
+                next[e * ROWS + own_row()] = c < there ? after.at[c] : x[0];
+                for (int k = 0; k < K; k++) gate[k].at[c] = a[k];
+                for (int k = 0; k < C; k++) kept[k].at[c] = x[k];
             }
             store(y + (start + sequence) * walk.S + column, after, there, wide);
             if (memory) store(memory + sequence * H + column, held, there, wide);
@@ -246,12 +242,12 @@ __device__ void walk_backward(const Cell& cell, const Walk<T>& walk, const T* we
             for (int c = 0; c < COLUMNS; c++) {
                 if (column + c >= H) break;
                 T a[K], x[C], d[K];
-                for (int k = 0; k < K; k++) a[k] = gate[k].v[c];
-                for (int k = 1; k < C; k++) x[k] = kept[k].v[c];
-                dh.v[c] = cell.backward(dh.v[c] + came.v[c], a, x, d, held.v[c]);
+                for (int k = 0; k < K; k++) a[k] = gate[k].at[c];
+                for (int k = 1; k < C; k++) x[k] = kept[k].at[c];
+                dh.at[c] = cell.backward(dh.at[c] + came.at[c], a, x, d, held.at[c]);
                 for (int k = 0; k < K; k++) all[(k * H + column + c) * ROWS + own_row()] = c < there ? d[k] : T(0);
-                for (int k = 0; k < K; k++) gate[k].v[c] = a[k];
-                for (int k = 1; k < C; k++) kept[k].v[c] = x[k];
+                for (int k = 0; k < K; k++) gate[k].at[c] = a[k];
+                for (int k = 1; k < C; k++) kept[k].at[c] = x[k];
             }
             store(dstate + own, dh, there, wide);
             if (dmemory) store(dmemory + own, held, there, wide);
@@ -269,7 +265,7 @@ __device__ void walk_backward(const Cell& cell, const Walk<T>& walk, const T* we
                 Four<T> dh = load(dstate + sequence * H + column, there, wide);
                 Four<T> sums[1];
                 products(left, weight_t + done * H, at_once, H, column, wide, sums);
-                for (int c = 0; c < COLUMNS; c++) dh.v[c] += sums[0].v[c];
+                for (int c = 0; c < COLUMNS; c++) dh.at[c] += sums[0].at[c];
                 store(dstate + sequence * H + column, dh, there, wide);
             }
             __syncthreads();

@@ -102,6 +102,7 @@ class Recurrent(Layer):
         return Sequences(rows, layout, last)
 
     def backward(self, dy: Sequences) -> Sequences | Array | None:  # type: ignore[override]
+        expect_sequences(self, dy)
         layout, masks, padded_shape = self.recall()
         drows, dlast = dy.rows, None
         if dy.last is not None:
@@ -205,6 +206,7 @@ class LastState(Layer):
     """The last state of what a recurrent layer returns: `Sequences` (N, T, C) -> (N, C)."""
 
     def forward(self, x: Sequences, train: bool = False) -> Array:  # type: ignore[override]
+        expect_sequences(self, x)
         if x.last is None:
             raise ValueError("LastState expected the result of a recurrent layer")
         self.remember(train, x.layout)
@@ -228,10 +230,12 @@ class EachStep(Layer):
         self.layer = layer
 
     def forward(self, x: Sequences, train: bool = False) -> Sequences:  # type: ignore[override]
+        expect_sequences(self, x)
         self.remember(train, x.layout)
         return Sequences(self.layer.forward(x.present_rows(), train), x.layout)
 
     def backward(self, dy: Sequences) -> Sequences | None:  # type: ignore[override]
+        expect_sequences(self, dy)
         layout: Layout = self.recall()
         drows = self.layer.backward(dy.present_rows())
         return None if drows is None else Sequences(drows, layout)
@@ -246,6 +250,7 @@ class MeanState(Layer):
     """The mean over the steps of each sequence: `Sequences` (N, T, C) -> (N, C)."""
 
     def forward(self, x: Sequences, train: bool = False) -> Array:  # type: ignore[override]
+        expect_sequences(self, x)
         layout, rows = x.layout, x.present_rows()
         xp = array_module(rows)
         order = layout.order_like(rows)
@@ -264,3 +269,9 @@ class MeanState(Layer):
         drows = self.workspace("dx", (layout.rows, dy.shape[1]), like=dy)
         ops.of(dy).sum_steps_backward(share[layout.order_like(dy)], drows, layout.spans)
         return Sequences(drows, layout)
+
+
+def expect_sequences(layer: Layer, x: object) -> None:
+    """Raise TypeError for arrays, of which nobody knows where each sequence ends."""
+    if not isinstance(x, Sequences):
+        raise TypeError(f"{type(layer).__name__} expected Sequences, got {type(x).__name__}: see Sequences.pack_padded")

@@ -349,3 +349,8 @@ def test_what_is_refused():
         LSTM(3, 4, rng=rng).forward(np.zeros((2, 5, 4)))
     with pytest.raises(ValueError, match="LastState expected the result of a recurrent layer"):
         LastState().forward(Sequences.pack_padded(padded(RAGGED), RAGGED))
+    gru = GRU(D, H, rng=rng, dtype=np.float64)
+    gru.forward(padded(RAGGED), train=True)
+    for takes in (LastState().forward, MeanState().forward, EachStep(Tanh()).forward, gru.backward):
+        with pytest.raises(TypeError, match=r"expected Sequences, got ndarray: see Sequences\.pack_padded"):
+            takes(padded(RAGGED))

@@ -88,6 +88,10 @@ class MixedPrecision(Layer):
     def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
         return self.network.walk(prefix)
 
+    def replica(self) -> Layer:
+        """See `Layer.replica`; in float32, since it learns nothing."""
+        return self.network.replica()
+
     def skip_input_grad(self) -> Layer:
         """See `Layer.skip_input_grad`."""
         self.network.skip_input_grad()

@@ -38,7 +38,7 @@ class BatchNorm(Layer):
         self.running_var = np.ones(size, dtype)
         self.sum_over_ranks: Callable[[Array], Array] | None = None  # where the batch is split among workers
         self.updates_running = True  # one worker alone does
-        self.rows_measured: int | None = None  # since `measure_statistics` has begun; None elsewhere
+        self.rows_measured: int | None = None  # in a replica that `measure_statistics` has made
 
     def forward(self, x: Array, train: bool = False) -> Array:
         expect_last_axis(self, x, self.size)
@@ -110,21 +110,15 @@ def measure_statistics(model: Layer, x: Array, batch_size: int = 500) -> None:
     augmented images, which are blurred, cut out and never at rest, and to the weights of the last steps instead of
     averaged ones. A pass over some thousand plain training inputs mends both ("precise BatchNorm": Wu and Johnson 2021,
     arXiv:2105.07576, sections 3 and 5). Neither the order of the inputs nor `batch_size` matters, but for rounding.
-    Without a BatchNorm nothing is done. `model` must not be a Parallel: give the network inside it, whose statistics
-    are the same arrays.
+    Without a BatchNorm nothing is done.
     """
     expect_whole("measure_statistics", batch_size=batch_size)
-    norms = [layer for _, layer in model.walk() if isinstance(layer, BatchNorm)]
-    if not norms:
-        return
+    replica = model.replica()  # whose statistics are the same arrays; of a Parallel it is the network alone
+    norms = [layer for _, layer in replica.walk() if isinstance(layer, BatchNorm)]
     for norm in norms:
         norm.rows_measured = 0
-    try:
-        for start in range(0, len(x), batch_size):
-            model.forward(x[start : start + batch_size])
-    finally:
-        for norm in norms:
-            norm.rows_measured = None
+    for start in range(0, len(x) if norms else 0, batch_size):
+        replica.forward(x[start : start + batch_size])
 
 
 class LayerNorm(Layer):

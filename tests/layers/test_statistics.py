@@ -7,6 +7,7 @@ import pytest
 
 from core.layers import BatchNorm, Dropout, Layer, Linear, Parallel, ReLU, Sequential, measure_statistics
 from core.random import Stream
+from core.workers import Workers
 
 
 def network() -> Sequential:
@@ -55,11 +56,13 @@ def test_a_second_measurement_forgets_the_first_and_training_follows_as_before()
     np.testing.assert_array_equal(norm.running_mean, after)
 
 
-def test_the_workers_of_a_batch_that_is_split_answer_with_what_was_measured():
-    model = network()
-    parallel, x = Parallel(model), inputs(600)
-    measure_statistics(model, x)
-    np.testing.assert_allclose(parallel.forward(x), model.forward(x), atol=1e-6)
+@pytest.mark.parametrize("measured", ["the network", "all workers"])
+def test_the_workers_of_a_batch_that_is_split_answer_with_what_was_measured(measured):
+    model, alone = network(), network()
+    parallel, x = Parallel(model, Workers(2)), inputs(600)
+    measure_statistics(alone, x)
+    measure_statistics(model if measured == "the network" else parallel, x)
+    np.testing.assert_allclose(parallel.forward(x), alone.forward(x), atol=1e-6)
 
 
 def test_an_error_on_the_way_ends_the_measurement():

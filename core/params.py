@@ -197,6 +197,9 @@ class FlatParameters:
 def pack(parameters: Iterable[Parameter]) -> FlatParameters:
     """The flat buffers of these parameters: the present ones if they are packed together already, else new ones."""
     wanted = list(parameters)
+    for parameter in wanted:
+        if not isinstance(parameter, Parameter):
+            raise TypeError(f"expected parameters, such as layer.parameters() has them, got {type(parameter).__name__}")
     flat = wanted[0].flat if wanted else None
     if flat is not None and flat.is_in_use and {id(p) for p in flat.parameters} == {id(p) for p in wanted}:
         return flat

@@ -198,6 +198,11 @@ def test_nesterovs_form_needs_a_momentum():
         SGD(parameters(), nesterov=True)
 
 
+def test_an_optimizer_takes_parameters_and_no_arrays():
+    with pytest.raises(TypeError, match=r"expected parameters, such as layer.parameters\(\) has them, got ndarray"):
+        Adam([parameter.data for parameter in parameters()])
+
+
 def test_an_optimizer_needs_parameters():
     with pytest.raises(ValueError, match="at least one parameter"):
         Adam([])

@@ -63,6 +63,13 @@ def test_dropout_keeps_the_expectation_and_the_rate():
     np.testing.assert_array_equal(dx, y)
 
 
+def test_a_rate_next_to_one_keeps_few():
+    x = np.ones((300, 1000), np.float32)
+    y = Dropout(0.9999999, stream=Stream(1)).forward(x, train=True)
+    assert 0 < np.count_nonzero(y) < 20  # one of 65,536
+    assert y.max() == 65536
+
+
 def test_two_dropouts_drop_different_things():
     stream, x = Stream(0), np.ones((50, 50), np.float32)
     first, second = Dropout(0.5, stream=stream), Dropout(0.5, stream=stream)

@@ -10,8 +10,6 @@ from core.checks import expect_in
 from core.layers.base import Layer
 from core.random import Stream
 
-RATES = "[0, 0.99999]"  # a rate that is 1 to the 65,536th would keep nothing
-
 
 class Dropout(Layer):
     """Zeroes each element with probability `rate` in training and scales the rest by 1 / (1 - rate).
@@ -24,7 +22,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, *, stream: Stream) -> None:
         super().__init__()
-        expect_in(RATES, self, rate=rate)
+        expect_in("[0, 1)", self, rate=rate)
         self.rate = rate
         self.stream = stream
         self.salt = stream.new_salt()

@@ -12,7 +12,6 @@ from core import ops
 from core.backend import Array, array_module, device_of
 from core.checks import expect_in, expect_whole
 from core.layers.base import Layer, expect_floats
-from core.layers.dropout import RATES
 from core.layers.recurrent_cells import (
     Direction,
     GRUDirection,
@@ -62,7 +61,7 @@ class Recurrent(Layer):
     ) -> None:
         super().__init__()
         expect_whole(self, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        expect_in(RATES, self, dropout=dropout)
+        expect_in("[0, 1)", self, dropout=dropout)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.directions = 2 if bidirectional else 1
         self.output_size = hidden_size * self.directions

@@ -18,9 +18,15 @@ def dropout_forward(x: Array, draws: Draws, rate: float, mask: Array, y: Array) 
     2014, section 10) keeps the expectation, so that inference needs no change.
     """
     xp = array_module(x)
-    first_kept = round(rate * LEVELS)
-    xp.multiply(draws.uint16() >= first_kept, x.dtype.type(LEVELS / (LEVELS - first_kept)), out=mask)
+    first_kept, scale = first_kept_and_scale(rate)
+    xp.multiply(draws.uint16() >= first_kept, x.dtype.type(scale), out=mask)
     xp.multiply(x, mask, out=y)
+
+
+def first_kept_and_scale(rate: float) -> tuple[int, float]:
+    """From which draw on elements are kept, at least for the last one, and what these are multiplied by."""
+    first_kept = min(round(rate * LEVELS), LEVELS - 1)
+    return first_kept, LEVELS / (LEVELS - first_kept)
 
 
 def dropout_backward(dy: Array, mask: Array, dx: Array) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.backend import Array
 from core.kernels import THREADS, blocks_for, launch
-from core.ops.cpu.dropout import LEVELS
+from core.ops.cpu.dropout import first_kept_and_scale
 from core.random import UINT16_PER_BLOCK, Draws
 
 __all__ = ["dropout_backward", "dropout_forward"]
@@ -12,7 +12,7 @@ __all__ = ["dropout_backward", "dropout_forward"]
 
 def dropout_forward(x: Array, draws: Draws, rate: float, mask: Array, y: Array) -> None:
     """See `core.ops.cpu.dropout`."""
-    first_kept = round(rate * LEVELS)
+    first_kept, scale = first_kept_and_scale(rate)
     blocks = draws.rows * -(-draws.width // UINT16_PER_BLOCK)
     launch(
         "dropout_forward",
@@ -27,7 +27,7 @@ def dropout_forward(x: Array, draws: Draws, rate: float, mask: Array, y: Array) 
         batch=draws.batch,
         epoch=draws.epoch,
         first_kept=first_kept,
-        scale=LEVELS / (LEVELS - first_kept),
+        scale=scale,
     )
 
 

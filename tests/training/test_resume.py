@@ -106,7 +106,7 @@ def test_killed_at_writes(tmp_path):
 def test_a_signal_saves_and_the_run_goes_on(tmp_path, number, code):
     expected = unbroken(tmp_path / "unbroken")
     process = start(tmp_path / "run", TOY_PAUSE=0.03)
-    assert process.stdout.readline() == "ready\n"
+    assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "NOTICE: MADE-UP data\n"]
     assert process.stdout.readline().startswith("epoch 1/4")
     process.send_signal(number)
     found, output, errors = finish(process)

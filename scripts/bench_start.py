@@ -54,6 +54,8 @@ def main() -> int:
     unknown = sorted(set(arguments.names) - set(PROJECTS))
     if unknown:
         raise SetupError(f"no project is called {', '.join(unknown)}; there are {', '.join(PROJECTS)}")
+    if arguments.times < 1:
+        raise SetupError(f"--times takes 1 or more, got {arguments.times}")
     for name in arguments.names or PROJECTS:
         seconds = [until_first_step(name) for _ in range(arguments.times)]
         if None in seconds:

@@ -17,6 +17,7 @@ from core.layers import Layer
 from core.optim import SGD, Adam, AdamW, AMSGrad, Optimizer
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
+MOST_THREADS = 1024  # more than any processor has cores; a system starts only so many
 
 
 @dataclass
@@ -92,6 +93,8 @@ class TrainingSettings:
         check_at_least(self, patience=0, min_delta=0, seed=0, threads=0, checkpoint_seconds=0)
         check_above_zero(self, "lr", "decay_every", "decay_factor")
         check_below_one(self, "momentum", "label_smoothing", "ema_decay", "decay_factor")
+        if self.threads > MOST_THREADS:
+            raise UserError(f"--threads must be at most {MOST_THREADS}, got {self.threads}")
         if self.batch_size % self.accumulate:
             raise UserError(f"--batch-size {self.batch_size} cannot be cut into --accumulate {self.accumulate} parts")
         if self.nesterov and not self.momentum:
@@ -185,10 +188,17 @@ def make_optimizer(settings: TrainingSettings, model: Layer) -> Optimizer:
 
 
 def make_schedule(settings: TrainingSettings, samples: int) -> schedules.Schedule:
-    """The schedule that the settings name, for training on `samples` samples; ValueError for another name."""
+    """The schedule that the settings name, for training on `samples` samples; ValueError for another name.
+
+    Raises UserError for reductions of the learning rate that are less than a batch apart.
+    """
     lr, an_epoch = settings.lr, steps_per_epoch(samples, settings.batch_size)
     steps = settings.epochs * an_epoch
     if settings.schedule == "step":
+        if settings.decay_every * an_epoch < 1:
+            raise UserError(
+                f"--decay-every {settings.decay_every:g} is shorter than a batch: 1 / {an_epoch} of an epoch"
+            )
         reductions = math.ceil(settings.epochs / settings.decay_every)
         milestones = [round(n * settings.decay_every * an_epoch) for n in range(1, reductions + 1)]
         return schedules.step_decay(lr, milestones, settings.decay_factor)

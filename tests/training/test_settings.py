@@ -34,6 +34,7 @@ from core.training.settings import TrainingSettings, make_optimizer, make_schedu
         ("--patience -1", "--patience must be at least 0"),
         ("--seed -1", "--seed must be at least 0"),
         ("--threads -2", "--threads must be at least 0"),
+        ("--threads 100000", "--threads must be at most 1024"),
         ("--checkpoint-seconds -1", "--checkpoint-seconds must be at least 0"),
         ("--batch-size 10 --accumulate 3", "--batch-size 10 cannot be cut into --accumulate 3 parts"),
         ("--nesterov --momentum 0", "--nesterov needs a --momentum above 0"),
@@ -115,6 +116,11 @@ def test_the_schedule_is_the_one_that_is_named(settings, expected):
     schedule = make_schedule(TrainingSettings(epochs=10, **settings), SAMPLES)
     for step, lr in expected.items():
         assert schedule(step) == pytest.approx(lr)
+
+
+def test_reductions_less_than_a_batch_apart_are_a_mistake():
+    with pytest.raises(UserError, match="--decay-every 1e-09 is shorter than a batch: 1 / 8 of an epoch"):
+        make_schedule(TrainingSettings(schedule="step", decay_every=1e-9), SAMPLES)
 
 
 def test_the_plateau_reacts_to_the_loss():

@@ -22,7 +22,10 @@ Settings = TypeVar("Settings")
 USAGE_ERROR = 2
 INTERRUPTED = 128 + 2  # as shells report a process that SIGINT or SIGPIPE has ended
 PIPE_CLOSED = 128 + 13
-DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}  # the user's to mend, not ours
+DISK_REFUSES = {  # what the user can mend: a disk that is full or may not be written, and a path that cannot be
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
+    errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR,
+}  # fmt: skip
 BOX_CHARACTERS = "╭╮╰╯─│"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -91,9 +94,10 @@ def main(
 def guarded(program: Callable[[], int | None]) -> int:
     """Run a program; returns its exit code, which is what it returns (None counts as 0) if nothing goes wrong.
 
-    A UserError ends with its one line and code 2, and so does a disk that is full or may not be written, and a network
-    too large for the memory; Ctrl-C ends with code 130, and a reader of the output who has left, as in `... | head`,
-    with code 141. What the output's encoding lacks, such as an arrow, is printed as a question mark.
+    A UserError ends with its one line and code 2, and so does a disk that is full or may not be written, a path that
+    cannot be, and a network too large for the memory; Ctrl-C ends with code 130, and a reader of the output who has
+    left, as in `... | head`, with code 141. What the output's encoding lacks, such as an arrow, is printed as a
+    question mark.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

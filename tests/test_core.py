@@ -163,7 +163,7 @@ def test_ctrl_c_is_not_a_traceback(capsys):
     assert capsys.readouterr().err == "stopped\n"
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENAMETOOLONG])
 @pytest.mark.parametrize(("path", "where"), [("runs/a", "runs/a: "), (None, "")])
 def test_a_disk_that_refuses_is_one_line(capsys, code, path, where):
     def refused(settings):

@@ -14,6 +14,7 @@ from core.errors import UserError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 50_000_000  # a telephone's photograph; a small file can hold far more
+TOO_LARGE = f"this picture has more than {MAX_PIXELS // 1_000_000} million pixels: please show a smaller one"
 WORK_SIDE = 480  # pixels: photographs are shrunk to this before anything else
 FAINTEST = 12  # grey levels between paper and ink, below which a picture counts as empty
 THINNEST = 1.8  # pixels after scaling, below which a line is thickened to the usual pen
@@ -51,11 +52,13 @@ def _open(path: Path | str, mode: str) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is stricter
             with Image.open(path, formats=FORMATS) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
-                    raise UserError(f"this picture has more than {MAX_PIXELS // 1_000_000} million pixels")
+                    raise UserError(TOO_LARGE)
                 picture.draft(mode, (WORK_SIDE, WORK_SIDE))  # JPEG can skip most of the work
                 picture.thumbnail((WORK_SIDE, WORK_SIDE))
                 upright = ImageOps.exif_transpose(picture).convert("RGBA")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:  # what Pillow says of far more pixels, before we can ask
+        raise UserError(TOO_LARGE) from None
+    except (OSError, ValueError, SyntaxError):
         raise UserError(f"this file is not a picture that can be read ({', '.join(FORMATS)})") from None
     paper = Image.new("RGBA", upright.size, "white")
     return Image.alpha_composite(paper, upright)

@@ -141,9 +141,9 @@ def make_demo(settings: Settings, beginning: Beginning | None = None) -> Any:
 
 def on_picture(explainer: Explainer, path: str | None) -> str:
     """The answer, as HTML, to an uploaded picture; `path` is None when it was taken away."""
-    side = explainer.side
-    empty = np.zeros((side, side, 3), np.uint8)
-    return _answer(explainer, lambda: colour_square(open_colour(path), side) if path else empty)
+    if not path:
+        return cards.message(INVITATION)
+    return _answer(explainer, lambda: colour_square(open_colour(path), explainer.side))
 
 
 def on_example(explainer: Explainer, images: Picture, value: object) -> str:
@@ -152,7 +152,7 @@ def on_example(explainer: Explainer, images: Picture, value: object) -> str:
 
 
 def _answer(explainer: Explainer, make: Callable[[], Picture]) -> str:
-    picture, reason = picture_or_reason(make, INVITATION)
+    picture, reason = picture_or_reason(make)
     return reason if picture is None else explainer.answer(picture)
 
 

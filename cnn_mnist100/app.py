@@ -18,10 +18,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent
 sys.path.insert(0, str(PROJECT.parent))  # so that this runs from any folder, installed or not
 try:
-    import numpy as np
-
     from cnn_mnist100.drawing import example, number_from_photo, number_from_strokes
-    from cnn_mnist100.pairs import HEIGHT, WIDTH
     from cnn_mnist100.trained import Reader, load_reader, prepare
     from core.cli import main
     from core.demo import cards
@@ -30,7 +27,7 @@ try:
     from core.demo.canvas import drawing_pad
     from core.demo.feature_maps import FeatureMaps, mosaic
     from core.demo.launch import LaunchSettings, require_gradio
-    from core.demo.page import LIVE, facts, html, page, picture_or_reason, upload
+    from core.demo.page import LIVE, NOTHING_THERE, facts, html, page, picture_or_reason, upload
     from core.demo.raster import Picture
     from core.demo.recogniser import Prediction, Recogniser
     from core.demo.serve import serve_demo
@@ -110,17 +107,18 @@ def make_demo(settings: Settings, beginning: Beginning | None = None) -> Any:
 
 def on_drawing(recogniser: NumberRecogniser, value: object) -> tuple[str, str]:
     """The answer and the feature maps, as HTML, for what the drawing pad sent."""
-    return _answer(recogniser, lambda: number_from_strokes(parse_strokes(value, PAD_WIDTH, PAD_HEIGHT)))
+    return _answer(recogniser, lambda: number_from_strokes(parse_strokes(value, PAD_WIDTH, PAD_HEIGHT)), INVITATION)
 
 
 def on_photo(recogniser: NumberRecogniser, path: str | None) -> tuple[str, str]:
     """The same for an uploaded picture; `path` is None when it was taken away."""
-    empty = np.zeros((HEIGHT, WIDTH), np.uint8)
-    return _answer(recogniser, lambda: number_from_photo(open_grey(path)) if path else empty)
+    if not path:
+        return cards.message(INVITATION), ""
+    return _answer(recogniser, lambda: number_from_photo(open_grey(path)))
 
 
-def _answer(recogniser: NumberRecogniser, make: Callable[[], Picture]) -> tuple[str, str]:
-    picture, reason = picture_or_reason(make, INVITATION)
+def _answer(recogniser: NumberRecogniser, make: Callable[[], Picture], empty: str = NOTHING_THERE) -> tuple[str, str]:
+    picture, reason = picture_or_reason(make, empty)
     if picture is None:
         return reason, ""
     return recogniser.page(recogniser.predict(picture)), recogniser.feature_maps(picture)

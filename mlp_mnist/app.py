@@ -29,7 +29,7 @@ try:
     from core.demo.canvas import drawing_pad
     from core.demo.examples import DIGITS
     from core.demo.launch import LaunchSettings, require_gradio
-    from core.demo.page import LIVE, facts, html, page, picture_or_reason, setting_of, upload
+    from core.demo.page import LIVE, NOTHING_THERE, facts, html, page, picture_or_reason, setting_of, upload
     from core.demo.picks import find_examples, picked, picture_buttons
     from core.demo.raster import Picture, rasterise
     from core.demo.recogniser import Recogniser
@@ -104,22 +104,24 @@ def plan(settings: Settings) -> Plan:
 
 def on_drawing(recogniser: Recogniser, value: object) -> str:
     """The answer, as HTML, to what the drawing pad sent."""
-    return _answer(recogniser, "mnist", lambda: rasterise(parse_strokes(value, PAD, PAD)))
+    return _answer(recogniser, lambda: rasterise(parse_strokes(value, PAD, PAD)), INVITATIONS["mnist"])
 
 
 def on_photo(recogniser: Recogniser, dataset: str, path: str | None) -> str:
     """The answer, as HTML, to an uploaded picture; `path` is None when it was taken away."""
+    if not path:
+        return cards.message(INVITATIONS[dataset])
     style = fashion_style if dataset == "fashion_mnist" else digit_of_photo
-    return _answer(recogniser, dataset, lambda: style(open_grey(path)) if path else np.zeros((28, 28), np.uint8))
+    return _answer(recogniser, lambda: style(open_grey(path)))
 
 
 def on_example(recogniser: Recogniser, images: Picture, value: object) -> str:
     """The answer, as HTML, to a click on one of the example images uint8 (E, 28, 28)."""
-    return _answer(recogniser, "fashion_mnist", lambda: images[picked(value, len(images))])
+    return _answer(recogniser, lambda: images[picked(value, len(images))])
 
 
-def _answer(recogniser: Recogniser, dataset: str, make: Callable[[], Picture]) -> str:
-    picture, reason = picture_or_reason(make, INVITATIONS[dataset])
+def _answer(recogniser: Recogniser, make: Callable[[], Picture], empty: str = NOTHING_THERE) -> str:
+    picture, reason = picture_or_reason(make, empty)
     return reason if picture is None else recogniser.page(recogniser.predict(picture))
 
 

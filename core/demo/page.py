@@ -10,12 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from core.demo import cards
 from core.demo.launch import require_gradio
 from core.demo.raster import Picture
+from core.demo.upload import FAINTEST
 from core.errors import UserError
 from core.training.find import CONFIG
 
+NOTHING_THERE = "There is nothing to see in this picture. Please show another one."
 LIVE: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden"}  # for listeners of a drawing pad
 
 
@@ -79,8 +83,8 @@ def setting_of(weights: Path, name: str) -> str:
         return ""
 
 
-def picture_or_reason(make: Callable[[], Picture], invitation: str) -> tuple[Picture | None, str]:
-    """What `make` returns, or None and what to show instead, as HTML: the invitation for an empty picture.
+def picture_or_reason(make: Callable[[], Picture], empty: str = NOTHING_THERE) -> tuple[Picture | None, str]:
+    """What `make` returns, or None and what to show instead, as HTML: `empty` for a picture that is the same all over.
 
     `make` raises UserError, in a line for the visitor, when what the browser sent is no picture.
     """
@@ -88,4 +92,5 @@ def picture_or_reason(make: Callable[[], Picture], invitation: str) -> tuple[Pic
         picture = make()
     except UserError as error:
         return None, cards.message(str(error), "error")
-    return (picture, "") if picture.any() else (None, cards.message(invitation))
+    contrast = int(np.ptp(picture, axis=(0, 1)).max())  # of the colour that varies most
+    return (picture, "") if contrast >= FAINTEST else (None, cards.message(empty))

@@ -70,6 +70,13 @@ def test_no_picture_yet_and_a_file_that_is_none(run, tmp_path):
     assert "not a picture" in app.on_picture(explainer, str(tmp_path / "x.png"))
 
 
+@pytest.mark.parametrize("colour", ["black", "white", "#6040FF"])
+def test_a_picture_of_nothing_is_told_and_not_answered(run, tmp_path, colour):
+    explainer = app.Explainer(load_classifier(str(run)))
+    Image.new("RGB", (60, 40), colour).save(tmp_path / "x.png")
+    assert "nothing to see" in app.on_picture(explainer, str(tmp_path / "x.png"))
+
+
 def test_the_examples_are_those_of_the_report_on_these_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(app, "PROJECT", tmp_path)
     archive = make_archive(tmp_path / "cifar10", parts=("test",))

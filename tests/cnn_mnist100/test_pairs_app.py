@@ -88,8 +88,12 @@ def test_a_photograph_is_parted_into_its_digits(number):
         assert likeness > 0.75
 
 
-def test_an_empty_photograph_is_black():
+def test_an_empty_photograph_is_black_and_told(recogniser, tmp_path):
     assert not number_from_photo(np.full((60, 100), 230, np.uint8)).any()
+    Image.new("L", (100, 60), 230).save(tmp_path / "photo.png")
+    answer, maps = app.on_photo(recogniser, str(tmp_path / "photo.png"))
+    assert "nothing to see" in answer
+    assert not maps
 
 
 def test_predict_is_the_networks_answer_and_contributions_are_of_its_pixels(recogniser):

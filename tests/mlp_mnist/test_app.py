@@ -85,6 +85,13 @@ def test_photographs_are_answered(recogniser, tmp_path, dataset):
     assert "bn-error" in app.on_photo(recogniser, dataset, str(photo))
 
 
+@pytest.mark.parametrize("dataset", ["mnist", "fashion_mnist"])
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_a_photograph_of_nothing_is_told_and_not_answered(recogniser, tmp_path, dataset, grey):
+    Image.new("L", (200, 300), grey).save(tmp_path / "photo.png")
+    assert "nothing to see" in app.on_photo(recogniser, dataset, str(tmp_path / "photo.png"))
+
+
 def test_examples_come_from_the_report_and_are_answered(recogniser, run):
     examples = app.read_examples(load_classifier(str(run), "mnist"))
     assert list(examples) == list("0123456789")

@@ -56,6 +56,8 @@ def launch(demo: Any, settings: LaunchSettings) -> str:
     Raises UserError when the address or the port cannot be had.
     """
     gradio = require_gradio()
+    from gradio.route_utils import FnIndexInferError
+
     demo.queue(max_size=64, default_concurrency_limit=4)
     try:
         _expect_own(settings.host)
@@ -75,6 +77,7 @@ def launch(demo: Any, settings: LaunchSettings) -> str:
             state_session_capacity=100,
             footer_links=[],
             run_history=False,
+            app_kwargs={"exception_handlers": dict.fromkeys((KeyError, FnIndexInferError), _no_such_function)},
             theme=_theme(gradio),
             css=(files("core.demo") / "cards.css").read_text("utf-8"),
         )
@@ -88,6 +91,13 @@ def launch(demo: Any, settings: LaunchSettings) -> str:
     if demo.share_url:
         print(f"and for everybody at {demo.share_url}", flush=True)
     return str(address)
+
+
+def _no_such_function(request: Any, error: Exception) -> Any:
+    """The answer to a program, or to a page left open from an earlier demo, that asks for what is not there."""
+    from fastapi.responses import JSONResponse
+
+    return JSONResponse({"detail": "this demo has no such function; if a page says so, load it again"}, 404)
 
 
 def _theme(gradio: Any) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 from core.demo import cards
 from core.demo.launch import require_gradio
 from core.demo.raster import Picture
+from core.demo.refuse import refuse_nonsense
 from core.demo.upload import FAINTEST
 from core.errors import UserError
 from core.training.find import CONFIG
@@ -30,6 +31,7 @@ def page(title: str, subtitle: str, notice: str = "") -> Iterator[Any]:
         html(cards.heading(title, subtitle), "heading")
         if notice:
             html(cards.banner(notice), "notice")
+        refuse_nonsense(demo)
         yield demo
         # Whatever Gradio loads for its first event, it loads when the page opens, not when the first stroke waits.
         demo.load(lambda: None, show_progress="hidden", api_visibility="private")

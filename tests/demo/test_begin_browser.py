@@ -32,7 +32,7 @@ def project(tmp_path, monkeypatch):
 
 
 def test_from_nothing_to_the_demo(project, browser):
-    with demos.served(project / "app.py", quiet=True) as address:
+    with demos.served(project / "app.py") as address:
         page = browser.new_page()
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))

@@ -7,6 +7,7 @@ import io
 
 import numpy as np
 import pytest
+import requests
 from browsing import (
     HOSTILE_DRAWINGS,
     ask,
@@ -64,6 +65,18 @@ def test_programs_cannot_disturb_it(address, tmp_path):
     check_hostile_drawings(address)
     check_hostile_files(address, "predict_photo", "png", tmp_path)
     assert answer_of(ask(address, as_json(DIGITS[3]))) == "3"
+
+
+def test_what_no_page_asks_is_refused_in_a_sentence(address):
+    call = f"{address}gradio_api/call/"
+    unknown = requests.post(f"{call}nothing", json={"data": []}, timeout=20)
+    outdated = {"data": [], "fn_index": 99, "session_hash": "x"}  # from a page that another demo has served
+    for answer in (unknown, requests.post(f"{address}gradio_api/queue/join", json=outdated, timeout=20)):
+        assert answer.status_code == 404
+        assert "no such function" in answer.json()["detail"]
+    for name, data in (("predict", []), ("predict_photo", ["text"])):
+        event = requests.post(f"{call}{name}", json={"data": data}, timeout=20).json()["event_id"]
+        assert "cannot make sense of these values" in requests.get(f"{call}{name}/{event}", timeout=20).text
 
 
 def test_many_programs_at_once_are_answered(address):

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,8 @@ def pictures_page(classifier: Classifier, explainer: Explainer) -> Any:
     with page(TITLE, subtitle, classifier.notice) as demo:
         with gradio.Row(equal_height=False):
             with gradio.Column(min_width=320):
-                photo = upload(f"One of: {', '.join(classifier.classes)}")
+                photo = upload("A picture of your own")
+                html(f'<p class="bn-missing">It knows only: {escape(", ".join(classifier.classes))}.</p>', "classes")
                 picks = picture_buttons(examples)
             with gradio.Column(min_width=320):
                 answer = html(cards.message(INVITATION), "answer")

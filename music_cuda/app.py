@@ -46,7 +46,7 @@ except ModuleNotFoundError as error:
 
 TITLE = "Genres of music"
 WHAT = "A perceptron, written by hand in NumPy."
-INVITATION = "Upload or record up to 30 seconds of music, or move the sliders."
+INVITATION = "Upload or record music, or move the sliders. Of more than 30 seconds, those in the middle are judged."
 SHOWN = 5  # genres, and songs that are alike
 
 
@@ -196,7 +196,7 @@ def audio_input() -> Any:
         html(cards.message(f"{str(error)[:1].upper()}{str(error)[1:]}. The sliders work without it."), "no-audio")
         return None
     return require_gradio().Audio(
-        label="Up to 30 seconds; of a longer file, its middle",
+        label="Music",
         type="filepath",
         sources=["upload", "microphone"],
         buttons=[],

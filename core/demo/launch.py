@@ -109,6 +109,10 @@ def _theme(gradio: Any) -> Any:
         block_title_text_color="*primary_800",
         block_title_background_fill_dark="*primary_800",
         block_label_background_fill_dark="*primary_800",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
     )
 
 

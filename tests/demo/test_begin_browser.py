@@ -12,6 +12,7 @@ import time
 
 import pytest
 import requests
+from browsing import check_telephone
 
 from scripts.environment import ROOT
 from scripts.visit import demos
@@ -37,6 +38,8 @@ def test_from_nothing_to_the_demo(project, browser):
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
+        page.locator("#begin-real").wait_for()
+        check_telephone(page)
         page.locator("#begin-real").click()
         page.get_by_text("could not get mnist/train-images-idx3-ubyte.gz").wait_for()
         page.locator("#begin-synthetic").click()

@@ -88,7 +88,7 @@ class Session:
         self.listener = load_listener(settings.run)
         self.heard: Heard | None = None
         try:
-            self.known: Data | None = load_songs()
+            self.known: Data | None = load_songs(training_settings(self.listener.weights.parent).dataset)
         except UserError:  # the network answers without them, only nobody can say which songs are alike
             self.known = None
         print(f"{self.listener.architecture}, run {self.listener.weights.parent.name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from types import SimpleNamespace
 
@@ -66,6 +67,15 @@ def test_a_file_is_judged_shown_and_compared(project, monkeypatch, capsys):
     assert "most alike: train.0" in told
     assert "NOTICE: SYNTHETIC data: made by a test" in told
     assert (project / "runs" / "tiny" / "heard" / "abc.png").stat().st_size > 1000
+
+
+def test_it_compares_with_the_songs_that_the_network_was_trained_on(project, monkeypatch, capsys):
+    others = {"train": [f"other.{number:05d}.wav" for number in range(200)]}
+    make_archive(project / "archive" / "others", parts=("train",), songs=others)
+    config = project / "runs" / "tiny" / "config.json"
+    stored = json.loads(config.read_text())
+    config.write_text(json.dumps(stored | {"settings": stored["settings"] | {"dataset": "others"}}))
+    assert "most alike: other.0" in talk(project, monkeypatch, capsys, "abc.wav")
 
 
 def test_a_correction_goes_into_the_table_and_training_learns_from_it(project, monkeypatch, capsys):

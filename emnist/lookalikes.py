@@ -71,7 +71,7 @@ def as_lines(figures: Mapping[str, Any]) -> list[str]:
     lines += ["", "Characters that look alike:", _line("as it is", found["with"])]
     lines.append(_line("confusions among them forgiven", found["forgiven"]))
     if found["without"]:
-        lines.append(_line("on images of all other classes", found["without"]))
+        lines.append(_line("on those of all other classes", found["without"]))
     for group in found["groups"]:
         most = ", ".join(f"{pair} {count}" for pair, count in list(group["confusions"].items())[:4]) or "none"
         names = "/".join(group["classes"])
@@ -81,4 +81,4 @@ def as_lines(figures: Mapping[str, Any]) -> list[str]:
 
 def _line(name: str, part: Mapping[str, Any]) -> str:
     interval = f"{part['low']:.2%} to {part['high']:.2%}"
-    return f"  {name:32} {part['value']:7.2%}   95 % interval {interval}   {part['images']:,} images"
+    return f"  {name:32} {part['value']:7.2%}   95 % interval {interval}   {part['images']:,} characters"

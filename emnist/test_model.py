@@ -65,6 +65,7 @@ def test(settings: Settings) -> None:
         script=Path(__file__),
         settings=settings,
         limits=LIMITS,
+        samples="characters",
     )
     labels, answers = prepared.arrays["test_labels"].astype(np.int64), logits.argmax(axis=1)
     figures = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -40,7 +41,8 @@ def test_a_search_draws_every_setting_and_goes_on(settings, tmp_path, monkeypatc
     out = capsys.readouterr().out
     assert out.count("\ntrial") == 1
     assert "confusions among them forgiven" in out
-    assert (tmp_path / "runs" / "classic" / "report" / "report.json").exists()
+    report = json.loads((tmp_path / "runs" / "classic" / "report" / "report.json").read_text())
+    assert report["samples"] == "characters"
 
 
 def test_a_sweep(settings, tmp_path, capsys):

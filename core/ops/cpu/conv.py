@@ -17,7 +17,7 @@ from core.memory import is_constant
 from core.ops.cpu import conv_windows, winograd
 from core.ops.cpu.conv_mirror import has_mirror, mirror
 from core.ops.cpu.conv_windows import WindowRows
-from core.ops.cpu.frames import Workspace, chunks, laid_out
+from core.ops.cpu.frames import Workspace, at_once, chunks, laid_out
 from core.ops.cpu.norm import column_sums
 from core.ops.cpu.products import product, product_of_transposed
 from core.ops.cpu.winograd import Form, WinogradTiles, begin
@@ -103,10 +103,10 @@ def _chunks(
         form = _form(x, weight, windows, groups)
         if form is not None:
             size = windows.count(*x.shape[1:3])
-            for M, parts in chunks(len(x), form.images_at_once(size, x.shape[3], weight.shape[1])):
+            for M, parts in chunks(len(x), at_once(form.images_at_once(size, x.shape[3], weight.shape[1]), workspace)):
                 yield WinogradTiles(form, M, x, weight.shape, windows.padding, size, memory()), parts
         else:
-            for M, parts in chunks(len(x), conv_windows.images_at_once(x, windows)):
+            for M, parts in chunks(len(x), at_once(conv_windows.images_at_once(x, windows), workspace)):
                 yield WindowRows(M, x, weight.shape, windows, groups, memory()), parts
 
     key = "conv2d", x.shape, x.dtype, x.flags.c_contiguous, weight.shape, is_constant(weight), windows, groups

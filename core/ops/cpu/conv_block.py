@@ -20,7 +20,7 @@ from core.ops.cpu.activation import relu_backward, relu_forward
 from core.ops.cpu.conv import add_to_rows
 from core.ops.cpu.conv_chain import chain_backward, chain_forward
 from core.ops.cpu.conv_phases import PhaseWindows
-from core.ops.cpu.frames import Workspace, chunks, laid_out, scratch
+from core.ops.cpu.frames import Workspace, at_once, chunks, laid_out, scratch
 from core.ops.cpu.norm import column_sums
 from core.ops.cpu.winograd import WinogradTiles, begin
 from core.ops.windows import Pair, Windows
@@ -165,12 +165,12 @@ def _blocks(x: Array, weight: Array, windows: Windows, workspace: Workspace) -> 
         method: WinogradTiles | PhaseWindows
         form = winograd.form_for(x, weight, windows, size)
         if form is not None:
-            for M, parts in chunks(len(x), form.images_at_once(size, C, K)):
+            for M, parts in chunks(len(x), at_once(form.images_at_once(size, C, K), workspace)):
                 own = memory()
                 method = WinogradTiles(form, M, x, weight.shape, windows.padding, size, own)
                 yield _Block(parts, method, M, own)
         else:
-            for M, parts in chunks(len(x), conv_phases.images_at_once(size, C, K, windows)):
+            for M, parts in chunks(len(x), at_once(conv_phases.images_at_once(size, C, K, windows), workspace)):
                 own = memory()
                 method = PhaseWindows(M, x, weight.shape, windows, size, own)
                 yield _Block(parts, method, M, own)

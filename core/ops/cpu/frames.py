@@ -14,6 +14,7 @@ from core.ops.windows import Pair
 from core.workspaces import Workspaces
 
 STRETCH = 1.4  # how much larger than asked for chunks may be
+REPLAYED = 0.6  # the size of chunks by the usual one, where calls are replayed
 FEW = 4  # images, for which laying out the work takes a good part of the time that the work takes
 
 Part = TypeVar("Part")
@@ -47,6 +48,16 @@ def scratch(workspace: Workspace, name: str, shape: tuple[int, ...], like: Array
 def derived(workspace: Workspace, name: str, weight: Array, make: Callable[[Array], Any]) -> Any:
     """make(weight), which the workspace keeps where the weight is constant, see `Workspaces.derived`."""
     return workspace.derived(name, make, weight) if isinstance(workspace, Workspaces) else make(weight)
+
+
+def at_once(images: int, workspace: Workspace) -> int:
+    """How many images make a chunk, of which so many are best where each call is made by Python.
+
+    Replayed calls have nothing between them for which threads would wait for each other: so they may be shorter, and
+    more of their memory stays in the cache.
+    """
+    is_replayed = isinstance(workspace, Workspaces) and workspace.keeps_all_plans
+    return max(1, int(REPLAYED * images)) if is_replayed else images
 
 
 def chunks(N: int, size: int) -> Iterator[tuple[int, list[slice]]]:

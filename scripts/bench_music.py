@@ -23,6 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")  # before NumPy is loaded
 from scripts import environment, machine
+from scripts.bench.table import RESULTS
 from scripts.environment import ROOT, SetupError
 
 SONGS = 789  # the training songs of GTZAN without repetitions
@@ -60,7 +61,8 @@ def main() -> int:
             "threads": 1,
             "versions": {"Python": platform.python_version(), "NumPy": np.__version__, "PyTorch": torch.__version__},
         }
-        benchmark.save("music_cuda_gpu" if arguments.gpu else "music_cuda_epoch", {**setting, "measurements": rows})
+        name = "music_cuda_gpu" if arguments.gpu else "music_cuda_epoch"
+        benchmark.save(arguments.results / f"{name}.json", {**setting, "measurements": rows})
     return 0
 
 
@@ -243,6 +245,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=20, help="turns of each contender (20)")
     parser.add_argument("--seconds", type=float, default=45.0, help="limit, at least three rounds (45)")
     parser.add_argument("--no-save", action="store_true", help="print only")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="of the result file")
     return parser.parse_args()
 
 

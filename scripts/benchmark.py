@@ -13,8 +13,8 @@ ours as it trains and "at best" over our fastest form (in inference a frozen net
 runs eagerly in each layout of memory that suits, frozen by torch.jit (inference) and, where there is a C++ compiler,
 compiled by torch.compile. All contenders use the same number of threads on the same cores and take turns. Before
 timing, the losses of the first training steps and the outputs must agree. Each network's figures go to
-scripts/results/NAME.json, unless the machine was busy with something else: on a crowded machine PyTorch's threads wait
-for each other, and a ratio says little.
+scripts/results/NAME.json, or to the folder after --results, unless the machine was busy with something else: on a
+crowded machine PyTorch's threads wait for each other, and a ratio says little.
 """
 
 import argparse
@@ -44,7 +44,7 @@ SONG_BY_SONG = "music_cuda_epoch"  # measured by bench_music.py, in a process of
 def main() -> int:
     arguments = _arguments()
     if arguments.table:
-        print(table())
+        print(table(arguments.results))
         return 0
     _pin(arguments.threads)
     try:
@@ -77,7 +77,7 @@ def main() -> int:
         else:
             _measure(cases[name], arguments, setting)
     if not arguments.no_save:
-        print(f"\n{table()}")
+        print(f"\n{table(arguments.results)}")
     return 0
 
 
@@ -109,7 +109,7 @@ def _measure(case: Any, arguments: argparse.Namespace, setting: Mapping[str, Any
         return
     assert torch.get_num_threads() == arguments.threads  # limiting our BLAS threads must not limit PyTorch's
     if not arguments.no_save:
-        save(case.name, {"network": case.what, **setting, "measurements": rows})
+        save(arguments.results / f"{case.name}.json", {"network": case.what, **setting, "measurements": rows})
 
 
 def _rows(case: Any, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -161,7 +161,7 @@ def _passes(case: Any, wanted: Any, data: Any, learning_rate: float) -> Iterator
 def _song_by_song(arguments: argparse.Namespace) -> None:
     """What bench_music.py measures."""
     options = ["--rounds", str(arguments.rounds), "--seconds", str(arguments.seconds)]
-    options += ["--no-save"] if arguments.no_save else []
+    options += ["--no-save"] if arguments.no_save else ["--results", str(arguments.results)]
     print("\nMLP 57-32-16-10, gradient descent song by song, one thread each", flush=True)
     subprocess.run([sys.executable, str(ROOT / "scripts" / "bench_music.py"), *options], check=True)
 
@@ -185,15 +185,14 @@ def _pin(threads: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
-def save(name: str, result: Mapping[str, Any]) -> None:
+def save(path: Path, result: Mapping[str, Any]) -> None:
     """Write the result file, unless other processes disturbed the measurement too much for it to mean anything."""
     # The processes of a DataLoader look like somebody else's, so the making of batches can tell nothing of them.
     timed = [row for row in result["measurements"] if not row["pass"].startswith(MAKING)]
     if not all(row["medians_over_quiet_rounds"] for row in timed):
         print("  not written: other processes were busy meanwhile; run it again on a quiet machine")
         return
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"  written to {environment.shown(path)}")
 
@@ -207,6 +206,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--passes", nargs="+", choices=PASSES, default=PASSES, help="what to time (all)")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile and torch.jit out")
     parser.add_argument("--no-save", action="store_true", help="print only")
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="of the result files")
     parser.add_argument("--table", action="store_true", help="time nothing: print the table of the result files")
     parser.add_argument("--profile", action="store_true", help="where our training step spends its time")
     parser.add_argument("--scaling", action="store_true", help="how our cost grows with batch, width and length")

@@ -21,9 +21,10 @@ from core.backend import Array
 from core.fastest import Call
 from core.layers.base import Layer
 from core.layers.calls import Calls
+from core.layers.shared_rows import SharedRows, stretches_of
 from core.memory import bytes_on_a_line
 from core.ops.cpu.frames import FEW
-from core.workers import alone
+from core.workers import alone, free_workers
 from core.workspaces import MOST_WASTE, Workspaces
 
 WORTH_WRITING_DOWN = 4  # inputs of a shape; writing down takes as long as answering 6 (many rows) to 25 (one image)
@@ -55,7 +56,7 @@ class Replay(Layer):
     def __init__(self, network: Layer) -> None:
         super().__init__()
         self.network = network
-        self._calls: dict[tuple[int, ...], Calls] | None = None
+        self._calls: dict[tuple[int, ...], Calls | SharedRows] | None = None
         self._seen: Counter[tuple[int, ...]] | None = None
 
     def __reduce__(self) -> tuple[type[Replay], tuple[Layer]]:
@@ -80,7 +81,7 @@ class Replay(Layer):
     def backward(self, dy: Array) -> Array | None:
         return self.network.backward(dy)
 
-    def _write_down(self, x: Array) -> tuple[Array, Calls | None]:
+    def _write_down(self, x: Array) -> tuple[Array, Calls | SharedRows | None]:
         """The calls for inputs like `x`, once there have been enough of them.
 
         Returns `x`, too, or a copy: to write down overwrites earlier answers, of which it may be one.
@@ -93,13 +94,25 @@ class Replay(Layer):
         if seen[x.shape] != WORTH_WRITING_DOWN or not x.size:
             return x, None
         x = x.copy()
-        calls = write_down(self.network, x)
+        calls = write_down_shared(self.network, x)
         if calls is not None:
             if len(x) > FEW:  # the memory of many rows is kept for one number of them only
                 known = {shape: one for shape, one in known.items() if shape[0] <= FEW}
             known = {} if len(known) == SHAPES else known
             self._calls = {**known, x.shape: calls}
         return x, calls
+
+
+def write_down_shared(network: Layer, x: Array) -> Calls | SharedRows | None:
+    """The same as `write_down`, for workers too if there are rows enough for several, and answers do not mix them."""
+    whole, pool = write_down(network, x), free_workers()
+    stretches = [] if whole is None or pool is None else stretches_of(len(x), pool.count)
+    parts = [calls for calls in (write_down(network, x[stretch]) for stretch in stretches) if calls is not None]
+    if whole is None or pool is None or not parts or len(parts) < len(stretches):
+        return whole
+    shared = SharedRows(whole, parts, stretches, pool)
+    answer = shared.by_parts(x)
+    return shared if answer is not None and _is_close(answer, network.forward(x)) else whole
 
 
 def write_down(network: Layer, x: Array) -> Calls | None:
@@ -127,9 +140,13 @@ def _is_right(written: Calls, network: Layer, x: Array) -> bool:
             answer = written.answer(other)
         except Exception:  # a call that only suits values such as those of `x`
             return False
-        if answer is None or not np.allclose(answer, expected, rtol=CLOSE, atol=CLOSE * np.abs(expected).max()):
+        if answer is None or not _is_close(answer, expected):
             return False
     return True
+
+
+def _is_close(answer: Array, expected: Array) -> bool:
+    return np.allclose(answer, expected, rtol=CLOSE, atol=CLOSE * np.abs(expected).max())
 
 
 def _answer_in_writing(network: Layer, inputs: Array, notes: Notes) -> Array | None:

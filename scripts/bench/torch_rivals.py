@@ -161,7 +161,7 @@ def _convolution(layer: layers.Conv2d) -> nn.Module:
 
 
 def _recurrent(layer: Any) -> nn.Module:
-    depth = len(layer.layers)
+    depth = len(layer.levels)
     made = RECURRENT[type(layer)](
         layer.input_size, layer.hidden_size, depth, True, True, layer.dropout, layer.directions == 2
     )

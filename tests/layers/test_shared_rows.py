@@ -1,0 +1,106 @@
+"""Many rows through a frozen network, a part of them on each worker: the answers are those of the whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from to_freeze import BUILDERS, images, perceptron, replayed, trained
+
+from core.fastest import TRIES
+from core.layers import Layer, Linear, Sequential
+from core.layers.calls import Calls
+from core.layers.shared_rows import FEWEST_ROWS, SharedRows, stretches_of
+from core.workers import Workers, set_threads, workers
+
+ROWS = 2 * FEWEST_ROWS + 3
+
+
+@pytest.fixture(autouse=True)
+def two_workers():
+    before = workers().count
+    set_threads(2)
+    yield
+    set_threads(before)
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Notes the tasks that workers were given."""
+    noted, run = [], Workers.run
+    monkeypatch.setattr(Workers, "run", lambda pool, task: noted.append(task) or run(pool, task))
+    return noted
+
+
+def calls_of(replay):
+    (calls,) = replay._calls.values()
+    return calls
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_both_ways_answer_as_the_network_does(build, runs):
+    network = trained(build)
+    replay = replayed(network, images(ROWS))
+    assert isinstance(calls_of(replay), SharedRows)
+    del runs[:]
+    for seed in range(3 * TRIES):
+        x = np.random.default_rng(seed).standard_normal((ROWS, 4, 4, 3))
+        np.testing.assert_allclose(replay.forward(x), network.forward(x), rtol=0, atol=1e-10)
+    assert len(runs) >= TRIES
+
+
+def test_few_rows_and_workers_themselves_share_nothing():
+    assert [len(stretches_of(rows, 2)) for rows in (1, 2 * FEWEST_ROWS - 1, 2 * FEWEST_ROWS)] == [0, 0, 2]
+    assert stretches_of(1000, 1) == []
+    assert stretches_of(100, 3) == [slice(0, 33), slice(33, 66), slice(66, 100)]
+    network, few = trained(perceptron), images(2 * FEWEST_ROWS - 1)
+    assert isinstance(calls_of(replayed(network, few)), Calls)
+    set_threads(1)
+    assert isinstance(calls_of(replayed(network, images(ROWS))), Calls)
+
+
+def test_after_another_number_of_workers_the_answers_are_right(runs):
+    network, x = trained(perceptron), images(ROWS)
+    replay = replayed(network, x)
+    set_threads(1)
+    del runs[:]
+    for _ in range(3 * TRIES):
+        np.testing.assert_allclose(replay.forward(x), network.forward(x), rtol=0, atol=1e-10)
+    assert not runs
+
+
+class Ranks(Layer):
+    """How many rows are larger: an answer that is not the same for a part of the rows."""
+
+    def forward(self, x, train=False):
+        return x.argsort(axis=0).argsort(axis=0) + x * 0
+
+
+def test_a_network_that_mixes_rows_answers_them_together():
+    network = Sequential(Linear(48, 5, rng=np.random.default_rng(0), dtype=np.float64), Ranks())
+    x = images(ROWS).reshape(ROWS, 48)
+    replay = replayed(network, x)
+    assert isinstance(calls_of(replay), Calls)
+    np.testing.assert_array_equal(replay.forward(x), network.forward(x))
+
+
+def test_weights_that_change_are_seen():
+    network, x = trained(perceptron), images(ROWS)
+    replay = replayed(network, x)
+    before = replay.forward(x).copy()
+    next(layer for _, layer in replay.walk() if isinstance(layer, Linear)).bias = None
+    network.layers["1"].bias = None
+    for _ in range(3 * TRIES):
+        np.testing.assert_allclose(replay.forward(x), network.forward(x), rtol=0, atol=1e-10)
+    assert np.abs(replay.forward(x) - before).max() > 0.1
+
+
+def test_an_error_of_another_worker_is_raised(monkeypatch):
+    network, x = trained(perceptron), images(ROWS)
+    shared = calls_of(replayed(network, x))
+
+    def fails(_):
+        raise RuntimeError("a worker's own")
+
+    monkeypatch.setattr(shared._parts[1], "answer", fails)
+    with pytest.raises(RuntimeError, match="a worker's own"):
+        shared.by_parts(x)

@@ -11,7 +11,7 @@ from core.fastest import TRIES
 from core.layers import Sequential, calls
 from core.layers.calls import Calls
 from core.ops.cpu import linear
-from core.workers import Workers, alone, set_threads, workers
+from core.workers import alone, set_threads
 
 RNG = np.random.default_rng(0)
 
@@ -29,20 +29,8 @@ X = np.ones(1)
 
 
 @pytest.fixture(autouse=True)
-def two_workers(monkeypatch):
-    before = workers().count
-    set_threads(2)
+def all_is_worth_sharing(two_workers, monkeypatch):
     monkeypatch.setattr(calls, "MULTIPLICATIONS_WORTH_SHARING", 1)
-    yield
-    set_threads(before)
-
-
-@pytest.fixture
-def runs(monkeypatch):
-    """Notes the tasks that workers were given."""
-    noted, run = [], Workers.run
-    monkeypatch.setattr(Workers, "run", lambda pool, task: noted.append(task) or run(pool, task))
-    return noted
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 7])

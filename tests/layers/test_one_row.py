@@ -21,15 +21,9 @@ from core.memory import constant, is_constant
 from core.ops.cpu import linear, products
 from core.params import Constant
 from core.predict import predict
-from core.workers import alone, set_threads, workers
+from core.workers import alone
 
-
-@pytest.fixture(autouse=True)
-def two_workers():
-    before = workers().count
-    set_threads(2)
-    yield
-    set_threads(before)
+pytestmark = pytest.mark.usefixtures("two_workers")
 
 
 def multi(*sizes, dtype=np.float32, bias=True):

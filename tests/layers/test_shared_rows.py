@@ -10,25 +10,11 @@ from core.fastest import TRIES
 from core.layers import Layer, Linear, Sequential
 from core.layers.calls import Calls
 from core.layers.shared_rows import FEWEST_ROWS, SharedRows, stretches_of
-from core.workers import Workers, set_threads, workers
+from core.workers import set_threads
 
 ROWS = 2 * FEWEST_ROWS + 3
 
-
-@pytest.fixture(autouse=True)
-def two_workers():
-    before = workers().count
-    set_threads(2)
-    yield
-    set_threads(before)
-
-
-@pytest.fixture
-def runs(monkeypatch):
-    """Notes the tasks that workers were given."""
-    noted, run = [], Workers.run
-    monkeypatch.setattr(Workers, "run", lambda pool, task: noted.append(task) or run(pool, task))
-    return noted
+pytestmark = pytest.mark.usefixtures("two_workers")
 
 
 def calls_of(replay):

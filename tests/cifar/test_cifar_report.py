@@ -30,7 +30,7 @@ def test_there_is_a_report_on_each_part(tmp_path, archive):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(f"*** {NOTICE} ***") == 2
-    assert "on 40 test images of CIFAR-10, training images set aside" in done.stdout
+    assert "on 40 test images of synthetic data, not CIFAR-10, training images set aside" in done.stdout
     for folder in ("report", "report-held-out"):
         report = json.loads((run / folder / "report.json").read_text())
         assert (report["notice"], report["images"]) == (NOTICE, 40)

@@ -150,6 +150,14 @@ def test_many_rows_are_right(rows: int, size: tuple[int, int]) -> None:
     np.testing.assert_allclose(dweight, x.astype(float).T @ y, rtol=1e-4, atol=1e-4 * rows)
 
 
+@pytest.mark.parametrize(("rows", "D", "K"), [(2, 776, 776), (20, 192, 192), (20, 1021, 300), (250, 192, 200)])
+def test_one_matrix_for_a_stack_of_any_size(rows: int, D: int, K: int) -> None:
+    """As a recurrent layer's state meets the weights of all gates."""
+    x, weights, y = numbers(rows, D), aligned(numbers(3, D, K)), np.full((3, rows, K), np.nan, np.float32)
+    products.product(x, weights, y)
+    np.testing.assert_allclose(y, x.astype(float) @ weights, rtol=0, atol=2e-6 * D)
+
+
 def test_stacks_of_matrices_and_one_matrix_for_all_of_a_stack(made: list[tuple[Array, Array]]) -> None:
     stack, one = numbers(5, 130, 128), numbers(130, 128)
     weights, y = aligned(numbers(5, 128, 128)), np.empty((5, 130, 128), np.float32)

@@ -51,7 +51,7 @@ def product(x: Array, weight: Array, y: Array) -> None:
             _multiply_in_pieces(x, weight, y, rows, columns)
             return
         down = equal_pieces(D, -(-M * D * K // MOST_MULTIPLICATIONS))
-        if M <= FEW_ROWS and x.ndim == 2 and down > 1 and down * y.size <= MOST_PARTIAL:
+        if M <= FEW_ROWS and x.ndim == weight.ndim == 2 and down > 1 and down * y.size <= MOST_PARTIAL:
             partial = np.empty((down, M, K), y.dtype)
             np.matmul(x.reshape(M, down, -1).transpose(1, 0, 2), weight.reshape(down, -1, K), out=partial)
             np.add.reduce(partial, axis=0, out=y)

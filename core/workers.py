@@ -200,7 +200,7 @@ class Workers:
         For the task of a run, in which all ranks must call it equally often and in the same order. A rank that fails
         ends the others' waiting. Outside of a run nobody else has a part: then the sum is the caller's own.
         """
-        if self._is_over:
+        if self._is_over or not is_working():
             own: Array = part.copy()
             return own
         return self._helpers.sum(rank, part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,8 +42,9 @@ def load_songs(dataset: str = GTZAN.name, parts: Sequence[str] = ("train",)) -> 
     labels = np.concatenate([arrays[f"{part}_labels"] for part in parts]).astype(np.int64)
     fits = features.shape == (len(labels), len(FEATURES)) and labels.size and labels.max() < len(GENRES)
     if not fits or tuple(info["classes"]) != GENRES:
-        command = f"python {PROJECT.name}/setup_data.py --force --archive {folder_of(dataset)}"
-        raise UserError(f"{folder_of(dataset)} holds no songs of this project; `{command}` puts them there")
+        folder = folder_of(dataset)
+        command = f"python {PROJECT.name}/setup_data.py --force --archive {shlex.quote(str(folder))}"
+        raise UserError(f"{folder} holds no songs of this project; `{command}` puts them in place of what is there")
     names = [name for part in parts for name in info["songs"][part]]
     return Data(features, labels, names, info)
 

@@ -102,6 +102,13 @@ def test_who_is_alone_has_the_sum_of_all_parts_already():
     assert not np.shares_memory(total, part)
 
 
+def test_after_a_run_that_has_failed_a_sum_outside_of_a_run_is_the_callers_own():
+    pool = Workers(2)
+    with pytest.raises(ZeroDivisionError):
+        pool.run(lambda rank: 1 / rank)
+    np.testing.assert_array_equal(pool.sum(0, np.ones(2)), np.ones(2))
+
+
 @pytest.mark.parametrize("count", [0, -1])
 def test_a_pool_needs_a_worker(count):
     with pytest.raises(ValueError, match="at least 1"):

@@ -205,7 +205,7 @@ def _command(folder: Path, info: dict[str, Any], setup_flags: str) -> str:
     """
     place = folder.resolve()
     own = place.parent.parent / "setup_data.py"
-    scripts = [path for path in (own, Path(sys.argv[0]).resolve().with_name(own.name)) if path.exists()]
+    scripts = [path for path in (own, Path(sys.argv[0]).resolve().parent / own.name) if path.exists()]
     project = scripts[0].parent.name if scripts else "PROJECT"
     command = str(info.get("command", f"python {project}/setup_data.py {setup_flags}".rstrip()))
     is_usual = own.exists() and place.parent.name == "archive" and info.get("dataset", place.name) == place.name

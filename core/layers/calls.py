@@ -24,6 +24,7 @@ Source: TypeAlias = tuple[dict[str, Any], str, Array]  # the attributes of a par
 Absence: TypeAlias = tuple[dict[str, Any], str]  # of a bias, which somebody may add by hand
 
 MULTIPLICATIONS_WORTH_SHARING = 1_500_000  # of a call; most of fewer are done before the others are awake
+CLOSE = 1e-3  # relative; answers may differ by rounding in another order
 HEAD_START = 800_000  # multiplications that the caller has done when the others are awake
 
 
@@ -97,6 +98,11 @@ class Calls:
         if any(map(_is_large_product, for_threads)):
             ways.append(repeat([partial(with_blas_threads, pool.count, _make_all, for_threads)]))
         return ways
+
+
+def is_close(answer: Array, expected: Array) -> bool:
+    """Whether one way to an answer leads to the same as another, but for rounding."""
+    return np.allclose(answer, expected, rtol=CLOSE, atol=CLOSE * np.abs(expected).max())
 
 
 def _sources(network: Layer) -> Iterator[Source]:

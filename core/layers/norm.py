@@ -109,8 +109,8 @@ def measure_statistics(model: Layer, x: Array, batch_size: int = 500) -> None:
     What training leaves there belongs to other inputs and other weights than the network has when it is used: to
     augmented images, which are blurred, cut out and never at rest, and to the weights of the last steps instead of
     averaged ones. A pass over some thousand plain training inputs mends both ("precise BatchNorm": Wu and Johnson 2021,
-    arXiv:2105.07576, sections 3 and 5). Neither the order of the inputs nor `batch_size` matters, but for rounding.
-    Without a BatchNorm nothing is done.
+    arXiv:2105.07576, sections 3 and 5). A BatchNorm behind another one sees its inputs normalised by what is known of
+    all so far, so the inputs should come in random order. Without a BatchNorm nothing is done.
     """
     expect_whole("measure_statistics", batch_size=batch_size)
     replica = model.replica()  # whose statistics are the same arrays; of a Parallel it is the network alone

@@ -99,8 +99,11 @@ class Direction(Layer):
     def halved(self, name: str) -> Array:
         """A weight with those of its gates halved that have a sigmoid."""
         weight: Array = getattr(self, name).data
-        halves = self._halves(weight)[..., None]
-        halved: Array = self.workspace.derived(name, lambda weight: aligned(weight * halves), weight)
+
+        def halve(weight: Array) -> Array:
+            return aligned(weight * self._halves(weight)[..., None])
+
+        halved: Array = self.workspace.derived(name, halve, weight)
         return halved
 
     def bias(self) -> Array:

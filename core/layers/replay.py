@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike
 from core.backend import Array
 from core.fastest import Call
 from core.layers.base import Layer
-from core.layers.calls import Calls
+from core.layers.calls import Calls, is_close
 from core.layers.shared_rows import SharedRows, stretches_of
 from core.memory import bytes_on_a_line
 from core.ops.cpu.frames import FEW
@@ -32,7 +32,6 @@ SHAPES = 4  # whose calls are kept
 MOST_ROWS = 256  # with more, the calls take so long that Python's part hardly counts
 MOST_MEMORY = 32 << 20  # bytes; all memory of the calls is their own
 ROWS_TO_PROVE = 3  # that the calls have to answer rightly at least, besides those for which they were written down
-CLOSE = 1e-3  # relative; answers may differ by rounding in another order
 SIZED_BY_VALUES = (  # functions whose results have a size that depends on the values
     np.unique,
     np.flatnonzero,
@@ -111,8 +110,7 @@ def write_down_shared(network: Layer, x: Array) -> Calls | SharedRows | None:
     if whole is None or pool is None or not parts or len(parts) < len(stretches):
         return whole
     shared = SharedRows(whole, parts, stretches, pool)
-    answer = shared.by_parts(x)
-    return shared if answer is not None and _is_close(answer, network.forward(x)) else whole
+    return shared if shared.suits(x) else whole
 
 
 def write_down(network: Layer, x: Array) -> Calls | None:
@@ -140,13 +138,9 @@ def _is_right(written: Calls, network: Layer, x: Array) -> bool:
             answer = written.answer(other)
         except Exception:  # a call that only suits values such as those of `x`
             return False
-        if answer is None or not _is_close(answer, expected):
+        if answer is None or not is_close(answer, expected):
             return False
     return True
-
-
-def _is_close(answer: Array, expected: Array) -> bool:
-    return np.allclose(answer, expected, rtol=CLOSE, atol=CLOSE * np.abs(expected).max())
 
 
 def _answer_in_writing(network: Layer, inputs: Array, notes: Notes) -> Array | None:

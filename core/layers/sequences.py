@@ -149,9 +149,9 @@ class Sequences:
         rank = np.empty(len(self), dtype=np.int64)  # (N,) place in this batch's packing
         rank[self.layout.order] = np.arange(len(self))
         starts = np.array([start for start, _ in self.layout.spans], dtype=np.int64)  # (T,)
-        rows = self.present_rows()
-        places = array_module(rows).asarray(starts[step] + rank[numbers[sequence]])  # (m,)
-        return Sequences(rows[places], layout, None if self.last is None else self.last[numbers])
+        places = starts[step] + rank[numbers[sequence]]  # (m,)
+        rows = None if self.rows is None else self.rows[array_module(self.rows).asarray(places)]
+        return Sequences(rows, layout, None if self.last is None else self.last[numbers])
 
     def copy(self) -> Sequences:
         """These sequences in memory of their own."""

@@ -35,7 +35,7 @@ class TuningSettings(TrainingSettings):
         check_at_least(self, search=0)
         if self.auto and not self.search:
             raise UserError("--auto needs a number of trials, such as --search 20")
-        searching = self.auto or self.search != type(self).search  # what a script does unasked gives way
+        searching = self.auto or self.search not in (0, type(self).search)  # what a script does unasked gives way
         ways = {"--lr-find": self.lr_find, "--sweep": self.sweep, "--auto" if self.auto else "--search": searching}
         chosen = [flag for flag, value in ways.items() if value]
         if len(chosen) > 1:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from core.layers import GELU, SELU, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
+from core.ops.cpu.activation import leaky_relu_forward
 
 SELU_LEAST = -1.0507009873554805 * 1.6732632423543772
 LIMITS = {  # y and dy/dx at -infinity, then at infinity
@@ -37,3 +38,10 @@ def test_an_activation_may_be_given_its_own_output(name):
     once = layer.forward(x)
     expected = other.forward(once.copy()).copy()
     np.testing.assert_array_equal(layer.forward(once.reshape(7, 1))[:, 0], expected)
+
+
+@pytest.mark.parametrize("of", [lambda a: (a, a), lambda a: (a[:], a), lambda a: (a, a[:]), lambda a: (a[:], a[:])])
+def test_leaky_relu_may_write_to_where_it_reads(of):
+    x, y = of(np.array([-2.0, -1.0, 3.0]))
+    leaky_relu_forward(x, y, 0.5)
+    np.testing.assert_array_equal(y, [-1.0, -0.5, 3.0])

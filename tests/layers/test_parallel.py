@@ -217,6 +217,20 @@ def test_sequences_and_their_gradients_are_put_together(lengths):
 
 
 @pytest.mark.parametrize("lengths", [[5, 2, 6, 1, 3], [4]])
+def test_the_gradient_of_the_last_states_alone_is_put_together(lengths):
+    """As `LastState` behind a Parallel hands it back: sequences without rows."""
+    rng = np.random.default_rng(1)
+    x = Sequences.pack(rng.standard_normal((sum(lengths), 12), np.float32), lengths)
+    dy = rng.standard_normal((len(lengths), 8), np.float32)
+    layers = [GRU(12, 4, rng=np.random.default_rng(0), bidirectional=True) for _ in range(2)]
+    alone, model = Sequential(layers[0], LastState()), Sequential(Parallel(layers[1], Workers(2)), LastState())
+    for one in (alone, model):
+        one.forward(x, train=True)
+    expected, dx = alone.backward(dy), model.backward(dy)
+    np.testing.assert_allclose(dx.rows, expected.rows, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("lengths", [[5, 2, 6, 1, 3], [4]])
 def test_the_gradient_of_packed_sequences_reaches_them(lengths):
     rng = np.random.default_rng(1)
     x = Sequences.pack(rng.standard_normal((sum(lengths), 12), np.float32), lengths)

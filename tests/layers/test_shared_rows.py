@@ -54,15 +54,29 @@ def test_after_another_number_of_workers_the_answers_are_right(runs):
     assert not runs
 
 
-class Ranks(Layer):
-    """How many rows are larger: an answer that is not the same for a part of the rows."""
+class Mixes(Layer):
+    """An answer that is not the same for a part of the rows."""
+
+    def __init__(self, mix):
+        super().__init__()
+        self.mix = mix
 
     def forward(self, x, train=False):
-        return x.argsort(axis=0).argsort(axis=0) + x * 0
+        return self.mix(x)
 
 
-def test_a_network_that_mixes_rows_answers_them_together():
-    network = Sequential(Linear(48, 5, rng=np.random.default_rng(0), dtype=np.float64), Ranks())
+MIXING = {
+    "ranks": lambda x: x.argsort(axis=0).argsort(axis=0) + x * 0,
+    "the first three rows": lambda x: x[:3].copy(),
+    "half of the rows": lambda x: x[: len(x) // 2].copy(),
+    "the sum of each column": lambda x: x.sum(axis=0),
+    "the sum of all": lambda x: x.sum(keepdims=True),
+}
+
+
+@pytest.mark.parametrize("mix", MIXING)
+def test_a_network_that_mixes_rows_answers_them_together(mix):
+    network = Sequential(Linear(48, 5, rng=np.random.default_rng(0), dtype=np.float64), Mixes(MIXING[mix]))
     x = images(ROWS).reshape(ROWS, 48)
     replay = replayed(network, x)
     assert isinstance(calls_of(replay), Calls)
@@ -89,4 +103,4 @@ def test_an_error_of_another_worker_is_raised(monkeypatch):
 
     monkeypatch.setattr(shared._parts[1], "answer", fails)
     with pytest.raises(RuntimeError, match="a worker's own"):
-        shared.by_parts(x)
+        shared._by_parts(x)

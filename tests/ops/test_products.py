@@ -170,6 +170,22 @@ def test_stacks_of_matrices_and_one_matrix_for_all_of_a_stack(made: list[tuple[A
     assert {b.ndim for _, b in made} == {5 if products.multiplies_in_place() else 3}
 
 
+def test_on_a_gpu_the_result_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CuPy's matmul takes it by name only."""
+    x, weight, y = numbers(3, 4), numbers(4, 5), np.empty((3, 5), np.float32)
+
+    class CuPy:
+        @staticmethod
+        def matmul(a: Array, b: Array, /, *, out: Array) -> Array:
+            result: Array = np.matmul(a, b, out=out)
+            return result
+
+    monkeypatch.setattr(products, "on_cpu", lambda _: False)
+    monkeypatch.setattr(products, "array_module", lambda _: CuPy)
+    products.product_for(x)(x, weight, y)
+    np.testing.assert_allclose(y, x @ weight, rtol=1e-6)
+
+
 def test_the_kernels_are_known_by_the_name_of_the_blas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     for architecture, expected in (("SkylakeX", True), ("Haswell", False)):

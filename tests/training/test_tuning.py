@@ -164,6 +164,16 @@ def test_two_ways_at_once_are_a_mistake(flags, chosen):
         settings_of(*flags.split())
 
 
+def test_a_search_that_is_switched_off_leaves_room_for_a_sweep():
+    @dataclass
+    class Searching(TuningSettings):
+        search: int = 20
+
+    assert Searching(sweep=("lr=1e-4",), search=0).sweep == ("lr=1e-4",)
+    with pytest.raises(UserError, match="--sweep and --search"):
+        Searching(sweep=("lr=1e-4",), search=3)
+
+
 def test_auto_needs_a_search():
     with pytest.raises(UserError, match="--auto needs a number of trials"):
         settings_of("--auto")

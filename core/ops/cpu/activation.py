@@ -67,12 +67,16 @@ def relu_backward(dy: Array, y: Array, dx: Array) -> None:
 
 
 def leaky_relu_forward(x: Array, y: Array, slope: float) -> None:
-    """y = x where x > 0, else slope * x; for 0 <= slope <= 1. x may be y."""
+    """y = x where x > 0, else slope * x; for 0 <= slope <= 1. x may be y, or another view of its memory."""
     xp, factor = array_module(x), number(slope, x)
-    may_overlap = x.base is y.base
+    may_overlap = _owner(x) is _owner(y)
     for x_part, y_part in blocks(x, y):
         scaled = xp.multiply(x_part, factor, out=None if may_overlap else y_part)
         xp.maximum(x_part, scaled, out=y_part)
+
+
+def _owner(array: Array) -> Array:
+    return array if array.base is None else array.base
 
 
 def leaky_relu_backward(dy: Array, x: Array, dx: Array, slope: float) -> None:

@@ -29,7 +29,6 @@ LEAST_PIECE = 512  # elements of the result; a smaller piece has too little to d
 LARGEST_WEIGHT = 1 << 18  # elements; of a larger one, a piece finds nothing left of what the last one has read
 MOST_TRANSPOSED = 1024  # elements of the result, where the weight is transposed
 WORTH_CUTTING = 1 << 17  # multiplications; fewer are done sooner than cut
-NARROWEST = 64  # columns of a piece, whose rows would be too short stretches of memory otherwise
 MOST_PARTIAL = 1 << 18  # elements of all sums over a part of the weight's rows
 KERNELS_IN_PLACE = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # OpenBLAS's names for its kernels with AVX-512
 
@@ -61,7 +60,7 @@ def product(x: Array, weight: Array, y: Array) -> None:
 
 def product_for(like: Array) -> Callable[[Array, Array, Array], Any]:
     """`product`, or what does the same on the GPU of `like`."""
-    return product if on_cpu(like) else array_module(like).matmul
+    return product if on_cpu(like) else lambda x, weight, y: array_module(like).matmul(x, weight, out=y)
 
 
 @cache

@@ -21,7 +21,7 @@ from core.memory import FLOATS, lies_on_lines
 if TYPE_CHECKING:
     from core.ops.cpu.frames import Workspace
 
-FEW_ROWS = 32  # with more, laying out the weight pays
+FEW_ROWS = 32  # which pay to be cut wherever the weight lies
 MOST_MULTIPLICATIONS = 1_000_000  # of one product that is multiplied in place
 PANEL = 64  # columns, as many as OpenBLAS multiplies at once
 NARROW_PANELS = 32, 16  # where that does not divide the columns

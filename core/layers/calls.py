@@ -24,8 +24,8 @@ Source: TypeAlias = tuple[dict[str, Any], str, Array]  # the attributes of a par
 Absence: TypeAlias = tuple[dict[str, Any], str]  # of a bias, which somebody may add by hand
 
 MULTIPLICATIONS_WORTH_SHARING = 1_500_000  # of a call; most of fewer are done before the others are awake
-CLOSE = 1e-3  # relative; answers may differ by rounding in another order
 HEAD_START = 800_000  # multiplications that the caller has done when the others are awake
+CLOSE = 1e-3  # relative; answers may differ by rounding in another order
 
 
 class Calls:

@@ -103,7 +103,7 @@ class Replay(Layer):
 
 
 def write_down_shared(network: Layer, x: Array) -> Calls | SharedRows | None:
-    """The same as `write_down`, for workers too if there are rows enough for several, and answers do not mix them."""
+    """The same as `write_down`, and a part for each worker, where there are rows enough and answers do not mix them."""
     whole, pool = write_down(network, x), free_workers()
     stretches = [] if whole is None or pool is None else stretches_of(len(x), pool.count)
     parts = [calls for calls in (write_down(network, x[stretch]) for stretch in stretches) if calls is not None]

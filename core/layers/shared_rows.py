@@ -16,7 +16,7 @@ from core.fastest import Fastest
 from core.layers.calls import Calls, is_close
 from core.workers import Workers, free_workers
 
-FEWEST_ROWS = 32  # of a part; with fewer, reading the weights twice costs what the second core saves
+FEWEST_ROWS = 32  # of a part; for fewer it is not worth while to write down the calls of each
 
 
 class SharedRows:

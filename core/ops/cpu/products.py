@@ -2,9 +2,9 @@
 
 OpenBLAS lays matrices out anew before it multiplies, which takes a good part of the time, and with few rows or columns
 most of it. For processors with AVX-512 it has kernels that do without, but only for small products: so large ones are
-cut. The kernels read a line of the second matrix at a time, half as fast where each line of it lies on two of the
-cache: matrices of many rows are cut only where the other one begins well, see `core.memory`. A weight that stays as it
-is can be laid out once, in panels: then each product reads one piece of memory from end to end.
+cut. The kernels read a line of the second matrix at a time, and take a good third longer where each line of it lies on
+two of the cache: matrices of many rows are cut only where the other one begins well, see `core.memory`. A weight that
+stays as it is can be laid out once, in panels: then each product reads one piece of memory from end to end.
 """
 
 from __future__ import annotations

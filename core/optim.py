@@ -106,14 +106,17 @@ class Optimizer:
         return 1 if alone else workers().count
 
     def _cut(self) -> list[list[Any]]:
-        """All pieces, for each worker; a piece lies wholly inside or outside the part that takes weight decay."""
+        """All pieces, for each worker; a piece lies wholly inside or outside the part that takes weight decay.
+
+        The first worker, who calls the others, has the last ones: those of the small layers on which it works alone.
+        """
         size, count = self.flat.data.size, self._workers()
         longest = size if device_of(self.flat.data) == "gpu" else min(LONGEST_PIECE, size)
         pieces: list[list[Piece]] = [[] for _ in range(count)]
         scratches = [empty(longest + FLOATS, self.flat.data.dtype, self.flat.data) for _ in range(count)]
         for first, last, decays in self._stretches():
             parts = pairwise(_borders(first, last, count))
-            for own, scratch, (start, stop) in zip(pieces, scratches, parts, strict=True):
+            for own, scratch, (start, stop) in zip(reversed(pieces), scratches, parts, strict=True):
                 borders = _borders(start, stop, -(-(stop - start) // longest))
                 own.extend(Piece(self, slice(a, b), decays, scratch) for a, b in pairwise(borders) if a < b)
         return pieces

@@ -145,10 +145,14 @@ class Parallel(Layer):
             self.gradients = [[parameter.grad.reshape(-1) for parameter in parameters] for parameters in alike]
 
     def _add_gradients(self, rank: int) -> None:
-        """Add the replicas' gradients to the network's, in the order of the ranks; each worker does a part."""
+        """Add the replicas' gradients to the network's, in the order of the ranks; each worker does a part.
+
+        Nearly the one that it then updates, see `core.optim.Optimizer`.
+        """
         count = self.workers.count
+        place = count - 1 - rank
         for total, *others in self.gradients:
-            part = slice(rank * total.size // count, (rank + 1) * total.size // count)
+            part = slice(place * total.size // count, (place + 1) * total.size // count)
             for gradient in others:
                 total[part] += gradient[part]
 

@@ -1,10 +1,11 @@
 """The products of a fully connected layer, shared among the workers where that pays.
 
 Each worker owns a stretch of the weight's rows, the same one in both passes and, nearly, in the optimizer's update: so
-the rows, their gradients and moments stay in the cache of the core that works on them. But the workers' sums over their
-rows have to be added, which for large batches costs more than it saves: there forward shares the batch. Work is shared
-when there is enough of it to be worth waking another thread, and when the caller is not a worker already (as it is
-inside `core.layers.Parallel`, which shares the batch throughout).
+the rows, their gradients and moments stay in the cache of the core that works on them. The caller, who works alone on
+the small layers that most networks end with, owns the last stretch of all of a network's weights, where these lie. But
+the workers' sums over their rows have to be added, which for large batches costs more than it saves: there forward
+shares the batch. Work is shared when there is enough of it to be worth waking another thread, and when the caller is
+not a worker already (as it is inside `core.layers.Parallel`, which shares the batch throughout).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def linear_forward(x: Array, weight: Array, y: Array, workspace: Workspace) -> N
     else:
         others = workspace("partial sums", (workers().count - 1, *y.shape), y)
         partial = [y, *others]
-        share(len(weight), lambda rank, rows: products.product(x[:, rows], weight[rows], partial[rank]))
+        share(len(weight), lambda place, rows: products.product(x[:, rows], weight[rows], partial[place]))
         for part in others:
             y += part
 
@@ -119,16 +120,18 @@ def multiply_with_blas_threads(x: Array, weight: Array, y: Array) -> None:
 
 
 def share(size: int, product: Callable[[int, slice], Any], multiple: int = FLOATS) -> None:
-    """Call product(rank, part) on every worker with its part of `size` rows; all but the last are multiples.
+    """Call product(place, part) on every worker with its part of `size` rows; all but the last are multiples.
 
-    Parts of whole cache lines keep two workers from writing to the same one.
+    The place is that of the part; the caller has the last one. Parts of whole cache lines keep two workers from writing
+    to the same one.
     """
     pool = workers()
 
-    def border(rank: int) -> int:
-        return size if rank == pool.count else rank * size // pool.count // multiple * multiple
+    def border(place: int) -> int:
+        return size if place == pool.count else place * size // pool.count // multiple * multiple
 
     def run(rank: int) -> None:
-        product(rank, slice(border(rank), border(rank + 1)))
+        place = pool.count - 1 - rank
+        product(place, slice(border(place), border(place + 1)))
 
     pool.run(run)

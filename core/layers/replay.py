@@ -30,7 +30,7 @@ from core.workspaces import MOST_WASTE, Workspaces
 WORTH_WRITING_DOWN = 4  # inputs of a shape; writing down takes as long as answering 6 (many rows) to 25 (one image)
 SHAPES = 4  # whose calls are kept
 MOST_ROWS = 256  # with more, the calls take so long that Python's part hardly counts
-MOST_MEMORY = 32 << 20  # bytes; all memory of the calls is their own
+MOST_MEMORY = 32 << 20  # bytes
 ROWS_TO_PROVE = 3  # that the calls have to answer rightly at least, besides those for which they were written down
 SIZED_BY_VALUES = (  # functions whose results have a size that depends on the values
     np.unique,
@@ -103,19 +103,24 @@ class Replay(Layer):
 
 
 def write_down_shared(network: Layer, x: Array) -> Calls | SharedRows | None:
-    """The same as `write_down`, and a part for each worker, where there are rows enough and answers do not mix them."""
-    whole, pool = write_down(network, x), free_workers()
-    stretches = [] if whole is None or pool is None else stretches_of(len(x), pool.count)
-    parts = [calls for calls in (write_down(network, x[stretch]) for stretch in stretches) if calls is not None]
-    if whole is None or pool is None or not parts or len(parts) < len(stretches):
-        return whole
-    shared = SharedRows(whole, parts, stretches, pool)
-    return shared if shared.suits(x) else whole
+    """The same as `write_down`, but a part for each worker, where there are rows enough and answers do not mix them."""
+    pool = free_workers()
+    stretches = [] if pool is None else stretches_of(len(x), pool.count)
+    written = (write_down(network, x[stretch], len(stretches)) for stretch in stretches)
+    parts = [calls for calls in written if calls is not None]
+    if pool is not None and parts and len(parts) == len(stretches):
+        shared = SharedRows(parts, stretches, pool)
+        if shared.suits(x, network.forward(x)):
+            return shared
+    return write_down(network, x)
 
 
-def write_down(network: Layer, x: Array) -> Calls | None:
-    """The calls that lead from `x` to the answer of a frozen network; None where they cannot be written down."""
-    notes, inputs = Notes(), x.copy()
+def write_down(network: Layer, x: Array, parts: int = 1) -> Calls | None:
+    """The calls that lead from `x` to the answer of a frozen network; None where they cannot be written down.
+
+    They have memory of their own; where `x` is one of several parts, these share what there may be of it.
+    """
+    notes, inputs = Notes(MOST_MEMORY // parts), x.copy()
     try:
         outputs = _answer_in_writing(network, inputs, notes)
         written = None if outputs is None else Calls(x, inputs, list(notes), outputs, network)
@@ -173,11 +178,11 @@ class Notes(list[Call]):
     it. The less memory they go over, the more of the constants stays in the processor's cache.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_memory: int = 0) -> None:
         super().__init__()
         self._lent: list[tuple[Array, weakref.ref[Loan]]] = []
         self._scratch: dict[str, Array] = {}
-        self._taken = 0  # bytes
+        self._left = most_memory  # bytes
 
     def lend(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, Loan]:
         """Memory that nobody else has before the loan is given up by all who hold it."""
@@ -198,8 +203,8 @@ class Notes(list[Call]):
         return self._scratch[name][:size].view(dtype).reshape(shape)
 
     def _new_memory(self, size: int) -> Array:
-        self._taken += size
-        if self._taken > MOST_MEMORY:
+        self._left -= size
+        if self._left < 0:
             raise UnwritableError
         return bytes_on_a_line(size)
 

@@ -150,6 +150,7 @@ def test_what_takes_much_memory_is_not_written_down(monkeypatch):
     network, x = trained(residual), images(40)
     frozen = freeze(network).network
     assert write_down(frozen, x) is not None
+    assert write_down(frozen, x, 1000) is None  # a thousand such parts would take too much together
     monkeypatch.setattr("core.layers.replay.MOST_MEMORY", 50_000)
     assert write_down(frozen, x) is None
     assert write_down(frozen, x[:1]) is not None
@@ -161,7 +162,7 @@ def test_memory_is_lent_again_as_soon_as_nobody_can_reach_it():
     def share(one, other):
         return np.shares_memory(np.asarray(one), np.asarray(other))
 
-    notes = Notes()
+    notes = Notes(1 << 20)
     memory = WrittenWorkspaces(notes, Workspaces())
     like = np.empty(0, np.float32)
     first, second = memory("a", (10, 10), like), memory("a", (10, 10), like)
@@ -200,8 +201,8 @@ def test_a_replay_leaves_nothing_behind(build, monkeypatch):
     made = []
 
     class Watched(Notes):
-        def __init__(self):
-            super().__init__()
+        def __init__(self, *memory):
+            super().__init__(*memory)
             made.append(weakref.ref(self))
 
     monkeypatch.setattr("core.layers.replay.Notes", Watched)

@@ -103,4 +103,4 @@ def test_an_error_of_another_worker_is_raised(monkeypatch):
 
     monkeypatch.setattr(shared._parts[1], "answer", fails)
     with pytest.raises(RuntimeError, match="a worker's own"):
-        shared._by_parts(x)
+        shared._by_all(x)

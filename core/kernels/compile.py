@@ -13,9 +13,11 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from core.cli import guarded
+from core.cores import usable_cores
 from core.kernels.compilers import Compiler, find_compiler
 from core.kernels.launcher import Kernels
 from core.kernels.signature import KernelError
@@ -36,22 +38,35 @@ def usage(report: str) -> list[tuple[str, int, int]]:
 
 
 def compile_folder(folder: Path, architectures: Sequence[str], compiler: Compiler, show_usage: bool = False) -> int:
-    """Compile all kernels of a folder and print what happens; returns the number of failures."""
+    """Compile all kernels of a folder, on all cores, and print what happens; returns the number of failures."""
     failures = 0
     kernels = Kernels(folder)
-    for path in sorted({signature.path for signature in kernels.signatures.values()}):
-        instances = kernels.instances(path)
-        for architecture in architectures:
-            try:
-                report = compiler.compile(path, instances, architecture)
-            except KernelError as error:
-                failures += 1
-                print(error)
-                continue
-            for name, registers, spilled in usage(report) if show_usage else []:
-                print(f"{architecture:<8}{registers:>4} registers{spilled:>6} bytes spilled  {name}")
-        print(f"{path.name}: {len(instances)} functions for {', '.join(architectures)}", flush=True)
+    instances = {path: kernels.instances(path) for path in sorted({one.path for one in kernels.signatures.values()})}
+    pool = ThreadPoolExecutor(usable_cores())
+    try:
+        running = {
+            path: [pool.submit(compiler.compile, path, names, architecture) for architecture in architectures]
+            for path, names in instances.items()
+        }
+        for path, reports in running.items():
+            for architecture, report in zip(architectures, reports, strict=True):
+                failures += not _succeeds(architecture, report, show_usage)
+            print(f"{path.name}: {len(instances[path])} functions for {', '.join(architectures)}", flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)  # nobody waits for the rest after Ctrl-C
     return failures
+
+
+def _succeeds(architecture: str, report: Future[str], show_usage: bool) -> bool:
+    """Wait for a compiler's report, and print registers from it, or why there is none."""
+    try:
+        text = report.result()
+    except KernelError as error:
+        print(error)
+        return False
+    for name, registers, spilled in usage(text) if show_usage else []:
+        print(f"{architecture:<8}{registers:>4} registers{spilled:>6} bytes spilled  {name}")
+    return True
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from kernel_sanitizer import run_sanitized
 
 from core import kernels
+from core.cores import usable_cores
 from core.kernels import FOLDER, KERNELS, Kernels, shim
 from core.kernels.compile import ADVICE, ARCHITECTURES, NO_COMPILER, compile_folder, main, usage
 from core.kernels.compilers import find_compiler
@@ -94,9 +96,13 @@ def test_no_kernel_lacks_a_proof(monkeypatch):
 
 @needs_cpp
 def test_address_sanitizer_finds_nothing():
-    done = run_sanitized("from kernel_sanitizer import run_all; run_all()")
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert done.stdout.split()[-1] == str(len(CASES))
+    count = usable_cores()
+    codes = [f"from kernel_sanitizer import run_cases; run_cases({first}, {count})" for first in range(count)]
+    with ThreadPoolExecutor(count) as pool:
+        runs = list(pool.map(run_sanitized, codes))
+    for done in runs:
+        assert done.returncode == 0, done.stderr[-4000:]
+    assert sum(int(done.stdout.split()[-1]) for done in runs) == len(CASES)
 
 
 # A case that notices when a barrier of the file is missing.

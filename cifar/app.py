@@ -38,7 +38,7 @@ try:
     from core.demo.serve import serve_demo
     from core.demo.upload import colour_square, open_colour
     from core.errors import UserError
-    from core.layers import freeze
+    from core.frozen import freeze
     from core.losses import softmax
     from core.params import Parameter
 except ModuleNotFoundError as error:

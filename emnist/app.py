@@ -33,7 +33,7 @@ try:
     from core.demo.serve import serve_demo
     from core.demo.strokes import Stroke, parse_strokes
     from core.errors import UserError
-    from core.layers import freeze
+    from core.frozen import freeze
     from core.losses import softmax
     from emnist.drawing import example, part
     from emnist.line_card import STYLE, line_card

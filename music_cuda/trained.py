@@ -9,7 +9,7 @@ import numpy as np
 
 from core.backend import Array
 from core.data.sources import GTZAN
-from core.layers import freeze
+from core.frozen import freeze
 from core.training.checkpoint import Tensors
 from core.training.find import BEST, find_run
 from core.training.trained import Trained, check_matrices, load_trained

@@ -10,7 +10,7 @@ import numpy as np
 
 from core.backend import Array
 from core.data.quickdraw import Drawings, join
-from core.layers import freeze
+from core.frozen import freeze
 from core.losses import softmax
 from rnn_doodles.model import answer
 from rnn_doodles.trained import Guesser

@@ -21,7 +21,7 @@ LEVELS = (
     ("core.kernels", "core.memory", "core.random", "core.workers", "core.workspaces"),
     ("core.ops", "core.params"),
     ("core.initializers", "core.layers", "core.losses", "core.muon", "core.optim", "core.schedules"),
-    ("core.predict", "core.gradcheck"),
+    ("core.frozen", "core.predict", "core.gradcheck"),
     ("core.data", "core.training", "core.report"),
     ("core.demo",),
 )
@@ -105,6 +105,7 @@ def test_imports_go_down_only(path):
         ("core/backend.py", "import core.ops.cpu"),
         ("core/report/plots.py", "from core.demo import canvas"),
         ("core/layers/base.py", "from core import predict"),
+        ("core/layers/base.py", "from core.frozen import freeze"),
         ("core/layers/conv.py", "def f():\n    import cupy"),
         ("core/layers/conv.py", "import importlib\nimportlib.import_module('cupy.cuda')"),
         ("core/training/run.py", "import matplotlib.pyplot as plt"),

@@ -6,8 +6,9 @@ import pickle
 import numpy as np
 import pytest
 
+from core.frozen import freeze
 from core.gradcheck import TOLERANCE, gradcheck
-from core.layers import BatchNorm, Linear, ReLU, Residual, Sequential, freeze
+from core.layers import BatchNorm, Linear, ReLU, Residual, Sequential
 from core.optim import SGD, Adam
 from core.params import pack
 

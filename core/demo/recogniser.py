@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from core.backend import Array
 from core.demo import cards
 from core.demo.saliency import Saliency, as_overlay
-from core.layers import Layer, freeze
+from core.frozen import freeze
+from core.layers import Layer
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from core.backend import Array, array_module
-from core.layers import Layer, freeze
+from core.frozen import freeze
+from core.layers import Layer
 
 
 class Saliency:

@@ -5,7 +5,6 @@ from core.layers.base import Layer
 from core.layers.containers import Committee, Flatten, Residual, Sequential
 from core.layers.conv import Conv2d, ConvPool, ConvReLUPool
 from core.layers.dropout import Dropout
-from core.layers.frozen import freeze
 from core.layers.linear import Linear
 from core.layers.mixed import MixedPrecision
 from core.layers.norm import BatchNorm, LayerNorm, measure_statistics
@@ -46,6 +45,5 @@ __all__ = [
     "Sigmoid",
     "Softplus",
     "Tanh",
-    "freeze",
     "measure_statistics",
 ]

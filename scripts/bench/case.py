@@ -11,7 +11,8 @@ import torch
 
 from core import optim
 from core.backend import Array
-from core.layers import Layer, Parallel, Sequences, freeze
+from core.frozen import freeze
+from core.layers import Layer, Parallel, Sequences
 from core.losses import softmax_cross_entropy
 from core.predict import predict
 from core.random import Stream

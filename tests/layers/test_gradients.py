@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from core.frozen import freeze
 from core.gradcheck import TOLERANCE, away_from_zero, gradcheck, layer_cases
-from core.layers import BatchNorm, Dropout, Linear, ReLU, Sequential, freeze
+from core.layers import BatchNorm, Dropout, Linear, ReLU, Sequential
 from core.random import Stream
 
 CASES = {name: (layer, x) for name, layer, x in layer_cases(np.random.default_rng(0))}

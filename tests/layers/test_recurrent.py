@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from core.fastest import TRIES
+from core.frozen import freeze
 from core.gradcheck import TOLERANCE, gradcheck
 from core.layers import (
     GRU,
@@ -20,7 +21,6 @@ from core.layers import (
     Sequences,
     Sequential,
     Tanh,
-    freeze,
 )
 from core.losses import softmax_cross_entropy
 from core.ops.cpu import gru_of_one_sequence

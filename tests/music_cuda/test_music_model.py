@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from core.data.normalize import Normalize
+from core.frozen import freeze
 from core.gradcheck import gradcheck
-from core.layers import Linear, freeze
+from core.layers import Linear
 from core.losses import softmax_cross_entropy
 from core.random import Stream
 from music_cuda.model import Architecture, NormalScores, build, fit_scores, preprocess

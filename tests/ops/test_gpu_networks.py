@@ -9,6 +9,7 @@ import pytest
 
 from core import layers
 from core.backend import to_cpu, to_device
+from core.frozen import freeze
 from core.gradcheck import layer_cases
 from core.kernels import shim
 from core.kernels.emulated import EmulatedArray, EmulatedGPU, emulated_gpu
@@ -192,7 +193,7 @@ def test_a_frozen_network_answers_on_a_gpu_too():
     network.forward(x, train=True)  # moves the statistics
     expected = network.forward(x).copy()
     with emulated_gpu():
-        there = layers.freeze(network.replica().to("gpu"))
+        there = freeze(network.replica().to("gpu"))
         assert there.device == "gpu"
         for rows in (slice(0, 1), slice(None)):
             found = to_cpu(there.forward(to_device(x[rows], "gpu")))

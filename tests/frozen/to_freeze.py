@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.frozen import freeze
+from core.frozen.replay import WORTH_WRITING_DOWN, Replay
 from core.layers import (
     GRU,
     BatchNorm,
@@ -21,9 +23,7 @@ from core.layers import (
     ReLU,
     Residual,
     Sequential,
-    freeze,
 )
-from core.layers.replay import WORTH_WRITING_DOWN, Replay
 from core.random import Stream
 
 

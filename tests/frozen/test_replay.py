@@ -20,6 +20,17 @@ from to_freeze import (
     trained,
 )
 
+from core.frozen import freeze
+from core.frozen.one_row import OneRowAtOnce
+from core.frozen.replay import (
+    MOST_ROWS,
+    SHAPES,
+    WORTH_WRITING_DOWN,
+    Notes,
+    Replay,
+    WrittenWorkspaces,
+    write_down,
+)
 from core.layers import (
     GELU,
     GRU,
@@ -30,17 +41,6 @@ from core.layers import (
     Parallel,
     ReLU,
     Sequential,
-    freeze,
-)
-from core.layers.one_row import OneRowAtOnce
-from core.layers.replay import (
-    MOST_ROWS,
-    SHAPES,
-    WORTH_WRITING_DOWN,
-    Notes,
-    Replay,
-    WrittenWorkspaces,
-    write_down,
 )
 from core.layers.sequences import Sequences
 from core.ops.cpu import winograd
@@ -83,7 +83,7 @@ def test_the_calls_of_one_sequence_are_complete_even_if_two_answers_agree(seed):
 
 def test_a_shape_has_to_come_often_enough(monkeypatch):
     replay, written = replay_of(trained(residual)), []
-    monkeypatch.setattr("core.layers.replay.write_down", lambda _, x: written.append(x.shape) or write_down(_, x))
+    monkeypatch.setattr("core.frozen.replay.write_down", lambda _, x: written.append(x.shape) or write_down(_, x))
     for rows in [1, 2] * (WORTH_WRITING_DOWN - 1):
         replay.forward(images(rows))
     assert not written
@@ -129,7 +129,7 @@ def test_new_weights_are_noticed(change):
 def test_everything_else_goes_the_usual_way(monkeypatch):
     network, x = trained(residual), images(1)
     replay = replayed(network, x)
-    monkeypatch.setattr("core.layers.replay.Calls.answer", fails)
+    monkeypatch.setattr("core.frozen.replay.Calls.answer", fails)
     with pytest.raises(AssertionError):
         replay.forward(x)
     assert distance(replay.forward(x, train=True), network.forward(x)) < 1e-12
@@ -151,7 +151,7 @@ def test_what_takes_much_memory_is_not_written_down(monkeypatch):
     frozen = freeze(network).network
     assert write_down(frozen, x) is not None
     assert write_down(frozen, x, 1000) is None  # a thousand such parts would take too much together
-    monkeypatch.setattr("core.layers.replay.MOST_MEMORY", 50_000)
+    monkeypatch.setattr("core.frozen.replay.MOST_MEMORY", 50_000)
     assert write_down(frozen, x) is None
     assert write_down(frozen, x[:1]) is not None
     replay = replayed(network, x)
@@ -205,7 +205,7 @@ def test_a_replay_leaves_nothing_behind(build, monkeypatch):
             super().__init__(*memory)
             made.append(weakref.ref(self))
 
-    monkeypatch.setattr("core.layers.replay.Notes", Watched)
+    monkeypatch.setattr("core.frozen.replay.Notes", Watched)
     replay = replayed(trained(build), images(2))
     assert replay._calls
     assert made

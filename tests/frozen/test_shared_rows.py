@@ -7,9 +7,9 @@ import pytest
 from to_freeze import BUILDERS, images, perceptron, replayed, trained
 
 from core.fastest import TRIES
+from core.frozen.calls import Calls
+from core.frozen.shared_rows import FEWEST_ROWS, SharedRows, stretches_of
 from core.layers import Layer, Linear, Sequential
-from core.layers.calls import Calls
-from core.layers.shared_rows import FEWEST_ROWS, SharedRows, stretches_of
 from core.workers import set_threads
 
 ROWS = 2 * FEWEST_ROWS + 3

@@ -6,7 +6,7 @@
 Dropout goes. A BatchNorm, whose statistics stand still, becomes part of the weight of the layer before it, or a scale
 and a shift. Weights become constants, from which operations derive once what they would derive at every call, such as
 Winograd's form of a kernel. That pays most for a single input, for which preparing a weight takes longer than using it.
-And its calls of NumPy, always the same ones, are soon made without the Python in between, see `core.layers.replay`.
+And its calls of NumPy, always the same ones, are soon made without the Python in between, see `core.frozen.replay`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 
 from core import ops
 from core.backend import Array, array_module
+from core.frozen.one_row import OneRowAtOnce
+from core.frozen.replay import Replay
 from core.layers.base import Layer, expect_last_axis
 from core.layers.containers import Committee, Sequential
 from core.layers.conv import Conv2d
@@ -22,10 +24,8 @@ from core.layers.dropout import Dropout
 from core.layers.linear import Linear
 from core.layers.mixed import MixedPrecision
 from core.layers.norm import BatchNorm
-from core.layers.one_row import OneRowAtOnce
 from core.layers.parallel import Parallel
 from core.layers.recurrent import Recurrent
-from core.layers.replay import Replay
 from core.params import Constant, Parameter
 
 

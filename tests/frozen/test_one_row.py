@@ -14,9 +14,10 @@ import pytest
 from to_freeze import convolutional, distance, images, perceptron, trained
 
 from core.fastest import TRIES
-from core.layers import Flatten, LeakyReLU, Linear, ReLU, Sequential, calls, freeze, one_row, replay
-from core.layers.one_row import PLACES, OneRowAtOnce
-from core.layers.replay import WORTH_WRITING_DOWN, write_down
+from core.frozen import calls, freeze, one_row, replay
+from core.frozen.one_row import PLACES, OneRowAtOnce
+from core.frozen.replay import WORTH_WRITING_DOWN, write_down
+from core.layers import Flatten, LeakyReLU, Linear, ReLU, Sequential
 from core.memory import constant, is_constant
 from core.ops.cpu import linear, products
 from core.params import Constant

@@ -19,9 +19,9 @@ from numpy.typing import DTypeLike
 
 from core.backend import Array
 from core.fastest import Call
+from core.frozen.calls import Calls, is_close
+from core.frozen.shared_rows import SharedRows, stretches_of
 from core.layers.base import Layer
-from core.layers.calls import Calls, is_close
-from core.layers.shared_rows import SharedRows, stretches_of
 from core.memory import bytes_on_a_line
 from core.ops.cpu.frames import FEW
 from core.workers import alone, free_workers

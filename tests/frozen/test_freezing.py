@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from to_freeze import BUILDERS, distance, images, recurrent, residual, trained
 
+from core.frozen import freeze
+from core.frozen.freezing import ScaleShift
 from core.gradcheck import gradcheck, layer_cases
 from core.layers import (
     GRU,
@@ -24,9 +26,7 @@ from core.layers import (
     Parallel,
     Residual,
     Sequences,
-    freeze,
 )
-from core.layers.frozen import ScaleShift
 from core.layers.recurrent_cells import _project_together as project_together
 from core.memory import is_constant
 from core.ops.cpu import conv_phases, conv_windows, winograd

@@ -1,4 +1,4 @@
-"""A list of NumPy calls, made by one thread or by several: what `core.layers.replay` makes again and again.
+"""A list of NumPy calls, made by one thread or by several: what `core.frozen.replay` makes again and again.
 
 The ways that may pay are tried, see `core.fastest`: one thread makes all calls; or the workers share the long ones,
 each of whom makes a part; or BLAS's own threads share the large products.

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from core.fastest import TRIES
-from core.layers import Sequential, calls
-from core.layers.calls import Calls
+from core.frozen import calls
+from core.frozen.calls import Calls
+from core.layers import Sequential
 from core.ops.cpu import linear
 from core.workers import alone, set_threads
 

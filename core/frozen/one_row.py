@@ -24,12 +24,12 @@ import numpy as np
 
 from core.backend import Array, on_cpu
 from core.fastest import Call
+from core.frozen.calls import Calls
+from core.frozen.replay import Replay
 from core.layers.activation import ReLU
 from core.layers.base import Layer
-from core.layers.calls import Calls
 from core.layers.containers import Flatten, Sequential
 from core.layers.linear import Linear
-from core.layers.replay import Replay
 from core.memory import FLOATS, constant
 from core.ops.cpu.linear import SHARED_BY_BLAS, WITH_COMPLEX, as_complex
 from core.ops.cpu.products import PANEL, panels, pieces_of_panels

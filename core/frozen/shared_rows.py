@@ -13,7 +13,7 @@ import numpy as np
 
 from core.backend import Array
 from core.fastest import Fastest
-from core.layers.calls import Calls, is_close
+from core.frozen.calls import Calls, is_close
 from core.workers import Workers, alone, free_workers
 
 FEWEST_ROWS = 32  # of a part; for fewer it is not worth while to write down the calls of each

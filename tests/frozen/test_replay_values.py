@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from to_freeze import replayed
 
+from core.frozen.replay import WORTH_WRITING_DOWN, Replay, write_down
 from core.layers import Flatten, Layer
-from core.layers.replay import WORTH_WRITING_DOWN, Replay, write_down
 
 
 class Looks(Flatten):

@@ -26,11 +26,10 @@ from core.frozen.replay import (
     MOST_ROWS,
     SHAPES,
     WORTH_WRITING_DOWN,
-    Notes,
     Replay,
-    WrittenWorkspaces,
     write_down,
 )
+from core.frozen.written import Notes, WrittenWorkspaces
 from core.layers import (
     GELU,
     GRU,

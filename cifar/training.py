@@ -25,11 +25,11 @@ try:
     from cifar.settings import PRESETS, Settings, choose_preset
     from cifar.views import answer_in_views, mirror
     from cifar.whitening import Whitening
-    from core.backend import Array, select_device, to_device
+    from core.backend import select_device, to_device
     from core.cli import main
     from core.errors import UserError
     from core.layers import BatchNorm, Conv2d, Layer, Linear, MixedPrecision, Parallel, measure_statistics
-    from core.losses import accuracy, softmax_cross_entropy
+    from core.losses import accuracy, loss_and_accuracy, softmax_cross_entropy
     from core.muon import Group, Muon
     from core.optim import Optimizer
     from core.random import Stream
@@ -90,7 +90,8 @@ def train(settings: Settings) -> Row:
             with run.averaged():
                 measure_statistics(network, x_plain)  # those of the augmented images are others
                 if settings.validation:
-                    run.validate(**evaluate(model, x_held_out, labels_held_out, settings.test_flip))
+                    logits = answer_in_views(model, x_held_out, 2 if settings.test_flip else 1)
+                    run.validate(**loss_and_accuracy(logits, labels_held_out))
     return run.best
 
 
@@ -146,13 +147,6 @@ def describe(architecture: Architecture, data: TrainingImages) -> dict[str, Any]
     """What the saved weights have to say of themselves, so that test and demo can use them."""
     about = {"architecture": architecture.to_dict(), "normalize": data.normalize.to_dict()}
     return about | {"classes": data.info["classes"], "trained_on": len(data.rows), "selected_on": len(data.held_out)}
-
-
-def evaluate(model: Layer, x: Array, labels: Array, flip: bool) -> dict[str, float]:
-    """Mean loss and accuracy of the model on prepared images, or on them and their mirror images together."""
-    logits = answer_in_views(model, x, 2 if flip else 1)
-    loss, _ = softmax_cross_entropy(logits, labels)
-    return {"loss": float(loss), "accuracy": float((logits.argmax(axis=1) == labels).mean())}
 
 
 if __name__ == "__main__":

@@ -32,13 +32,12 @@ try:
     from core.data.normalize import Normalize
     from core.data.prepared import load_prepared
     from core.errors import UserError
-    from core.layers import Layer, Parallel
-    from core.losses import accuracy, softmax_cross_entropy
+    from core.layers import Parallel
+    from core.losses import LossFunction, accuracy, loss_and_accuracy, softmax_cross_entropy
     from core.optim import Optimizer
     from core.predict import predict
     from core.random import Stream
     from core.training.history import Row
-    from core.training.lr_finder import LossFunction
     from core.training.run import Run, Watch
     from core.training.settings import make_optimizer, make_schedule
     from core.workers import set_threads
@@ -88,7 +87,7 @@ def train(settings: Settings, *, watch: Watch | None = None) -> Row:
                 model.backward(dlogits)
                 run.step(loss, accuracy=accuracy(logits, t))
             with run.averaged():
-                run.validate(**evaluate(model, x_held_out, labels_held_out))
+                run.validate(**loss_and_accuracy(predict(model, x_held_out), labels_held_out))
     return run.best
 
 
@@ -148,13 +147,6 @@ def describe(architecture: Architecture, pairs: Pairs) -> dict[str, Any]:
     """What the saved weights have to say of themselves, so that test and demo can use them."""
     about = {"architecture": architecture.to_dict(), "normalize": pairs.normalize.to_dict()}
     return about | {"classes": pairs.info["classes"]}
-
-
-def evaluate(model: Layer, x: Array, labels: Array) -> dict[str, float]:
-    """Mean loss and accuracy of the model on prepared images."""
-    logits = predict(model, x)
-    loss, _ = softmax_cross_entropy(logits, labels)
-    return {"loss": float(loss), "accuracy": float((logits.argmax(axis=1) == labels).mean())}
 
 
 if __name__ == "__main__":

@@ -6,10 +6,13 @@ The value is the mean over the batch, as a scalar on the device of the inputs; n
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from core import ops
 from core.backend import Array, array_module, on_cpu
+
+LossFunction: TypeAlias = Callable[[Array, Array], tuple[Any, Array]]  # of outputs and targets, e.g. logits and labels
 
 
 def softmax(logits: Array, temperature: float = 1.0) -> Array:
@@ -60,6 +63,12 @@ def accuracy(logits: Array, labels: Array) -> Any:
     """
     _check_classes(logits, labels)
     return ops.of(logits).accuracy(logits, labels)
+
+
+def loss_and_accuracy(outputs: Array, labels: Array, loss_of: LossFunction = softmax_cross_entropy) -> dict[str, float]:
+    """A classifier's figures in a validation, "loss" and "accuracy"; outputs (N, C), labels: integers (N,)."""
+    loss, _ = loss_of(outputs, labels)
+    return {"loss": float(loss), "accuracy": float((outputs.argmax(axis=1) == labels).mean())}
 
 
 def mean_squared_error(prediction: Array, target: Array) -> tuple[Any, Array]:

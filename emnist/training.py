@@ -24,8 +24,8 @@ try:
     from core.data.normalize import Normalize
     from core.data.prepared import load_prepared
     from core.data.splits import split_indices
-    from core.layers import Layer, Parallel, measure_statistics
-    from core.losses import accuracy, softmax_cross_entropy
+    from core.layers import Parallel, measure_statistics
+    from core.losses import accuracy, loss_and_accuracy, softmax_cross_entropy
     from core.predict import predict
     from core.random import Stream
     from core.training.history import Row
@@ -86,7 +86,7 @@ def train(settings: Settings, *, watch: Watch | None = None) -> Row:
                 run.step(loss, accuracy=accuracy(logits, t))
             with run.averaged():
                 measure_statistics(network, x_plain)  # those of the augmented images are others
-                run.validate(**evaluate(model, x_held_out, labels_held_out))
+                run.validate(**loss_and_accuracy(predict(model, x_held_out), labels_held_out))
     note_finished(folder, key, run.best)
     return run.best
 
@@ -109,13 +109,6 @@ def weigh_classes(labels: Array, classes: int, weighting: WeightingName) -> Arra
     weights = 1 / (share if weighting == "balanced" else np.sqrt(share))
     normalized: Array = (weights / weights[labels].mean()).astype(np.float32)
     return normalized
-
-
-def evaluate(model: Layer, x: Array, labels: Array) -> dict[str, float]:
-    """Mean loss and accuracy of the model on prepared images."""
-    logits = predict(model, x)
-    loss, _ = softmax_cross_entropy(logits, labels)
-    return {"loss": float(loss), "accuracy": float((logits.argmax(axis=1) == labels).mean())}
 
 
 if __name__ == "__main__":

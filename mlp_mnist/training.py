@@ -10,7 +10,6 @@ The data must have been prepared by setup_data.py; test_model.py measures the re
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,14 @@ try:
     from core.data.prepared import load_prepared
     from core.data.splits import choose_indices, split_indices
     from core.errors import UserError
-    from core.layers import Layer
-    from core.losses import accuracy, focal_loss, mean_squared_error, softmax_cross_entropy
+    from core.losses import (
+        LossFunction,
+        accuracy,
+        focal_loss,
+        loss_and_accuracy,
+        mean_squared_error,
+        softmax_cross_entropy,
+    )
     from core.predict import predict
     from core.random import Stream
     from core.training.run import Run
@@ -42,8 +47,6 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 DEFAULT_SAMPLES = 400
-
-Loss = Callable[[Array, Array], tuple[Any, Array]]
 
 
 def train(settings: Settings) -> None:
@@ -77,7 +80,7 @@ def train(settings: Settings) -> None:
                 backward(doutputs)
                 run.step(loss, accuracy=accuracy(outputs, t))
             with run.averaged():
-                run.validate(**evaluate(model, x_held_out, labels_held_out, loss_of))
+                run.validate(**loss_and_accuracy(predict(model, x_held_out), labels_held_out, loss_of))
 
 
 def load(settings: Settings) -> tuple[Array, Array, list[str], dict[str, Any]]:
@@ -101,7 +104,7 @@ def choose_rows(settings: Settings, labels: Array) -> tuple[Array, Array]:
     return rows, held_out
 
 
-def make_loss(settings: Settings) -> Loss:
+def make_loss(settings: Settings) -> LossFunction:
     """The loss that the settings name, as a function of the network's outputs (N, C) and labels (N,)."""
     if settings.loss == "mean_squared_error":
         return squared_error_of_labels
@@ -116,12 +119,6 @@ def squared_error_of_labels(scores: Array, labels: Array) -> tuple[Any, Array]:
     target = xp.zeros_like(scores)
     target[xp.arange(len(labels)), labels] = 1
     return mean_squared_error(scores, target)
-
-
-def evaluate(model: Layer, x: Array, labels: Array, loss_of: Loss) -> dict[str, float]:
-    """Mean loss and accuracy of the model on prepared images."""
-    outputs = predict(model, x)
-    return {"loss": float(loss_of(outputs, labels)[0]), "accuracy": float((outputs.argmax(axis=1) == labels).mean())}
 
 
 if __name__ == "__main__":

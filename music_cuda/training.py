@@ -22,8 +22,8 @@ try:
     from core.cli import main
     from core.data.normalize import Normalize
     from core.data.splits import split_indices
-    from core.layers import Layer, Sequential
-    from core.losses import accuracy, softmax_cross_entropy
+    from core.layers import Sequential
+    from core.losses import accuracy, loss_and_accuracy
     from core.predict import predict
     from core.random import Stream
     from core.training.checkpoint import load_weights
@@ -104,16 +104,10 @@ def fit(
                     network.backward(dlogits)
                     run.step(loss, accuracy=accuracy(logits, np.tile(t, settings.members)))
             with run.averaged():
-                run.validate(**(evaluate(network, *judged) if judged else {}))
+                figures = loss_and_accuracy(predict(network, judged[0]), judged[1]) if judged else {}
+                run.validate(**figures)
     load_weights(network, folder / BEST)
     return network, normalize
-
-
-def evaluate(network: Layer, x: Array, labels: Array) -> dict[str, float]:
-    """Mean loss and accuracy of the network on prepared songs."""
-    logits = predict(network, x)
-    loss, _ = softmax_cross_entropy(logits, labels)
-    return {"loss": float(loss), "accuracy": float((logits.argmax(axis=1) == labels).mean())}
 
 
 def show_answer(network: Sequential, normalize: Normalize, data: Data, row: int, kind: str) -> None:

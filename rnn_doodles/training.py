@@ -27,7 +27,7 @@ try:
     from core.data.quickdraw import Drawings
     from core.data.splits import split_indices
     from core.layers import Layer, Sequences
-    from core.losses import accuracy, softmax_cross_entropy
+    from core.losses import accuracy, loss_and_accuracy, softmax_cross_entropy
     from core.optim import Optimizer
     from core.random import Stream
     from core.training.feed import AUGMENT_SALT
@@ -85,7 +85,7 @@ def train(settings: Settings, *, watch: Watch | None = None) -> Row:
                 model.backward(dlogits)
                 run.step(loss, accuracy=accuracy(logits, t))
             with run.averaged():
-                run.validate(**evaluate(model, held_out, labels_held_out))
+                run.validate(**loss_and_accuracy(answer(model, held_out), labels_held_out))
     return run.best
 
 
@@ -146,13 +146,6 @@ class Inputs:
         for _, labels, numbers in batches:
             ink = self.augment(Ink.of(self.drawings[numbers]), self.stream.generator(AUGMENT_SALT))
             yield encode(ink).to(self.device), labels
-
-
-def evaluate(model: Layer, drawings: Drawings, labels: Array) -> dict[str, float]:
-    """Mean loss and accuracy of the model."""
-    logits = answer(model, drawings)
-    loss, _ = softmax_cross_entropy(logits, labels)
-    return {"loss": float(loss), "accuracy": float((logits.argmax(axis=1) == labels).mean())}
 
 
 if __name__ == "__main__":

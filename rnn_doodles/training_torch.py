@@ -26,15 +26,16 @@ try:
     from core.cli import main
     from core.errors import UserError
     from core.layers import Sequences, Sequential
+    from core.losses import loss_and_accuracy
     from core.optim import Optimizer
     from core.random import Stream
     from core.training.run import Run
     from core.training.settings import make_schedule
     from core.workers import set_threads
     from rnn_doodles.buckets import Buckets
-    from rnn_doodles.model import FEATURES, Architecture, build
+    from rnn_doodles.model import FEATURES, Architecture, answer, build
     from rnn_doodles.settings import PRESETS, Settings
-    from rnn_doodles.training import Inputs, describe, evaluate, load
+    from rnn_doodles.training import Inputs, describe, load
 except ModuleNotFoundError as error:
     print(f'error: {error}; run `python -m pip install -e ".[torch]"` in the folder that holds core/', file=sys.stderr)
     sys.exit(2)
@@ -81,7 +82,8 @@ def train(settings: Settings) -> None:
                 accuracy = (logits.argmax(dim=1) == targets).double().mean()
                 loss.backward()
                 run.step(loss.item(), accuracy=accuracy.item())
-            run.validate(**evaluate(ours, data.drawings[data.held_out], data.labels[data.held_out]))
+            logits = answer(ours, data.drawings[data.held_out])
+            run.validate(**loss_and_accuracy(logits, data.labels[data.held_out]))
 
 
 class TorchNetwork(nn.Module):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.gradcheck import TOLERANCE, gradcheck_loss, loss_cases
-from core.losses import accuracy, focal_loss, mean_squared_error, softmax, softmax_cross_entropy
+from core.losses import accuracy, focal_loss, loss_and_accuracy, mean_squared_error, softmax, softmax_cross_entropy
 
 CASES = {name: (loss, x) for name, loss, x in loss_cases(np.random.default_rng(0))}
 
@@ -155,3 +155,12 @@ def test_the_gradient_of_mean_squared_error_has_the_dtype_of_the_prediction(dtyp
     loss, gradient = mean_squared_error(prediction, target)
     assert gradient.dtype == np.float32
     assert loss == 0.25
+
+
+def test_the_figures_of_a_validation_are_numbers_of_the_loss_that_is_asked_for():
+    logits, labels = np.array([[2, 0, 1], [0, 3, 1], [0, 1, 0]], np.float32), np.array([0, 1, 2])
+    for loss_of in (softmax_cross_entropy, focal_loss):
+        figures = loss_and_accuracy(logits, labels, loss_of)
+        assert figures == {"loss": loss_of(logits, labels)[0], "accuracy": pytest.approx(2 / 3)}
+        assert {type(figure) for figure in figures.values()} == {float}
+    assert loss_and_accuracy(logits, labels)["loss"] == softmax_cross_entropy(logits, labels)[0]

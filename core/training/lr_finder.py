@@ -9,16 +9,16 @@ import csv
 import io
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from core.backend import Array
 from core.errors import UserError
 from core.layers import Layer
+from core.losses import LossFunction
 from core.optim import Optimizer
 from core.training.files import save_picture, write_checked
 from core.training.guard import no_warnings
@@ -26,8 +26,6 @@ from core.training.guard import no_warnings
 SMOOTHING = 0.9  # weight of the past in the running mean of the loss
 BLOWN_UP = 4.0  # times the best smoothed loss: going on would show nothing
 FIRST_STEPS = 5  # their smoothed loss is too rough to trust
-
-LossFunction = Callable[[Array, Array], tuple[Any, Array]]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@
                 model.backward(dlogits)
                 run.step(loss)
             with run.averaged():
-                run.validate(**evaluate(model, validation))
+                run.validate(**loss_and_accuracy(predict(model, x_held_out), labels_held_out))
 
 It saves and resumes, bit for bit on the CPU; stops tidily on Ctrl-C and SIGTERM; stops before bad numbers reach a
 checkpoint; clips, averages, logs, draws the curves, keeps the best weights and stops early. With a model in

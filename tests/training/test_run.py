@@ -16,8 +16,10 @@ from toy_run import settings_of, train
 from core.errors import UserError
 from core.files import lock_file
 from core.layers import Linear, Sequential
+from core.losses import loss_and_accuracy
 from core.optim import SGD
 from core.params import pack
+from core.predict import predict
 from core.random import Stream
 from core.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from core.training.early_stopping import EarlyStopping
@@ -89,7 +91,7 @@ def test_the_best_weights_are_those_of_the_best_epoch(run_folder):
     assert run.best == best
     metadata = load_weights(model, run_folder / "best.safetensors")
     x, labels = toy_run.data()
-    found = toy_run.evaluate(model, x[110:], labels[110:])
+    found = loss_and_accuracy(predict(model, x[110:]), labels[110:])
     assert (
         {f"validation_{name}": value for name, value in found.items()}.items()
         <= best.items()
@@ -352,7 +354,7 @@ def test_an_absurd_learning_rate_never_reaches_a_checkpoint(run_folder):
 
 
 def test_a_validation_figure_that_is_no_number_is_one_line(run_folder, monkeypatch):
-    monkeypatch.setattr(toy_run, "evaluate", lambda *_: {"loss": float("inf"), "accuracy": 0.5})
+    monkeypatch.setattr(toy_run, "loss_and_accuracy", lambda *_: {"loss": float("inf"), "accuracy": 0.5})
     with pytest.raises(UserError, match="the validation loss of epoch 1 is inf"):
         train(settings_of(run_folder))
 

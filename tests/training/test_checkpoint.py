@@ -11,14 +11,16 @@ import sys
 
 import numpy as np
 import pytest
+import toy_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.numpy import save
+from toy_run import settings_of, train
 
 from core.errors import UserError
 from core.training import checkpoint
-from core.training.checkpoint import load_checkpoint, save_checkpoint
+from core.training.checkpoint import load_checkpoint, load_weights, save_checkpoint
 
 EXACT_DTYPES = [np.float16, np.float32, np.float64, np.uint8, np.int32, np.int64, np.bool_]
 
@@ -278,3 +280,35 @@ def test_kill_9_while_saving_leaves_a_whole_file(tmp_path):
         tensors, metadata = load_checkpoint(path)
         assert metadata["number"] >= saves - 1
         assert (tensors["x"] == metadata["number"]).all()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_weights_load_from_either_kind_of_checkpoint(run_folder, name):
+    model, _ = train(settings_of(run_folder, "--epochs", "1"))
+    other, _ = toy_run.build(settings_of(run_folder, "--seed", "9"))
+    load_weights(other, run_folder / f"{name}.safetensors")
+    wanted = model.state_dict()
+    assert all(np.array_equal(array, wanted[key]) for key, array in other.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("0.bias"), "missing"),
+        (lambda state: state.update(extra=np.zeros(2, np.float32)), "unknown"),
+        (lambda state: state.update({"0.bias": np.zeros(7, np.float32)}), "expected shape"),
+        (lambda state: state.update({"0.bias": np.zeros(20, np.int64)}), "0.bias expected float32, got int64"),
+        (lambda state: state.update({"0.bias": np.full(20, np.nan, np.float32)}), "0.bias that are not finite"),
+    ],
+)
+def test_weights_that_do_not_fit_are_one_line(tmp_path, change, message):
+    model, _ = toy_run.build(settings_of(tmp_path))
+    before = model.state_dict()
+    state = model.state_dict()
+    change(state)
+    save_checkpoint(tmp_path / "odd.safetensors", state, {"kind": "weights"})
+    with pytest.raises(UserError, match=message) as caught:
+        load_weights(model, tmp_path / "odd.safetensors")
+    assert "odd.safetensors" in str(caught.value)
+    assert all(np.array_equal(array, before[key]) for key, array in model.state_dict().items())

@@ -16,7 +16,6 @@ import toy_run
 from core.errors import UserError
 from core.losses import softmax_cross_entropy
 from core.training.checkpoint import load_checkpoint, save_checkpoint
-from core.training.outputs import Outputs
 from core.training.record import RunRecord
 from core.training.settings import TrainingSettings
 
@@ -25,11 +24,8 @@ HARD = ["--ema-decay=0.9", "--schedule=plateau", "--decay-patience=0", "--accumu
 HARD += ["--clip-norm=1", "--optimizer=sgd", "--augment=batch", "--monitor=loss"]
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Drawing and waiting for the disk take longer than this training; runs in processes of their own still do both."""
-    monkeypatch.setattr(Outputs, "draw", lambda self, state: None)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+# Runs in processes of their own still draw and wait for the disk.
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def start(folder, *flags, **environment):

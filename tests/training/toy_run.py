@@ -17,6 +17,7 @@ from core.cli import main, parse
 from core.layers import BatchNorm, Dropout, Linear, Parallel, ReLU, Sequential
 from core.losses import loss_and_accuracy, softmax_cross_entropy
 from core.random import Stream
+from core.training.checkpoint import load_checkpoint
 from core.training.run import Run
 from core.training.settings import TrainingSettings, make_optimizer, make_schedule
 from core.workers import set_threads
@@ -110,6 +111,10 @@ def train(settings, watch=None):
                 loss_of = softmax_cross_entropy  # by this module's name, so that a test may replace it here too
                 run.validate(**loss_and_accuracy(outputs, labels_held_out, loss_of))
     return model, run
+
+
+def weights(folder, name="best"):
+    return load_checkpoint(folder / f"{name}.safetensors")[0]
 
 
 def die_at_write(number):

@@ -1,0 +1,21 @@
+"""Fixtures for runs of the toy training."""
+
+import os
+
+import pytest
+
+from core.training.outputs import Outputs
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Drawing and waiting for the disk take longer than this training does; returns what draws."""
+    draw = Outputs.draw
+    monkeypatch.setattr(Outputs, "draw", lambda self, state: None)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    return draw
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    return tmp_path / "run"

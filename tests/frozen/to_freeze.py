@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from core.frozen import freeze
@@ -63,6 +65,18 @@ def committee(rng, stream):
 def recurrent(rng, stream):
     layer = GRU(12, 7, num_layers=2, bidirectional=True, dropout=0.3, stream=stream, rng=rng)
     return Sequential(Steps(), layer, LastState(), Linear(14, 5, rng=rng))
+
+
+def multi(*sizes, dtype=np.float32, bias=True):
+    """Fully connected layers of these sizes, with a ReLU between two of them, behind a Flatten; and three inputs."""
+    rng = np.random.default_rng(0)
+    layers = [Flatten()]
+    for inputs, outputs in itertools.pairwise(sizes):
+        layers += [Linear(inputs, outputs, rng=rng, bias=bias, dtype=dtype), ReLU()]
+        if bias:
+            layers[-2].bias.data[:] = rng.normal(size=outputs)
+    network = Sequential(*layers[:-1])
+    return network, [rng.standard_normal((1, sizes[0])).astype(dtype) for _ in range(3)]
 
 
 class Steps(Flatten):

@@ -17,14 +17,12 @@ from core import ops
 from core.backend import Array, array_module
 from core.frozen.one_row import OneRowAtOnce
 from core.frozen.replay import Replay
-from core.layers.base import Layer, expect_last_axis
+from core.layers.base import Layer, Wrapper, expect_last_axis
 from core.layers.containers import Committee, Sequential
 from core.layers.conv import Conv2d
 from core.layers.dropout import Dropout
 from core.layers.linear import Linear
-from core.layers.mixed import MixedPrecision
 from core.layers.norm import BatchNorm
-from core.layers.parallel import Parallel
 from core.layers.recurrent import Recurrent
 from core.params import Constant, Parameter
 
@@ -36,7 +34,7 @@ def freeze(network: Layer) -> Layer:
     training forward of it answers alike, and a backward returns the gradient of the input. Raises TypeError for a layer
     of layers that cannot be replaced.
     """
-    while isinstance(network, Parallel | MixedPrecision | Replay):
+    while isinstance(network, Wrapper):
         network = network.network
     network = _frozen(network.replica())
     if not isinstance(network, OneRowAtOnce) or network.before:

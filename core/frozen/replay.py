@@ -8,7 +8,6 @@ For a single image Python would take about as long as NumPy; and threads that ru
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from core.backend import Array
 from core.frozen.calls import Calls, is_close
 from core.frozen.shared_rows import SharedRows, stretches_of
 from core.frozen.written import Notes, Written, WrittenWorkspaces
-from core.layers.base import Layer
+from core.layers.base import Layer, Wrapper
 from core.ops.cpu.frames import FEW
 from core.workers import alone, free_workers
 
@@ -28,7 +27,7 @@ MOST_MEMORY = 32 << 20  # bytes
 ROWS_TO_PROVE = 3  # that the calls have to answer rightly at least, besides those for which they were written down
 
 
-class Replay(Layer):
+class Replay(Wrapper):
     """A frozen network, and the calls that answer inputs of the shapes that have come most lately.
 
     Everything else goes the usual way through the network: many rows or much memory, training forwards, sequences,
@@ -36,19 +35,12 @@ class Replay(Layer):
     """
 
     def __init__(self, network: Layer) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self._calls: dict[tuple[int, ...], Calls | SharedRows] | None = None
         self._seen: Counter[tuple[int, ...]] | None = None
 
     def __reduce__(self) -> tuple[type[Replay], tuple[Layer]]:
         return Replay, (self.network,)  # in copies: the calls are for the memory of this one
-
-    def children(self) -> Iterator[tuple[str, Layer]]:
-        return self.network.children()
-
-    def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
-        return self.network.walk(prefix)
 
     def forward(self, x: Array, train: bool = False) -> Array:
         if train or type(x) is not np.ndarray or len(x) > MOST_ROWS:

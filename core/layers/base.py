@@ -168,6 +168,20 @@ class Layer:
         return copy.deepcopy(self, shared)
 
 
+class Wrapper(Layer):
+    """What surrounds a network: its layers, names and state are the network's, as if nothing were around it."""
+
+    def __init__(self, network: Layer) -> None:
+        super().__init__()
+        self.network = network
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        return self.network.children()
+
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+        return self.network.walk(prefix)
+
+
 def expect_last_axis(layer: Layer, x: Array, size: int) -> None:
     """Raise ValueError unless `x` has at least two axes and the last one is `size` long, TypeError for integers."""
     if x.ndim < 2 or x.shape[-1] != size:

@@ -7,14 +7,14 @@ Micikevicius et al. 2018, "Mixed precision training", arXiv:1710.03740.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from core import ops
 from core.backend import Array, array_module, device_of
-from core.layers.base import Layer
+from core.layers.base import Layer, Wrapper
 from core.params import pack
 
 FIRST_SCALE = 2.0**16  # both are GradScaler's
@@ -55,7 +55,7 @@ class LossScale:
         self.value, self.good_steps = float(state["value"]), int(state["good_steps"])
 
 
-class MixedPrecision(Layer):
+class MixedPrecision(Wrapper):
     """Around a network on a GPU: float32 goes in and comes out, and in between, in training, all is float16.
 
     Each training forward rounds the weights anew; layers take them by `Parameter.like`. `backward` scales dy, so that
@@ -68,8 +68,8 @@ class MixedPrecision(Layer):
     """
 
     def __init__(self, network: Layer) -> None:
-        super().__init__()
-        self.network, self.flat, self.scale = network, pack(network.parameters()), LossScale()
+        super().__init__(network)
+        self.flat, self.scale = pack(network.parameters()), LossScale()
         data = self.flat.data
         if device_of(data) != "gpu" or data.dtype != np.float32:
             raise ValueError(
@@ -81,12 +81,6 @@ class MixedPrecision(Layer):
     def __reduce__(self) -> tuple[type[MixedPrecision], tuple[Layer], dict[str, Any]]:
         state = {"scale": self.scale, "input_grad": self.input_grad}
         return type(self), (self.network,), state  # in copies: their parameters are packed anew
-
-    def children(self) -> Iterator[tuple[str, Layer]]:
-        return self.network.children()
-
-    def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
-        return self.network.walk(prefix)
 
     def replica(self) -> Layer:
         """See `Layer.replica`; in float32, since it learns nothing."""

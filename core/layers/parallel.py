@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from numpy.typing import DTypeLike
 
 from core.backend import Array, Device, array_module
-from core.layers.base import Layer
+from core.layers.base import Layer, Wrapper
 from core.layers.norm import BatchNorm
 from core.layers.sequences import Sequences
 from core.params import flatten_gradients, pack, settle
@@ -19,7 +19,7 @@ from core.workers import Workers, workers
 ROWS_WORTH_SHARING = 16  # inference on fewer rows than this a worker is done sooner by one alone
 
 
-class Parallel(Layer):
+class Parallel(Wrapper):
     """Splits a batch by rows among the workers and adds up their gradients.
 
     Each worker has a replica: the same weights, but activations and gradients of its own. The first one is the network
@@ -31,8 +31,7 @@ class Parallel(Layer):
     """
 
     def __init__(self, network: Layer, pool: Workers | None = None) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.workers = pool or workers()
         self.count = self.workers.count if network.device == "cpu" else 1
         _part(network)
@@ -50,12 +49,6 @@ class Parallel(Layer):
     def __reduce__(self) -> tuple[type[Parallel], tuple[Layer, Workers], dict[str, bool]]:
         # In copies: replicas share the network's memory.
         return type(self), (self.network, self.workers), {"input_grad": self.input_grad}
-
-    def children(self) -> Iterator[tuple[str, Layer]]:
-        return self.network.children()
-
-    def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
-        return self.network.walk(prefix)
 
     def to(self, device: Device | None = None, dtype: DTypeLike | None = None) -> Layer:
         """See `Layer.to`."""

@@ -15,6 +15,7 @@ from onnx import TensorProto
 from core import layers
 from core.backend import Array
 from core.layers import Layer
+from core.layers.base import Wrapper
 from core.layers.recurrent import Recurrent
 from core.ops.cpu.activation import SELU_ALPHA, SELU_SCALE
 from core.ops.windows import Windows
@@ -46,7 +47,7 @@ def committee(graph: Graph, layer: layers.Committee, x: Form) -> Value:
     return Value(graph.add("Mean", *(answer.name for answer in answers)))
 
 
-def network_inside(graph: Graph, layer: layers.Parallel | layers.MixedPrecision, x: Form) -> Form:
+def network_inside(graph: Graph, layer: Wrapper, x: Form) -> Form:
     """What surrounds a network in training does nothing to its answers."""
     y: Form = graph.layer(layer.network, x)
     return y

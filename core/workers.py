@@ -2,7 +2,7 @@
 
 NumPy drops the interpreter lock in copies, ufuncs and matrix products, so plain threads keep all cores busy. They beat
 the threads inside OpenBLAS twice: element-wise work runs in parallel too, and nothing spins when the machine is busy.
-Only where a single row or image leaves nothing else to share may products be theirs, see `with_blas_threads`.
+Only where a single row or image leaves nothing else to share may products be theirs, see `core.blas`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,15 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from queue import SimpleQueue
 from typing import Any
 
 from core.backend import Array
+from core.blas import limit_blas_threads
 from core.checks import expect_whole
 from core.cores import usable_cores
 
 Task = Callable[[int], None]
-
-SETTERS = tuple(  # OpenBLAS's names, as it calls itself and as NumPy's wheels call it
-    f"{prefix}openblas_set_num_threads{suffix}" for prefix in ("", "scipy_") for suffix in ("", "64_", "_64")
-)
 
 
 class _Thread(threading.local):
@@ -40,6 +36,10 @@ def _note_fork() -> None:
     global _forks, _beginning
     _forks += 1
     _beginning = threading.Lock()  # a thread that is not here any more may hold the old one
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
 
 
 def is_working() -> bool:
@@ -262,62 +262,3 @@ def free_workers() -> Workers | None:
 def can_share() -> bool:
     """Whether there are workers who would wait while the caller works."""
     return free_workers() is not None
-
-
-def limit_blas_threads() -> None:
-    """One BLAS thread for each thread that calls it: the workers are the parallelism."""
-    for library in _blas_libraries():
-        _setter(library)(1)
-
-
-_lending = threading.Lock()  # held while BLAS has threads
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)
-    # In OpenBLAS a fork ends its threads, under whatever product they are making: so it has to wait.
-    os.register_at_fork(before=_lending.acquire, after_in_parent=_lending.release, after_in_child=_lending.release)
-
-
-def with_blas_threads(count: int, make: Callable[..., Any], *arguments: Any) -> None:
-    """Call make(*arguments), whose products get `count` of BLAS's own threads.
-
-    They wait for work in a loop, while a worker has to be woken, which takes longer than it saves where a product is
-    over soon. So they are better for a single row or image, if nobody else uses the cores: then they wait for each
-    other, for milliseconds (`core.fastest` notices). Not for workers, all of whom the number would concern.
-    """
-    setters = _blas_setters()
-    with _lending:
-        for set_threads_of_library in setters:
-            set_threads_of_library(count)
-        try:
-            make(*arguments)
-        finally:
-            for set_threads_of_library in setters:
-                set_threads_of_library(1)
-
-
-def has_blas_threads() -> bool:
-    """Whether there is more than one for a product."""
-    return bool(_blas_setters()) and workers().count > 1
-
-
-@cache
-def _blas_setters() -> list[Callable[[int], Any]]:
-    return [_setter(library) for library in _blas_libraries()]
-
-
-def _setter(library: Any) -> Callable[[int], Any]:
-    """What sets the number of threads of a BLAS.
-
-    OpenBLAS's own function takes a quarter of the time of threadpoolctl's, which obeys only one thread of the process.
-    """
-    names = (name for name in SETTERS if hasattr(library.dynlib, name))
-    setter: Callable[[int], Any] = getattr(library.dynlib, next(names, ""), library.set_num_threads)
-    return setter
-
-
-def _blas_libraries() -> list[Any]:
-    """What controls each BLAS of this process, but for PyTorch's, which a benchmark loads."""
-    from threadpoolctl import ThreadpoolController
-
-    controllers = ThreadpoolController().lib_controllers
-    return [one for one in controllers if one.user_api == "blas" and one.internal_api != "mkl"]

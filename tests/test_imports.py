@@ -17,7 +17,7 @@ PROJECTS = ("mlp_mnist", "cnn_mnist100", "rnn_doodles", "music_cuda", "emnist", 
 # A module may import from its own level and from those above it in this list.
 LEVELS = (
     ("core.checks", "core.errors"),
-    ("core.backend", "core.cli", "core.cores", "core.fastest", "core.files"),
+    ("core.backend", "core.blas", "core.cli", "core.cores", "core.fastest", "core.files"),
     ("core.kernels", "core.memory", "core.random", "core.workers", "core.workspaces"),
     ("core.ops", "core.params"),
     ("core.initializers", "core.layers", "core.losses", "core.muon", "core.optim", "core.schedules"),

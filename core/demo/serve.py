@@ -11,9 +11,9 @@ from types import FrameType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from core.blas import limit_blas_threads
 from core.demo.begin import Beginning, Plan
 from core.demo.launch import LaunchSettings, is_loopback, launch, require_gradio
-from core.workers import limit_blas_threads
 
 Settings = TypeVar("Settings", bound=LaunchSettings)
 WAIT = 0.2  # seconds; Ctrl-C does not interrupt a longer wait everywhere

@@ -14,11 +14,12 @@ from typing import Any, TypeAlias, TypeGuard
 import numpy as np
 
 from core.backend import Array
+from core.blas import with_blas_threads
 from core.fastest import Call, Turns, Way
 from core.layers.base import Layer
 from core.ops.cpu.linear import MANY_ROWS, SHARED_BY_BLAS, multiply_by_columns, multiply_by_rows, shared_by_blas
 from core.params import Parameter
-from core.workers import Workers, free_workers, with_blas_threads
+from core.workers import Workers, free_workers
 
 Source: TypeAlias = tuple[dict[str, Any], str, Array]  # the attributes of a parameter's layer, its name, its data
 Absence: TypeAlias = tuple[dict[str, Any], str]  # of a bias, which somebody may add by hand

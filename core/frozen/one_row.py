@@ -23,6 +23,7 @@ from itertools import takewhile
 import numpy as np
 
 from core.backend import Array, on_cpu
+from core.blas import has_blas_threads
 from core.fastest import Call
 from core.frozen.calls import Calls
 from core.frozen.replay import Replay
@@ -33,7 +34,7 @@ from core.layers.linear import Linear
 from core.memory import FLOATS, constant
 from core.ops.cpu.linear import SHARED_BY_BLAS, WITH_COMPLEX, as_complex
 from core.ops.cpu.products import PANEL, panels, pieces_of_panels
-from core.workers import alone, can_share, has_blas_threads
+from core.workers import alone, can_share
 
 WEIGHTS_WORTH_SHARING = 1 << 18  # fewer fit one core's second-level cache, and then another core hardly helps
 SMALLEST_PLACED, LARGEST_PLACED = 1 << 19, 1 << 21  # bytes of weights that might just fit a second-level cache

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.backend import Array, array_module
+from core.blas import has_blas_threads, with_blas_threads
 from core.fastest import Fastest
 from core.memory import is_constant
 from core.ops.cpu.blocks import number
 from core.ops.cpu.linear import WITH_COMPLEX, as_complex
-from core.workers import can_share, has_blas_threads, with_blas_threads, workers
+from core.workers import can_share, workers
 from core.workspaces import Workspaces
 
 if TYPE_CHECKING:

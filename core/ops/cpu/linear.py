@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from core.backend import Array
+from core.blas import with_blas_threads
 from core.fastest import Fastest
 from core.memory import FLOATS
 from core.ops.cpu import products
 from core.ops.cpu.frames import Workspace
-from core.workers import can_share, with_blas_threads, workers
+from core.workers import can_share, workers
 
 __all__ = ["linear_backward", "linear_forward"]
 

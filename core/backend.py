@@ -20,6 +20,12 @@ Device: TypeAlias = Literal["cpu", "gpu"]
 DeviceChoice: TypeAlias = Literal["auto", "cpu", "gpu"]
 
 OF_NUMPY = (np.ndarray, np.generic)
+_stand_in: Any = None  # what plays CuPy's part, if anything does
+
+
+def on_cpu(x: Any) -> bool:
+    """Whether `x` is NumPy's. Every operation of every layer asks, so this is made to be quick."""
+    return isinstance(x, OF_NUMPY) and (_stand_in is None or not isinstance(x, _stand_in.ndarray))
 
 
 def array_module(x: Any) -> Any:
@@ -30,61 +36,6 @@ def array_module(x: Any) -> Any:
 def device_of(x: Any) -> Device:
     """Where `x` lives."""
     return "cpu" if on_cpu(x) else "gpu"
-
-
-def why_no_gpu() -> str:
-    """The reason why no GPU can be used, in a few words; empty when one can."""
-    try:
-        cupy = gpu_module()
-    except ImportError:
-        return 'CuPy is not installed (pip install -e ".[gpu-cuda12]" or ".[gpu-cuda13]")'
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"CuPy found no usable GPU ({error})"
-    return "" if count > 0 else "CuPy found no GPU"
-
-
-def has_gpu() -> bool:
-    """Whether arrays can be put on a GPU."""
-    return why_no_gpu() == ""
-
-
-def free_gpu_memory() -> int:
-    """How many bytes nobody has taken yet, of the GPU's memory."""
-    return int(gpu_module().cuda.runtime.memGetInfo()[0])
-
-
-def select_device(choice: DeviceChoice) -> Device:
-    """Turn the setting `--device auto|cpu|gpu` into a device.
-
-    Raises UserError with the reason when a GPU is asked for and there is none; "auto" then takes the CPU.
-    """
-    if choice == "cpu":
-        return "cpu"
-    reason = why_no_gpu()
-    if choice == "gpu" and reason:
-        raise UserError(f"--device gpu: {reason}; use --device cpu or auto")
-    return "cpu" if reason else "gpu"
-
-
-def to_cpu(x: Any) -> Array:
-    """`x` as a NumPy array: itself if it is one already, else a copy from the GPU."""
-    if device_of(x) == "cpu":
-        return np.asarray(x)
-    host: Array = gpu_module().asnumpy(x)
-    return host
-
-
-def to_device(x: Any, device: Device, dtype: DTypeLike | None = None) -> Array:
-    """`x` as an array on `device`, copied only where device or dtype differ."""
-    if device == "cpu":
-        return np.asarray(to_cpu(x), dtype=dtype)
-    array: Array = gpu_module().asarray(x, dtype=dtype)
-    return array
-
-
-_stand_in: Any = None
 
 
 def gpu_module() -> Any:
@@ -103,6 +54,48 @@ def stand_in_for_cupy(module: Any) -> Iterator[None]:
         _stand_in = before
 
 
-def on_cpu(x: Any) -> bool:
-    """Whether `x` is NumPy's. Every operation of every layer asks, so this is made to be quick."""
-    return isinstance(x, OF_NUMPY) and (_stand_in is None or not isinstance(x, _stand_in.ndarray))
+def to_cpu(x: Any) -> Array:
+    """`x` as a NumPy array: itself if it is one already, else a copy from the GPU."""
+    if device_of(x) == "cpu":
+        return np.asarray(x)
+    host: Array = gpu_module().asnumpy(x)
+    return host
+
+
+def to_device(x: Any, device: Device, dtype: DTypeLike | None = None) -> Array:
+    """`x` as an array on `device`, copied only where device or dtype differ."""
+    if device == "cpu":
+        return np.asarray(to_cpu(x), dtype=dtype)
+    array: Array = gpu_module().asarray(x, dtype=dtype)
+    return array
+
+
+def select_device(choice: DeviceChoice) -> Device:
+    """Turn the setting `--device auto|cpu|gpu` into a device.
+
+    Raises UserError with the reason when a GPU is asked for and there is none; "auto" then takes the CPU.
+    """
+    if choice == "cpu":
+        return "cpu"
+    reason = why_no_gpu()
+    if choice == "gpu" and reason:
+        raise UserError(f"--device gpu: {reason}; use --device cpu or auto")
+    return "cpu" if reason else "gpu"
+
+
+def why_no_gpu() -> str:
+    """The reason why no GPU can be used, in a few words; empty when one can."""
+    try:
+        cupy = gpu_module()
+    except ImportError:
+        return 'CuPy is not installed (pip install -e ".[gpu-cuda12]" or ".[gpu-cuda13]")'
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"CuPy found no usable GPU ({error})"
+    return "" if count > 0 else "CuPy found no GPU"
+
+
+def free_gpu_memory() -> int:
+    """How many bytes nobody has taken yet, of the GPU's memory."""
+    return int(gpu_module().cuda.runtime.memGetInfo()[0])

@@ -12,7 +12,7 @@ from core.kernels.emulated import EmulatedArray, WaitsForTheGPU, emulated_gpu
 def test_outside_of_it_nothing_changes():
     before = backend.why_no_gpu()
     with emulated_gpu():
-        assert backend.has_gpu()
+        assert backend.why_no_gpu() == ""
         assert backend.array_module(np.ones(2)) is np
     assert backend.why_no_gpu() == before
     assert isinstance(backend.array_module(np.ones(2)), type(np))

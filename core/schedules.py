@@ -33,8 +33,7 @@ def cosine(lr: float, steps: int, warm_up: int = 0, minimum: float = 0.0) -> Sch
     def schedule(step: int) -> float:
         if step < warm_up:
             return lr * (step + 1) / warm_up
-        progress = min(1.0, (step - warm_up) / max(1, steps - 1 - warm_up))
-        return minimum + (lr - minimum) * 0.5 * (1 + math.cos(math.pi * progress))
+        return _half_wave(lr, minimum, min(1.0, (step - warm_up) / max(1, steps - 1 - warm_up)))
 
     return schedule
 
@@ -111,6 +110,7 @@ class ReduceOnPlateau:
 
 
 def _half_wave(start: float, end: float, progress: float) -> float:
+    """From `start` to `end` by half a cosine wave, as progress goes from 0 to 1."""
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 

@@ -94,25 +94,27 @@ class Direction(Layer):
         state = self.workspace("state", (B, H), like=rows)
         state[...] = 0
         self.remember(train, rows, cell)
-        return cell, self.halved("weight_hh"), state, y, *self.more(state)
+        return cell, self.halved("weight_hh"), state, y, *self.further_arguments(state)
 
     def halved(self, name: str) -> Array:
-        """A weight with those of its gates halved that have a sigmoid."""
-        weight: Array = getattr(self, name).data
+        """A weight (K, ..., H) as operations take it: half of it for gates with a sigmoid, which are made by tanh.
+
+        `core/ops/cpu/recurrent.py` has the formula.
+        """
 
         def halve(weight: Array) -> Array:
             return aligned(weight * self._halves(weight)[..., None])
 
-        halved: Array = self.workspace.derived(name, halve, weight)
+        halved: Array = self.workspace.derived(name, halve, getattr(self, name).data)
         return halved
 
     def bias(self) -> Array:
-        """What is added to the input's contributions, (K, H)."""
+        """What is added to the input's contributions, halved like the weights, (K, H)."""
         bias = self.bias_ih.data + self.early_bias()
         return bias * self._halves(bias)
 
     def _halves(self, like: Array) -> Array:
-        """What each gate's contributions are multiplied by, (K, 1)."""
+        """1/2 for each gate with a sigmoid, 1 for the others, (K, 1)."""
         return _halves(array_module(like), self.sigmoid_gates, like.dtype)
 
     def begin_backward(self, dlast: Array | None, dy: Array | None) -> tuple[Array, Walk]:
@@ -141,7 +143,7 @@ class Direction(Layer):
         """The gradient of what the state contributes to each gate, K arrays (M, H)."""
         return list(cell.gates)
 
-    def more(self, state: Array) -> tuple[Array, ...]:
+    def further_arguments(self, state: Array) -> tuple[Array, ...]:
         """What `run` takes beside the weight, the state (B, H) and y."""
         return ()
 
@@ -182,7 +184,7 @@ class GRUDirection(Direction):
         assert cell.cache is not None
         return [cell.gates[0], cell.gates[1], cell.cache[2]]
 
-    def more(self, state: Array) -> tuple[Array, ...]:
+    def further_arguments(self, state: Array) -> tuple[Array, ...]:
         # Written out for all sequences: adding a row to a matrix is slower than adding two matrices.
         return (array_module(state).tile(self.bias_hh.data[2], (len(state), 1)),)  # (B, H)
 
@@ -199,7 +201,7 @@ class LSTMDirection(Direction):
     sigmoid_gates = (True, True, False, True)
     cached = 3
 
-    def more(self, state: Array) -> tuple[Array, ...]:
+    def further_arguments(self, state: Array) -> tuple[Array, ...]:
         memory = self.workspace("memory", state.shape, like=state)
         memory[...] = 0
         return (memory,)
@@ -240,7 +242,7 @@ def _project_together(directions: Sequence[Direction], rows: Array, gates: Seque
 
 @functools.lru_cache(maxsize=16)
 def _halves(xp: Any, sigmoid_gates: tuple[bool, ...], dtype: np.dtype[Any]) -> Array:
-    """What each gate's contributions are multiplied by, (K, 1); sent to a GPU once."""
+    """See `Direction._halves`; kept, so that it is sent to a GPU once."""
     return xp.array([[0.5 if sigmoid else 1] for sigmoid in sigmoid_gates], dtype)  # type: ignore[no-any-return]
 
 

@@ -70,9 +70,9 @@ class Feed:
         self._stream, self._device = stream, device
         self._rows = _checked(np.arange(len(arrays[0])) if rows is None else rows, len(arrays[0]))
         self._numbers, self._together = numbers, isinstance(augment, RowAugment)
-        self._there: DeviceFeed | None = None
+        self._on_gpu: DeviceFeed | None = None
         if device == "gpu" and DeviceFeed.fits(arrays, normalize, augment):
-            self._there = DeviceFeed(arrays, stream, normalize, augment)
+            self._on_gpu = DeviceFeed(arrays, stream, normalize, augment)
         count = workers().count if self._together else 1
         self._parts = [_Part(arrays, stream, normalize, augment) for _ in range(count)]
 
@@ -82,11 +82,11 @@ class Feed:
     def epoch(self, epoch: int, batch_size: int, first: int = 0) -> Iterator[tuple[Array, ...]]:
         """The batches of an epoch from the `first` on, in arrays that the next one may overwrite; moves the stream."""
         order = self._rows[epoch_order(len(self), self._stream.seed, epoch)]
-        order_there = to_device(order, self._device) if self._there else order  # at once, not batch by batch
+        rows = to_device(order, self._device) if self._on_gpu else order  # sent at once, not batch by batch
         for batch in range(first, steps_per_epoch(len(self), batch_size)):
             self._stream.seek(epoch, batch)
             part = slice(batch * batch_size, (batch + 1) * batch_size)
-            read = self.read(order_there[part])
+            read = self.read(rows[part])
             yield (*read, order[part]) if self._numbers else read
 
     def endless(self, batch_size: int) -> Iterator[tuple[Array, ...]]:
@@ -96,8 +96,8 @@ class Feed:
 
     def read(self, rows: Array) -> tuple[Array, ...]:
         """The samples at `rows` (n,), for the batch that the stream stands at."""
-        if self._there:
-            return self._there.read(rows)
+        if self._on_gpu:
+            return self._on_gpu.read(rows)
         if not self._together:
             return self._to_device(self._parts[0].read(rows, 0))
         parts: list[tuple[Array, ...]] = [()] * len(self._parts)

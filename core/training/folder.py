@@ -11,6 +11,7 @@ from typing import Any
 from core.backend import Array
 from core.errors import UserError
 from core.training.checkpoint import Tensors, load_checkpoint, save_checkpoint
+from core.training.find import BEST, CONFIG
 from core.training.lock import FolderLock
 
 
@@ -22,10 +23,10 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config = path / "config.json"
+        self.config = path / CONFIG
         self.history = path / "history.csv"
         self.curves = path / "curves.png"
-        self.best = path / "best.safetensors"
+        self.best = path / BEST
         self.last = path / "last.safetensors"
         self.previous = path / "previous.safetensors"
         self._lock = FolderLock(path)

@@ -55,7 +55,7 @@ class _Search:
             return None
         verdict = judge(path, self.file)
         if verdict.kind == "right":
-            return Fetched(path, bool(self.file.sha256 or self.file.md5))
+            return Fetched(path, self.file.has_checksum)
         if verdict.kind == "other" and lenient:
             return Fetched(path, verified=False)
         self.reasons[str(path)] = verdict.reason
@@ -156,7 +156,7 @@ def _bring(search: _Search, address: str, part: Path, lenient: bool) -> bool:
     os.replace(part, search.target)
     discard(part)
     fsync_folder(search.target.parent)
-    return verdict.kind == "right" and bool(search.file.sha256 or search.file.md5)
+    return verdict.kind == "right" and search.file.has_checksum
 
 
 def _transfer_in_pieces(address: str, part: Path, file: SourceFile) -> bool:

@@ -27,6 +27,11 @@ class SourceFile:
     content_sha256: str = ""
 
     @property
+    def has_checksum(self) -> bool:
+        """Whether a file that is right is proven to be the publisher's."""
+        return bool(self.sha256 or self.md5)
+
+    @property
     def largest(self) -> int:
         """The number of bytes beyond which a download is not this file, however it was compressed."""
         return 2 * max(self.size, self.content_size, 32 * MIB)

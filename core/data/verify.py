@@ -35,7 +35,7 @@ def judge(path: Path, file: SourceFile) -> Verdict:
         impostor = name_impostor(handle.read(512))
     if impostor:
         return Verdict("damaged", impostor)
-    if not (file.sha256 or file.md5):
+    if not file.has_checksum:
         return Verdict("right")
     if size == file.size and _digest(path, "sha256" if file.sha256 else "md5") == (file.sha256 or file.md5):
         return Verdict("right")

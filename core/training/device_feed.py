@@ -12,7 +12,7 @@ import numpy as np
 
 from core import ops
 from core.backend import Array, array_module, free_gpu_memory, to_device
-from core.data.augment import Compose, Cutout, HorizontalFlip, RandomCrop, Transform
+from core.data.augment import Compose, Cutout, HorizontalFlip, RandomCrop, Transform, with_channels
 from core.data.normalize import Normalize, unit_of
 from core.ops.cpu.augment import AUGMENT_DRAWS, PixelAugment
 from core.random import Stream
@@ -32,13 +32,13 @@ class DeviceFeed:
         self, arrays: Sequence[Array], stream: Stream, normalize: Normalize | None, augment: object | None
     ) -> None:
         images, *others = map(np.asarray, arrays)  # views also of memory-mapped files
-        shape = shape_with_channels(images)
-        change = pixel_augment(augment, shape[1:])
+        shape = with_channels(images.shape[1:])
+        change = pixel_augment(augment, shape)
         assert change is not None
         self._stream, self._change, self._shape = stream, change, images.shape[1:]
         self._unit, *statistics = factors(normalize or Normalize(), augmented=augment is not None)
         self._mean, self._inverse_std = (to_device(np.broadcast_to(s, shape[-1:]).copy(), "gpu") for s in statistics)
-        self._images = to_device(np.ascontiguousarray(images).reshape(shape), "gpu")
+        self._images = to_device(np.ascontiguousarray(images).reshape(len(images), *shape), "gpu")
         self._others = [to_device(a, "gpu", np.int64 if a.dtype.kind in "iu" else None) for a in others]
 
     @staticmethod
@@ -49,10 +49,9 @@ class DeviceFeed:
         images = arrays[0]
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.size > MOST_ELEMENTS:
             return False
-        shape = shape_with_channels(images)
         if normalize is not None and normalize.mean.ndim and normalize.mean.shape != images.shape[3:]:
             return False
-        if pixel_augment(augment, shape[1:]) is None:
+        if pixel_augment(augment, with_channels(images.shape[1:])) is None:
             return False
         return sum(array.nbytes for array in arrays) <= SHARE_OF_MEMORY * free_gpu_memory()
 
@@ -68,12 +67,6 @@ class DeviceFeed:
         x = xp.empty((len(rows), *self._images.shape[1:]), np.float32)  # (n, H, W, C)
         op.augment_images(self._images, rows, draws, self._change, self._unit, self._mean, self._inverse_std, x)
         return x.reshape(len(rows), *self._shape)  # type: ignore[no-any-return]
-
-
-def shape_with_channels(images: Array) -> tuple[int, int, int, int]:
-    """The shape of images (N, H, W) or (N, H, W, C), with one channel where there is no such axis."""
-    N, H, W, C = (*images.shape, 1) if images.ndim == 3 else images.shape
-    return N, H, W, C
 
 
 def factors(normalize: Normalize, augmented: bool) -> tuple[np.float32, Array, Array]:

@@ -122,7 +122,7 @@ class OneRowAtOnce(Sequential):
             elif isinstance(layer, Linear):
                 weight = _with_bias(layer)
                 inputs = self._inputs(f"inputs {place}", weight, x)
-                products, finish = _calls(inputs, weight, outputs, relu_follows)
+                products, finish = _calls_for_one(inputs, weight, outputs, relu_follows)
                 forwards[:0] = [*products, *finish]
                 backwards[:0] = [*reversed(products), *finish]
                 for_threads[:0] = _calls_for_threads(inputs, weight, outputs, relu_follows) or [*products, *finish]
@@ -177,8 +177,8 @@ def _suits_pairs(weight: Array) -> bool:
     return is_fast and bool(np.isfinite(weight).all())  # zero times one panel has to be zero for the other
 
 
-def _calls(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> tuple[list[Call], list[Call]]:
-    """What writes to outputs (1 or 2, K): products, in any order, and what follows them."""
+def _calls_for_one(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> tuple[list[Call], list[Call]]:
+    """What one thread makes to fill outputs (1 or 2, K): products, in any order, and what follows them."""
     D, K = weight.shape
     if len(inputs) == 1:
         is_all = len(outputs) == 1 and not relu_follows
@@ -196,7 +196,7 @@ def _calls(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> 
 
 
 def _calls_for_threads(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> list[Call]:
-    """The same in one product that OpenBLAS's threads share; none if they do not, or if `_calls` has it already."""
+    """The same in one product that OpenBLAS's threads share; none if they do not, or one thread's are the same."""
     is_large = weight.size >= SHARED_BY_BLAS
     suits = len(inputs) == 2 if is_large else weight.size >= WEIGHTS_WORTH_SHARING and weight.dtype in WITH_COMPLEX
     if not suits or not can_share() or not has_blas_threads():

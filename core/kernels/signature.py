@@ -46,7 +46,7 @@ KERNEL = re.compile(
 )
 PARAMETER = re.compile(r"\s*(?P<declaration>[^,/]+?)\s*(?:,|(?=//)|$)[ ]*(?://(?P<comment>[^\n]*))?")
 DECLARATION = re.compile(
-    r"(?P<const>const\s+)?(?P<type>compute_t<T>|[\w ]+?)\s*(?P<pointer>\*?)\s*(?:__restrict__\s+)?(?P<name>\w+)"
+    r"(?:const\s+)?(?P<type>compute_t<T>|[\w ]+?)\s*(?P<pointer>\*?)\s*(?:__restrict__\s+)?(?P<name>\w+)"
 )
 SHAPE = re.compile(r"\s*\((?P<dims>[^;)]*)(?:;\s*(?P<stride>\w+)\s*)?\)(?P<null>\s*or null)?")
 
@@ -62,7 +62,6 @@ class Parameter:
     name: str
     type: str  # as in DTYPES, or T, or COMPUTE
     is_array: bool
-    is_const: bool
     shape: tuple[tuple[str, ...], ...]  # the factors of each axis
     stride: str  # the parameter that says how many elements apart rows are; "" where they are contiguous
     nullable: bool
@@ -130,4 +129,4 @@ def _parameter(match: re.Match[str], where: str) -> Parameter:
             raise KernelError(f"{where}: the array {name} has no comment with its shape, such as // (M, C)")
         shape = tuple(tuple(factor.strip() for factor in axis.split("*")) for axis in comment["dims"].split(","))
         stride, nullable = comment["stride"] or "", bool(comment["null"])
-    return Parameter(name, declaration["type"], is_array, bool(declaration["const"]), shape, stride, nullable)
+    return Parameter(name, declaration["type"], is_array, shape, stride, nullable)

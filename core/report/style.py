@@ -20,7 +20,7 @@ from matplotlib.patches import Rectangle
 from core.files import replacing
 
 # Okabe and Ito's palette (2008), told apart by all common kinds of colour vision.
-BLUE, ORANGE, GREEN, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#56B4E9", "#6E6E6E"
+BLUE, ORANGE, SKY, GREY = "#0072B2", "#D55E00", "#56B4E9", "#6E6E6E"
 INK, PAPER, LINES = "#222222", "#FFFFFF", "#DDDDDD"
 
 DPI = 120

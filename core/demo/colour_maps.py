@@ -10,10 +10,9 @@ from PIL import Image
 
 from core.backend import Array
 from core.data.colour import LUMA
+from core.demo.mosaic import side_by_side
 from core.demo.saliency import Saliency, as_overlay
 from core.layers import Layer
-
-GAP, GAP_GREY = 1, 70  # pixels between two filters, and how bright they are
 
 
 class ClassActivation:
@@ -49,15 +48,10 @@ def filter_mosaic(filters: Array, most: int = 64) -> NDArray[np.uint8]:
 
     Grey stands for 0; each filter fills the scale by itself.
     """
-    k = len(filters)
     strength = np.sqrt((filters**2).sum(axis=(0, 1, 2)))  # (F,)
     chosen = np.sort(np.argsort(-strength, kind="stable")[:most])
     shown = filters[..., chosen] / np.maximum(np.abs(filters[..., chosen]).max(axis=(0, 1, 2)), 1e-12)
     pictures = (127.5 * (1 + shown)).round().astype(np.uint8)  # (k, k, C, F)
     columns = next(n for n in range(math.ceil(math.sqrt(len(chosen))), len(chosen) + 1) if len(chosen) % n == 0)
-    rows = len(chosen) // columns
-    mosaic = np.full((rows * (k + GAP) - GAP, columns * (k + GAP) - GAP, 3), GAP_GREY, np.uint8)
-    for place in range(len(chosen)):
-        top, left = place // columns * (k + GAP), place % columns * (k + GAP)
-        mosaic[top : top + k, left : left + k] = pictures[..., place]
-    return mosaic
+    in_colour = np.broadcast_to(pictures, (*pictures.shape[:2], 3, len(chosen)))  # also where C is 1
+    return side_by_side(in_colour.transpose(3, 0, 1, 2), columns)

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.backend import Array, to_cpu
+from core.demo.mosaic import side_by_side
 from core.layers import Conv2d, ConvReLUPool, Linear, Sequential
-
-GAP, GAP_GREY = 1, 70  # pixels between two maps, and how bright they are
 
 
 class FeatureMaps:
@@ -46,15 +45,9 @@ def mosaic(maps: Array) -> NDArray[np.uint8]:
     All maps share one scale, on which the square root lets weaker finds show too.
     """
     H, W, K = maps.shape
-    columns = _columns(H, W, K)
-    rows = -(-K // columns)
     low, high = min(float(maps.min()), 0.0), float(maps.max())
     bright = (np.sqrt((maps - low) / ((high - low) or 1.0)) * 255).round().astype(np.uint8)  # (H, W, K)
-    picture = np.full((rows * (H + GAP) - GAP, columns * (W + GAP) - GAP), GAP_GREY, np.uint8)
-    for k in range(K):
-        top, left = k // columns * (H + GAP), k % columns * (W + GAP)
-        picture[top : top + H, left : left + W] = bright[:, :, k]
-    return picture
+    return side_by_side(bright.transpose(2, 0, 1), _columns(H, W, K))
 
 
 def _columns(H: int, W: int, K: int) -> int:

@@ -13,12 +13,12 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from core.data.colour import LUMA
 from core.report.metrics import Floats, Indices, Reliability, wilson_interval
 from core.report.style import BLUE, GREY, INK, LINES, ORANGE, PAPER, SKY, add_grid, add_title, new_figure, styled
 
 RIGHT_COLOURS: Colormap = LinearSegmentedColormap.from_list("right", ["#F3F8FC", BLUE])
 WRONG_COLOURS: Colormap = LinearSegmentedColormap.from_list("wrong", [PAPER, "#F6C9A0", ORANGE])
-LUMA = np.array([0.299, 0.587, 0.114])  # what red, green and blue each add to the brightness (ITU-R BT.601)
 COUNTED_CLASSES = 30  # up to here each cell of a confusion matrix has room for its count
 
 
@@ -150,7 +150,7 @@ def _label_cells(axes: Axes, classes: Sequence[str]) -> None:
 
 
 def _count_cells(axes: Axes, confusion: Indices, colours: Floats, size: int) -> None:
-    dark = colours[..., :3] @ LUMA < 0.5
+    dark = colours[..., :3] @ np.array(LUMA) < 0.5
     for row, column in np.argwhere(confusion > 0):
         axes.text(
             column, row, f"{confusion[row, column]:,}",

@@ -80,7 +80,7 @@ def load_weights(model: Layer, path: Path | str) -> dict[str, Any]:
     """
     tensors, metadata = load_checkpoint(path)
     if metadata.get("kind") == TRAINING_STATE:
-        tensors = {name.removeprefix("model."): a for name, a in tensors.items() if name.startswith("model.")}
+        tensors = part_of(tensors, "model")
     for name, array in tensors.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise UserError(f"{path} holds values in {name} that are not finite; train again")
@@ -89,6 +89,12 @@ def load_weights(model: Layer, path: Path | str) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{path} does not fit this network: {error}") from error
     return metadata
+
+
+def part_of(tensors: Mapping[str, Array], name: str) -> Tensors:
+    """The arrays of one part of a training state, such as "model", by their names in that part."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): array for key, array in tensors.items() if key.startswith(prefix)}
 
 
 def _check(data: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from core.errors import UserError
 from core.layers import Layer, MixedPrecision
 from core.optim import Optimizer
 from core.schedules import ReduceOnPlateau, Schedule
-from core.training.checkpoint import TRAINING_STATE, Tensors
+from core.training.checkpoint import TRAINING_STATE, Tensors, part_of
 from core.training.early_stopping import EarlyStopping
 from core.training.ema import Ema
 from core.training.history import History, Row, Tally
@@ -83,7 +84,7 @@ class TrainingState:
 
     def collect(self) -> tuple[Tensors, dict[str, Any]]:
         """The arrays and the description of a checkpoint."""
-        parts = {"model": self._own_weights(), "optimizer": self.optimizer.state_dict()}
+        parts = {"model": self._weights(averaged=False), "optimizer": self.optimizer.state_dict()}
         if self.ema is not None:
             parts["ema"] = self.ema.state_dict()
         if self.mixed is not None:
@@ -108,15 +109,15 @@ class TrainingState:
             raise UserError(f"{path} holds weights only; a training cannot go on from it")
         try:
             _check(description)
-            self.model.load_state_dict(_part(tensors, "model"))
-            self.optimizer.load_state_dict(_part(tensors, "optimizer"))
+            self.model.load_state_dict(part_of(tensors, "model"))
+            self.optimizer.load_state_dict(part_of(tensors, "optimizer"))
             if self.ema is not None:
-                self.ema.load_state_dict(_part(tensors, "ema"))
+                self.ema.load_state_dict(part_of(tensors, "ema"))
             if self.mixed is not None:
-                self.mixed.scale.load_state_dict(_part(tensors, "loss_scale"))
+                self.mixed.scale.load_state_dict(part_of(tensors, "loss_scale"))
             if isinstance(self.schedule, ReduceOnPlateau):
                 self.schedule.load_state_dict(
-                    {name: float(value) for name, value in _part(tensors, "schedule").items()}
+                    {name: float(value) for name, value in part_of(tensors, "schedule").items()}
                 )
             self.epoch, self.batch, self.step = description["position"]
             self._begin = time.perf_counter() - description["seconds"]
@@ -129,21 +130,11 @@ class TrainingState:
 
     def best_weights(self) -> Tensors:
         """The weights to validate and to publish: the averaged ones if there are any."""
-        if self.ema is None:
-            return self.model.state_dict()
-        with self.ema.worn():
-            return self.model.state_dict()
+        return self._weights(averaged=True)
 
-    def _own_weights(self) -> Tensors:
-        if self.ema is None:
+    def _weights(self, averaged: bool) -> Tensors:
+        with nullcontext() if self.ema is None else self.ema.worn(averaged):
             return self.model.state_dict()
-        with self.ema.worn(False):
-            return self.model.state_dict()
-
-
-def _part(tensors: Mapping[str, Array], prefix: str) -> Tensors:
-    """The arrays whose names begin with `prefix.`, without it."""
-    return {name.removeprefix(f"{prefix}."): array for name, array in tensors.items() if name.startswith(f"{prefix}.")}
 
 
 def _check(description: Mapping[str, Any]) -> None:

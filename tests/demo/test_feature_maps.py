@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.demo.feature_maps import GAP, GAP_GREY, FeatureMaps, mosaic
+from core.demo.feature_maps import FeatureMaps, mosaic
+from core.demo.mosaic import GAP, GAP_GREY
 from core.layers import Conv2d, ConvReLUPool, Flatten, Linear, MaxPool2d, ReLU, Sequential
 
 RNG = np.random.default_rng(0)

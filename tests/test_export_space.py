@@ -1,9 +1,7 @@
-"""A Space's folder holds what its demo needs and nothing else, starts alone, and is written whole or not at all."""
+"""A Space's folder holds what its demo needs and nothing else, and starts alone."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import importlib
 import importlib.util
@@ -15,10 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import requests
-from PIL import Image
+from tiny_space import NOTICE, content, tiny_run
 
 from core.errors import UserError
 from scripts import export_space
@@ -26,18 +23,7 @@ from scripts.environment import ROOT, SetupError
 from scripts.export_space import export
 from scripts.projects import DEMOS, VARIANTS
 from scripts.space.app import where
-from scripts.space.folder import check_place
 
-NOTICE = "SYNTHETIC data: made by a test"
-RUNS = {
-    "mlp_mnist": "tiny_run",
-    "cnn_mnist100": "tiny_pairs",
-    "rnn_doodles": "tiny_doodles",
-    "music_cuda": "tiny_music",
-    "emnist": "tiny_emnist",
-    "cifar": "tiny_cifar",
-}
-sys.path += [str(Path(__file__).with_name(project)) for project in RUNS]  # where the modules are that make small runs
 WEIGHTS = "mlp_mnist/runs/tiny/best.safetensors"
 # Runs in the folder as its app.py does, up to the page, in whose place stands a mock, and says whose modules it used.
 PROBE = """
@@ -55,30 +41,6 @@ app.make_demo(app.Settings(run=space["run"]))
 ours = ("core", space["project"])
 print("PLACES", json.dumps([m.__file__ for n, m in sys.modules.items() if n.split(".")[0] in ours and m.__file__]))
 """
-
-
-def tiny_run(folder: Path, demo=DEMOS[0], notice: str = NOTICE) -> Path:
-    """A run that the demo could show, with the report of test_model.py on it."""
-    run = importlib.import_module(RUNS[demo.project]).make_run(folder, data={"dataset": demo.dataset}, notice=notice)
-    (run / "config.json").write_text(json.dumps({"data": {"dataset": demo.dataset}}))
-    for name in ("last.safetensors", "history.csv", ".config.json.lock"):
-        (run / name).write_bytes(b"not for a Space")
-    report = {
-        "accuracy": {"value": 0.987, "low": 0.98, "high": 0.99},
-        "images": 1234,
-        "samples": "images",
-        "date": "2026-11-21T00:00:00+00:00",
-        "dataset": "Data set",
-        "licence": "CC BY 4.0",
-        "citation": "Somebody, 1998",
-        "examples": ["examples/00-zero.png"],
-        "weights_sha256": hashlib.sha256((run / "best.safetensors").read_bytes()).hexdigest(),
-    }
-    (run / "report" / "examples").mkdir(parents=True)
-    (run / "report" / "report.json").write_text(json.dumps(report))
-    (run / "report" / "model_card.md").write_text("# A model\n")
-    Image.fromarray(np.zeros((28, 28), np.uint8)).save(run / "report" / "examples" / "00-zero.png")
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +62,6 @@ def isolated(folder: Path, *command: str, **variables: str) -> subprocess.Comple
     return subprocess.run(
         [sys.executable, "-I", *command], cwd=folder, capture_output=True, text=True, env=kept | variables
     )
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_folder_holds_what_is_needed_and_nothing_else(pristine):
@@ -252,109 +210,6 @@ def test_without_a_report_the_page_says_so(tmp_path, capsys):
     assert not (folder / "mlp_mnist/runs/tiny/report").exists()
     assert "has not been measured yet" in (folder / "README.md").read_text(encoding="utf-8")
     assert "have not been measured" in capsys.readouterr().out
-
-
-# -- what may be replaced ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def run(tmp_path) -> str:
-    return str(tiny_run(tmp_path / "tiny"))
-
-
-def test_an_earlier_export_is_replaced_as_a_whole_but_for_its_git(space, run):
-    (space / "old.txt").write_text("of the earlier export")
-    (space / ".git").mkdir()
-    (space / ".git" / "HEAD").write_text("ref: refs/heads/main")
-    export("mlp_mnist", space, run)
-    assert not (space / "old.txt").exists()
-    assert (space / ".git" / "HEAD").read_text() == "ref: refs/heads/main"
-    assert sorted(path.name for path in space.parent.iterdir()) == ["space", "tiny"]
-
-
-def test_a_folder_of_something_else_is_replaced_by_force_only(tmp_path, run):
-    diary = tmp_path / "mine" / "diary.txt"
-    diary.parent.mkdir()
-    export("mlp_mnist", diary.parent, run)  # it was empty
-    shutil.rmtree(diary.parent)
-    diary.parent.mkdir()
-    diary.write_text("mine")
-    with pytest.raises(SetupError, match="is no earlier export and not empty"):
-        export("mlp_mnist", diary.parent, run)
-    assert diary.read_text() == "mine"
-    export("mlp_mnist", diary.parent, run, force=True)
-    assert not diary.exists()
-    assert (diary.parent / "app.py").exists()
-
-
-@pytest.mark.parametrize(
-    ("dest", "said"),
-    [
-        (ROOT / "core" / "space", "lies among the source of this clone"),
-        (ROOT / "space", "lies among the source of this clone"),
-        (ROOT, "lies among the source of this clone"),
-        (ROOT.parent, "holds this clone"),
-        (Path("~"), "holds your home folder|holds this clone"),
-        (ROOT / "dist", None),
-    ],
-    ids=["in a tracked folder", "in the clone", "the clone", "around the clone", "home", "dist"],
-)
-def test_places_that_are_refused_even_by_force(dest, said):
-    context = pytest.raises(SetupError, match=said) if said else contextlib.nullcontext()
-    with context:
-        check_place(dest.expanduser().resolve())
-
-
-def test_a_file_is_not_replaced(tmp_path, run):
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(SetupError, match="is a file: choose a folder"):
-        export("mlp_mnist", tmp_path / "file", run, force=True)
-
-
-def test_a_full_disk_leaves_what_was_there(space, run, monkeypatch):
-    before, copy, copied = content(space), shutil.copyfile, []
-
-    def copy_some(source, target):
-        if len(copied) == 30:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        copied.append(copy(source, target))
-
-    monkeypatch.setattr(export_space.shutil, "copyfile", copy_some)
-    with pytest.raises(SetupError, match=r"cannot write .*space: No space left on device; nothing there has changed"):
-        export("mlp_mnist", space, run)
-    assert len(copied) == 30
-    assert content(space) == before
-    assert sorted(path.name for path in space.parent.iterdir()) == ["space", "tiny"]
-
-
-def test_a_rename_that_fails_leaves_what_was_there(space, run, monkeypatch):
-    before, rename = content(space), os.rename
-
-    def not_the_new_one(source, target):
-        if source.name == ".space.new":
-            raise OSError(errno.EIO, "Input/output error")
-        rename(source, target)
-
-    monkeypatch.setattr(os, "rename", not_the_new_one)
-    with pytest.raises(SetupError, match="Input/output error"):
-        export("mlp_mnist", space, run)
-    assert content(space) == before
-
-
-@pytest.mark.parametrize("new_one_is_there", [False, True])
-def test_a_kill_between_the_renames_loses_nothing(space, run, new_one_is_there):
-    (space / ".git").mkdir()
-    (space / ".git" / "HEAD").write_text("mine")
-    old = space.with_name(".space.old")
-    space.rename(old)
-    if new_one_is_there:
-        shutil.copytree(old, space, ignore=shutil.ignore_patterns(".git"))
-    export("mlp_mnist", space, run)
-    assert (space / ".git" / "HEAD").read_text() == "mine"
-    assert not old.exists()
-
-
-# -- mistakes ---------------------------------------------------------------------------------------------------------
 
 
 def test_mistakes_end_with_one_line_and_exit_code_2(tmp_path):

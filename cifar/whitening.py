@@ -48,11 +48,11 @@ class Whitening(Layer):
         y = self.workspace("y", (*x.shape[:3], self.filters), like=x)
         weight = self.weight.astype(x.dtype, copy=False)  # rounded in mixed precision
         ops.of(x).conv2d_forward(x, weight, None, self.windows, 1, y, self.workspace)
-        self.remember(train, (x, weight) if self.input_grad else None)
+        self.remember(train, (x, weight) if self.input_grad else None, y=y)
         return y
 
     def backward(self, dy: Array) -> Array | None:
-        remembered: tuple[Array, Array] | None = self.recall()
+        remembered: tuple[Array, Array] | None = self.recall(dy)
         if remembered is None:
             return None
         x, weight = remembered

@@ -132,11 +132,11 @@ class Halves(Layer):
             raise ValueError(f"Halves expected an even width, got {x.shape}")
         y = self.workspace("y", (N, 2, H * W // 2 * C), like=x)
         y.reshape(N, 2, H, W // 2, C)[...] = x.reshape(N, H, 2, W // 2, C).swapaxes(1, 2)
-        self.remember(train, x.shape)
+        self.remember(train, x.shape, y=y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        N, H, W, C = self.recall()
+        N, H, W, C = self.recall(dy)
         dx = self.workspace("dx", (N, H, W, C), like=dy)
         dx.reshape(N, H, 2, W // 2, C)[...] = dy.reshape(N, 2, H, W // 2, C).swapaxes(1, 2)
         return dx
@@ -153,11 +153,11 @@ class TensAndUnits(Layer):
             raise ValueError(f"TensAndUnits expected (N, 2, 10), got {x.shape}")
         y = self.workspace("y", (len(x), 100), like=x)
         y.reshape(-1, 10, 10)[...] = x[:, 0, :, None] + x[:, 1, None, :]
-        self.remember(train, len(x))
+        self.remember(train, len(x), y=y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        N = self.recall()
+        N = self.recall(dy)
         dx = self.workspace("dx", (N, 2, 10), like=dy)
         table = dy.reshape(N, 10, 10)  # (N, tens, units)
         table.sum(axis=2, out=dx[:, 0])

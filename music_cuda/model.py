@@ -99,11 +99,11 @@ class NormalScores(Layer):
             below = xp.interp(x[:, column], knots, scores)
             above = xp.interp(-x[:, column], -knots[::-1], -scores[::-1])
             y[:, column] = (below - above) / 2
-        self.remember(train, x)
+        self.remember(train, x, y=y)
         return y
 
     def backward(self, dy: Array) -> Array | None:
-        x: Array = self.recall()
+        x: Array = self.recall(dy)
         if not self.input_grad:
             return None
         xp = array_module(x)

@@ -55,11 +55,11 @@ class ScaleShift(Layer):
         expect_last_axis(self, x, C)
         y = self.workspace("y", x.shape, like=x)
         ops.of(x).scale_shift(x.reshape(-1, C), self.scale.data, self.shift.data, y.reshape(-1, C))
-        self.remember(train, None)
+        self.remember(train, None, y=y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        self.recall()
+        self.recall(dy)
         dx = self.workspace("dx", dy.shape, like=dy)
         array_module(dy).multiply(dy, self.scale.data, out=dx)
         return dx

@@ -20,11 +20,11 @@ class Activation(Layer):
         expect_floats(self, x)
         y = self.workspace.take("y", x.shape, x)
         self.compute(ops.of(x), x, y)
-        self.remember(train, y if self.keeps_output else x)
+        self.remember(train, y if self.keeps_output else x, y=y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        kept: Array = self.recall()
+        kept: Array = self.recall(dy)
         dx = self.workspace("dx", kept.shape, like=kept)
         self.differentiate(ops.of(kept), dy, kept, dx)
         return dx

@@ -34,6 +34,7 @@ class Layer:
     def __init__(self) -> None:
         self.workspace = Workspaces()
         self._remembered: tuple[Any, ...] | None = None
+        self._y_shape: tuple[int, ...] | None = None  # of the output for which it was remembered
 
     def forward(self, x: Array, train: bool = False) -> Array:
         """The layer's output for `x`; `train=True` prepares for a backward."""
@@ -48,16 +49,26 @@ class Layer:
 
     # -- what backward needs ------------------------------------------------------------------------------------
 
-    def remember(self, train: bool, *values: Any) -> None:
-        """Keep `values` for backward after a training forward; any other forward makes the layer forget."""
-        self._remembered = values if train else None
+    def remember(self, train: bool, *values: Any, y: Array | None = None) -> None:
+        """Keep `values` for backward after a training forward; any other forward makes the layer forget.
 
-    def recall(self) -> Any:
-        """What the training forward remembered, once: the value itself if it is one, else the tuple."""
+        `y` is the output, whose shape `recall` then expects of its gradient.
+        """
+        self._remembered = values if train else None
+        self._y_shape = y.shape if train and y is not None else None
+
+    def recall(self, dy: Array | None = None) -> Any:
+        """What the training forward remembered, once: the value itself if it is one, else the tuple.
+
+        Raises RuntimeError if there is nothing, and ValueError unless `dy` has the shape of the output, where both are
+        given: a gradient of another one might be spread without a word.
+        """
         if self._remembered is None:
             raise RuntimeError(
                 f"{type(self).__name__}.backward needs a forward(x, train=True) first; each backward consumes one"
             )
+        if self._y_shape is not None and dy is not None and dy.shape != self._y_shape:
+            raise ValueError(f"{type(self).__name__}.backward expected {self._y_shape}, got {dy.shape}")
         values, self._remembered = self._remembered, None
         return values[0] if len(values) == 1 else values
 

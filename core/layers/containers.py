@@ -101,16 +101,17 @@ class Committee(Layer):
         yield from self.layers.items()
 
     def forward(self, x: Array, train: bool = False) -> Array:
-        self.remember(train, len(x))
         answers = [member.forward(x, train) for member in self.layers.values()]
         if train and self.apart:
             y = self.workspace("all answers", (len(answers) * len(x), *answers[0].shape[1:]), like=answers[0])
             array_module(y).concatenate(answers, out=y)
-            return y
-        return self._sum("mean answer", answers, 1 / len(answers))
+        else:
+            y = self._sum("mean answer", answers, 1 / len(answers))
+        self.remember(train, len(x), y=y)
+        return y
 
     def backward(self, dy: Array) -> Array | None:
-        N: int = self.recall()
+        N: int = self.recall(dy)
         members = self.layers.values()
         if self.apart:
             gradients = [member.backward(dy[n * N : (n + 1) * N]) for n, member in enumerate(members)]
@@ -138,11 +139,12 @@ class Flatten(Layer):
     """(N, ...) -> (N, D): all axes but the first in one."""
 
     def forward(self, x: Array, train: bool = False) -> Array:
-        self.remember(train, x.shape)
-        return x.reshape(len(x), math.prod(x.shape[1:]))
+        y = x.reshape(len(x), math.prod(x.shape[1:]))
+        self.remember(train, x.shape, y=y)
+        return y
 
     def backward(self, dy: Array) -> Array:
-        shape: tuple[int, ...] = self.recall()
+        shape: tuple[int, ...] = self.recall(dy)
         return dy.reshape(shape)
 
 

@@ -59,11 +59,11 @@ class Conv2d(Layer):
         y = self.workspace("y", (len(x), *self.windows.count(*x.shape[1:3]), self.out_channels), like=x)
         bias = None if self.bias is None else self.bias.data
         ops.of(x).conv2d_forward(x, self.weight.like(x), bias, self.windows, self.groups, y, self.workspace)
-        self.remember(train, x)
+        self.remember(train, x, y=y)
         return y
 
     def backward(self, dy: Array) -> Array | None:
-        x: Array = self.recall()
+        x: Array = self.recall(dy)
         dx = self.workspace("dx", x.shape, like=x) if self.input_grad else None
         dweight, dbias = ops.of(x).conv2d_backward(
             dy, x, self.weight.like(x), self.windows, self.groups, dx, self.workspace, self.bias is not None
@@ -114,14 +114,14 @@ class ConvReLUPool(Conv2d):
         if self.pool.is_point:
             op.conv2d_forward(x, weight, bias, self.windows, 1, y, self.workspace)
             op.relu_forward(y, y)
-            self.remember(train, x, y, None)
+            self.remember(train, x, y, None, y=y)
         else:
             winners = op.conv_relu_pool_forward(x, weight, bias, self.windows, y, train, self.workspace)
-            self.remember(train, x, y, winners)
+            self.remember(train, x, y, winners, y=y)
         return y
 
     def backward(self, dy: Array) -> Array | None:
-        x, y, winners = self.recall()
+        x, y, winners = self.recall(dy)
         op, weight = ops.of(x), self.weight.like(x)
         dx = self.workspace("dx", x.shape, like=x) if self.input_grad else None
         if self.pool.is_point:
@@ -163,11 +163,11 @@ class ConvPool(Conv2d):
         y = self.workspace("y", (len(x), *size, self.out_channels), like=x)
         op, weight = ops.of(x), self.weight.like(x)
         winners = op.conv_relu_pool_forward(x, weight, None, self.windows, y, train, self.workspace)
-        self.remember(train, x, winners)
+        self.remember(train, x, winners, y=y)
         return y
 
     def backward(self, dy: Array) -> Array | None:
-        x, winners = self.recall()
+        x, winners = self.recall(dy)
         dx = self.workspace("dx", x.shape, like=x) if self.input_grad else None
         gradients = ops.of(x).conv_relu_pool_backward(
             dy, x, None, winners, self.weight.like(x), self.windows, dx, self.workspace

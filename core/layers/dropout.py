@@ -29,18 +29,18 @@ class Dropout(Layer):
 
     def forward(self, x: Array, train: bool = False) -> Array:
         if not train or self.rate == 0:
-            self.remember(train, None)
+            self.remember(train, None, y=x)
             return x
         rows = x.reshape(len(x), math.prod(x.shape[1:]))  # (N, D)
         mask = self.workspace("mask", rows.shape, like=x)
         y = self.workspace("y", x.shape, like=x)
         draws = self.stream.draws(self.salt, len(rows), rows.shape[1])
         ops.of(x).dropout_forward(rows, draws, self.rate, mask, y.reshape(rows.shape))
-        self.remember(train, mask)
+        self.remember(train, mask, y=y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        mask: Array | None = self.recall()
+        mask: Array | None = self.recall(dy)
         if mask is None:
             return dy
         dx = self.workspace("dx", dy.shape, like=dy)

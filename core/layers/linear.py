@@ -43,11 +43,12 @@ class Linear(Layer):
         ops.of(x).linear_forward(rows, self.weight.like(x), y, self.workspace)
         if self.bias is not None:
             _add_to_rows(y, self.bias.data)
-        self.remember(train, x)
-        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], self.out_features)
+        y = y if x.ndim == 2 else y.reshape(*x.shape[:-1], self.out_features)
+        self.remember(train, x, y=y)
+        return y
 
     def backward(self, dy: Array) -> Array | None:
-        x: Array = self.recall()
+        x: Array = self.recall(dy)
         rows = x.reshape(-1, self.in_features)  # (M, D)
         drows = dy.reshape(-1, self.out_features)  # (M, K)
         op = ops.of(x)

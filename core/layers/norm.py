@@ -57,11 +57,11 @@ class BatchNorm(Layer):
         inverse_deviation, count = op.batch_norm_forward(
             rows, self.weight.data, self.bias.data, self.eps, running, self.momentum, self._over_batch, x_hat, flat
         )
-        self.remember(train, x_hat, inverse_deviation, count)
+        self.remember(train, x_hat, inverse_deviation, count, y=y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        x_hat, inverse_deviation, count = self.recall()
+        x_hat, inverse_deviation, count = self.recall(dy)
         op = ops.of(dy)
         rows = dy.reshape(-1, self.size)  # (M, C)
         dbias, dweight = accumulate((self.bias, self.weight), op.norm_gradients, rows, x_hat)
@@ -140,11 +140,11 @@ class LayerNorm(Layer):
         inverse_deviation = ops.of(x).layer_norm_forward(
             rows, self.weight.data, self.bias.data, self.eps, x_hat, y.reshape(rows.shape)
         )
-        self.remember(train, x_hat, inverse_deviation)
+        self.remember(train, x_hat, inverse_deviation, y=y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        x_hat, inverse_deviation = self.recall()
+        x_hat, inverse_deviation = self.recall(dy)
         op = ops.of(dy)
         rows = dy.reshape(-1, self.size)  # (M, C)
         accumulate((self.bias, self.weight), op.norm_gradients, rows, x_hat)

@@ -68,8 +68,8 @@ class Parallel(Wrapper):
 
     def forward(self, x: Array, train: bool = False) -> Array:
         shards = self._shards(len(x), train)
-        self.remember(train, shards)
         if len(shards) == 1:
+            self.remember(train, shards)
             return self.network.forward(x, train)
         outputs: list[Array] = [x] * len(shards)
 
@@ -81,21 +81,25 @@ class Parallel(Wrapper):
 
         self.workers.run(run)
         if isinstance(outputs[-1], Sequences):
+            self.remember(train, shards)
             return Sequences.join(_filled(outputs, shards))
         members = _members(outputs[-1], len(x) - shards[-1].start)  # the last shard has rows, if any has
         y = self.workspace("y", (members * len(x), *outputs[-1].shape[1:]), like=outputs[-1])
         parts = [_by_member(output, members) for output in _filled(outputs, shards)]
         array_module(y).concatenate(parts, axis=1, out=_by_member(y, members))
+        self.remember(train, shards, y=y)
         return y
 
     def backward(self, dy: Array) -> Array | None:
-        shards: list[slice] = self.recall()
+        shards: list[slice] = self.recall(dy)
         if len(shards) == 1:
             return self.network.backward(dy)
         if self._flats != [parameter.flat for parameter in self.parameters_of[0]]:
             self._lay_out_gradients()
         inputs: list[Any] = [None] * len(shards)
         rows = shards[-1].stop
+        if isinstance(dy, Sequences) and len(dy) != rows:
+            raise ValueError(f"Parallel.backward expected {rows} sequences, got {len(dy)}")
 
         def run(rank: int) -> None:
             if rank > 0:  # what it gave last time has been added; rank 0 may be collecting several batches

@@ -41,11 +41,11 @@ class MaxPool2d(Pool2d):
     def forward(self, x: Array, train: bool = False) -> Array:
         y = self.output(x)
         winners = ops.of(x).max_pool_forward(x, self.windows, y, train, self.workspace)
-        self.remember(train, winners, x.shape)
+        self.remember(train, winners, x.shape, y=y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        winners, shape = self.recall()
+        winners, shape = self.recall(dy)
         dx = self.workspace("dx", shape, like=dy)
         ops.of(dy).max_pool_backward(dy, winners, self.windows, dx, self.workspace)
         return dx
@@ -57,11 +57,11 @@ class AvgPool2d(Pool2d):
     def forward(self, x: Array, train: bool = False) -> Array:
         y = self.output(x)
         ops.of(x).avg_pool_forward(x, self.windows, y, self.workspace)
-        self.remember(train, x.shape)
+        self.remember(train, x.shape, y=y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        dx = self.workspace("dx", self.recall(), like=dy)
+        dx = self.workspace("dx", self.recall(dy), like=dy)
         ops.of(dy).avg_pool_backward(dy, self.windows, dx, self.workspace)
         return dx
 
@@ -73,11 +73,11 @@ class GlobalAvgPool(Layer):
         expect_rank_4(self, x)
         y = self.workspace("y", (x.shape[0], x.shape[3]), like=x)
         ops.of(x).global_avg_pool_forward(x, y)
-        self.remember(train, x.shape)
+        self.remember(train, x.shape, y=y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        dx = self.workspace("dx", self.recall(), like=dy)
+        dx = self.workspace("dx", self.recall(dy), like=dy)
         ops.of(dy).global_avg_pool_backward(dy, dx)
         return dx
 

@@ -103,6 +103,7 @@ class Recurrent(Layer):
     def backward(self, dy: Sequences) -> Sequences | Array | None:  # type: ignore[override]
         expect_sequences(self, dy)
         layout, masks, padded_shape = self.recall()
+        expect_like_output(self, dy, layout, self.output_size)
         drows, dlast = dy.rows, None
         if dy.last is not None:
             dlast = dy.last[layout.order_like(dy.last)]  # (N, C) longest first
@@ -208,11 +209,11 @@ class LastState(Layer):
         expect_sequences(self, x)
         if x.last is None:
             raise ValueError("LastState expected the result of a recurrent layer")
-        self.remember(train, x.layout)
+        self.remember(train, x.layout, y=x.last)
         return x.last
 
     def backward(self, dy: Array) -> Sequences:  # type: ignore[override]
-        return Sequences(None, self.recall(), last=dy)
+        return Sequences(None, self.recall(dy), last=dy)
 
 
 class EachStep(Layer):
@@ -230,12 +231,14 @@ class EachStep(Layer):
 
     def forward(self, x: Sequences, train: bool = False) -> Sequences:  # type: ignore[override]
         expect_sequences(self, x)
-        self.remember(train, x.layout)
-        return Sequences(self.layer.forward(x.present_rows(), train), x.layout)
+        y = Sequences(self.layer.forward(x.present_rows(), train), x.layout)
+        self.remember(train, x.layout, y.shape[2])
+        return y
 
     def backward(self, dy: Sequences) -> Sequences | None:  # type: ignore[override]
         expect_sequences(self, dy)
-        layout: Layout = self.recall()
+        layout, size = self.recall()
+        expect_like_output(self, dy, layout, size)
         drows = self.layer.backward(dy.present_rows())
         return None if drows is None else Sequences(drows, layout)
 
@@ -258,11 +261,11 @@ class MeanState(Layer):
         ops.of(rows).sum_steps(rows, total, layout.spans)
         y[order] = total
         y /= xp.asarray(layout.lengths, rows.dtype)[:, None]
-        self.remember(train, layout)
+        self.remember(train, layout, y=y)
         return y
 
     def backward(self, dy: Array) -> Sequences:  # type: ignore[override]
-        layout: Layout = self.recall()
+        layout: Layout = self.recall(dy)
         xp = array_module(dy)
         share = dy / xp.asarray(layout.lengths, dy.dtype)[:, None]  # (N, C)
         drows = self.workspace("dx", (layout.rows, dy.shape[1]), like=dy)
@@ -274,3 +277,14 @@ def expect_sequences(layer: Layer, x: object) -> None:
     """Raise TypeError for arrays, of which nobody knows where each sequence ends."""
     if not isinstance(x, Sequences):
         raise TypeError(f"{type(layer).__name__} expected Sequences, got {type(x).__name__}: see Sequences.pack_padded")
+
+
+def expect_like_output(layer: Layer, dy: Sequences, layout: Layout, size: int) -> None:
+    """Raise ValueError unless `dy` is of sequences as `layout` has them, with `size` features."""
+    if dy.layout is not layout and not np.array_equal(dy.lengths, layout.lengths):
+        raise ValueError(
+            f"{type(layer).__name__}.backward expected sequences of the lengths {layout.lengths}, got {dy.lengths}"
+        )
+    for name, part in (("rows", dy.rows), ("last", dy.last)):
+        if part is not None and part.shape[1] != size:
+            raise ValueError(f"{type(layer).__name__}.backward expected {name} (N, {size}), got {part.shape}")

@@ -64,10 +64,14 @@ class Sequences:
     `len`, slices and indices count sequences, in the order in which they were given, as they do for an array. What a
     recurrent layer returns has also its `last` state (N, C), in that same order.
 
-    Of a gradient `rows` or `last` may be None, which stands for zeros.
+    Of a gradient `rows` or `last` may be None, which stands for zeros. Arrays of other numbers of rows are a
+    ValueError.
     """
 
     def __init__(self, rows: Array | None, layout: Layout, last: Array | None = None) -> None:
+        for name, array, count in (("rows", rows, layout.rows), ("last", last, len(layout.lengths))):
+            if array is not None and (array.ndim != 2 or len(array) != count):
+                raise ValueError(f"Sequences expected {name} ({count}, C) for these lengths, got {array.shape}")
         self.rows = rows
         self.layout = layout
         self.last = last

@@ -1,12 +1,16 @@
 """Every layer's hand-derived backward against central differences, and the contract of the two verbs."""
 
+import copy
+import re
+
 import numpy as np
 import pytest
 
 from core.frozen import freeze
 from core.gradcheck import TOLERANCE, away_from_zero, gradcheck, layer_cases
-from core.layers import BatchNorm, Dropout, Linear, ReLU, Sequential
+from core.layers import BatchNorm, Dropout, Linear, Parallel, ReLU, Sequential, Sigmoid
 from core.random import Stream
+from core.workers import Workers
 
 CASES = {name: (layer, x) for name, layer, x in layer_cases(np.random.default_rng(0))}
 
@@ -33,6 +37,26 @@ def test_an_inference_forward_leaves_nothing_for_backward(name):
     dy = np.ones_like(layer.forward(x))
     with pytest.raises(RuntimeError, match="forward"):
         layer.backward(dy)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("wrap", [lambda layer: layer, freeze, lambda layer: Parallel(layer, Workers(2))])
+def test_a_gradient_of_another_shape_is_refused(name, wrap):
+    layer, x = CASES[name]
+    layer = wrap(copy.deepcopy(layer))
+    N, *sizes = layer.forward(x, train=True).shape
+    for wrong in [(1, *sizes), (N + 1, *sizes), (2 * N, *sizes), (N, *sizes, 1), (N, *sizes[:-1], 1), (sizes[-1],), ()]:
+        layer.forward(x, train=True)
+        with pytest.raises(ValueError, match=rf"\.backward expected \({N}.*\), got {re.escape(str(wrong))}"):
+            layer.backward(np.ones(wrong))
+
+
+def test_the_gradient_of_a_right_shape_is_taken_after_a_wrong_one():
+    layer, x = Sigmoid(), np.ones((3, 2))
+    y = layer.forward(x, train=True)
+    with pytest.raises(ValueError, match=r"Sigmoid\.backward expected \(3, 2\), got \(2,\)"):
+        layer.backward(np.ones(2))
+    assert layer.backward(np.ones_like(y)).shape == x.shape
 
 
 @pytest.mark.parametrize("name", CASES)

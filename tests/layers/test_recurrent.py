@@ -354,3 +354,21 @@ def test_what_is_refused():
     for takes in (LastState().forward, MeanState().forward, EachStep(Tanh()).forward, gru.backward):
         with pytest.raises(TypeError, match=r"expected Sequences, got ndarray: see Sequences\.pack_padded"):
             takes(padded(RAGGED))
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, lambda model: Parallel(model, Workers(2))])
+@pytest.mark.parametrize("build_layer", [lambda: build(GRU), lambda: EachStep(Tanh())])
+def test_gradients_of_other_sequences_are_refused(build_layer, wrap):
+    model, x = wrap(build_layer()), Sequences.pack_padded(padded(RAGGED), RAGGED)
+    y = model.forward(x, train=True)
+    others = [
+        Sequences.pack_padded(padded(RAGGED[::-1]), RAGGED[::-1]),  # as many rows, but of other sequences
+        x[:-1],
+        Sequences.join([x, x]),
+        Sequences(np.ones((y.layout.rows, 1)), y.layout),
+        Sequences(y.rows, y.layout, last=np.ones((len(y), 1))),
+    ]
+    for wrong in others:
+        model.forward(x, train=True)
+        with pytest.raises(ValueError, match=r"\.backward expected .*, got"):
+            model.backward(wrong)

@@ -109,6 +109,15 @@ def test_wrong_padded_arrays_are_refused(shape, lengths):
         Sequences.pack_padded(np.zeros(shape), np.array(lengths))
 
 
+@pytest.mark.parametrize(
+    ("name", "array", "count"),
+    [("rows", np.ones((20, 2)), 21), ("rows", np.ones(21), 21), ("last", np.ones((5, 2)), 6)],
+)
+def test_arrays_that_do_not_fit_the_lengths_are_refused(name, array, count):
+    with pytest.raises(ValueError, match=rf"Sequences expected {name} \({count}, C\) .*, got"):
+        Sequences(**{"rows": None, "layout": Layout(LENGTHS)} | {name: array})
+
+
 def test_a_gradient_without_rows_has_no_shape():
     with pytest.raises(ValueError, match="without rows"):
         _ = Sequences(None, packed(LENGTHS).layout).shape

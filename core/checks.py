@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from numbers import Integral, Real
 
 
@@ -10,9 +11,10 @@ def expect_in(interval: str, owner: object, **values: float) -> None:
 
     `owner` is whoever has been given them: an object, whose type is named, or a name.
     """
-    low, high = map(float, interval[1:-1].split(","))
+    low, high = _ends(interval)
     for name, value in values.items():
-        inside = isinstance(value, Real) and low <= value <= high  # no number is not
+        is_number = type(value) in (float, int) or isinstance(value, Real)  # the second question takes longer
+        inside = is_number and low <= value <= high  # no number is not
         if not inside or (value == low and interval[0] == "(") or (value == high and interval[-1] == ")"):
             raise ValueError(f"{_name(owner)} expected {name} in {interval}, got {value!r}")
 
@@ -22,6 +24,12 @@ def expect_whole(owner: object, least: int = 1, **values: int) -> None:
     for name, value in values.items():
         if not isinstance(value, Integral) or value < least:
             raise ValueError(f"{_name(owner)} expected {name} to be a whole number of at least {least}, got {value!r}")
+
+
+@lru_cache(maxsize=64)
+def _ends(interval: str) -> tuple[float, float]:
+    low, high = interval[1:-1].split(",")
+    return float(low), float(high)
 
 
 def _name(owner: object) -> str:

@@ -5,19 +5,19 @@ The value is the mean over the batch, as a scalar on the device of the inputs; n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from core import ops
 from core.backend import Array, array_module, on_cpu
+from core.checks import expect_in
 
 LossFunction: TypeAlias = Callable[[Array, Array], tuple[Any, Array]]  # of outputs and targets, e.g. logits and labels
 
 
 def softmax(logits: Array, temperature: float = 1.0) -> Array:
     """Probabilities exp(z / T) / sum exp(z / T) along the last axis; logits (..., C) -> (..., C)."""
-    _check_temperature(temperature)
+    expect_in("(0, inf)", "softmax", temperature=temperature)
     xp = array_module(logits)
     scaled = logits / temperature if temperature != 1 else logits
     shifted = xp.exp(scaled - scaled.max(axis=-1, keepdims=True))  # a shift changes nothing and avoids overflow
@@ -42,9 +42,8 @@ def softmax_cross_entropy(
     and the mean is that of weighted samples: the total is divided by the sum of the labels' weights, as PyTorch does.
     """
     _check_classes(logits, labels)
-    _check_temperature(temperature)
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"softmax_cross_entropy expected label_smoothing from 0 to 1, got {label_smoothing}")
+    expect_in("(0, inf)", "softmax_cross_entropy", temperature=temperature)
+    expect_in("[0, 1]", "softmax_cross_entropy", label_smoothing=label_smoothing)
     if class_weights is not None:
         if class_weights.shape != logits.shape[1:]:
             raise ValueError(
@@ -92,8 +91,7 @@ def focal_loss(logits: Array, labels: Array, gamma: float = 2.0) -> tuple[Any, A
     samples that are right already. Gradient: dp/dz = p (onehot - softmax), times the derivative with respect to p.
     """
     _check_classes(logits, labels)
-    if not 0 <= gamma < math.inf:
-        raise ValueError(f"focal_loss expected a gamma of at least 0, got {gamma}")
+    expect_in("[0, inf)", "focal_loss", gamma=gamma)
     xp = array_module(logits)
     N = len(logits)
     rows = xp.arange(N)
@@ -127,8 +125,3 @@ def _check_floats(x: Array) -> None:
         raise TypeError(f"expected floating-point numbers, got {x.dtype}")
     if not x.size:
         raise ValueError("expected at least one sample: there is no mean over none")
-
-
-def _check_temperature(temperature: float) -> None:
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"expected a temperature above 0, got {temperature}")

@@ -249,14 +249,14 @@ class AdamW(Adam):
 
 def clip_by_value(flat: FlatParameters, limit: float) -> None:
     """Force every element of the gradient into [-limit, limit]."""
-    _check_limit(limit)
+    expect_in("(0, inf]", "clip_by_value", limit=limit)
     flat.settle()
     array_module(flat.grad).clip(flat.grad, -limit, limit, out=flat.grad)
 
 
 def clip_by_norm(flat: FlatParameters, limit: float) -> Any:
     """Scale the whole gradient so that its norm is at most `limit`; returns the norm before (Pascanu et al. 2013)."""
-    _check_limit(limit)
+    expect_in("(0, inf]", "clip_by_norm", limit=limit)
     norm = gradient_norm(flat)
     flat.grad *= array_module(flat.grad).minimum(limit / (norm + 1e-6), 1)
     return norm
@@ -266,8 +266,3 @@ def gradient_norm(flat: FlatParameters) -> Any:
     """The Euclidean norm of the whole gradient, as a scalar on its device."""
     flat.settle()
     return array_module(flat.grad).sqrt(ops.of(flat.grad).square_sum(flat.grad))
-
-
-def _check_limit(limit: float) -> None:
-    if not limit > 0:  # nor a NaN
-        raise ValueError(f"expected a positive limit for clipping, got {limit}")

@@ -67,11 +67,13 @@ LAYERS = {
     "measure_statistics expected batch_size .* got 0": lambda: measure_statistics(BatchNorm(3), LOGITS, 0),
 }
 LOSSES = {
-    "temperature above 0, got 0": lambda: softmax(LOGITS, 0),
-    "temperature above 0, got -1": lambda: softmax_cross_entropy(LOGITS, LABELS, temperature=-1),
-    "label_smoothing from 0 to 1, got -0.1": lambda: softmax_cross_entropy(LOGITS, LABELS, -0.1),
-    "label_smoothing from 0 to 1, got nan": lambda: softmax_cross_entropy(LOGITS, LABELS, nan),
-    "gamma of at least 0, got nan": lambda: focal_loss(LOGITS, LABELS, nan),
+    "softmax expected temperature .* got 0": lambda: softmax(LOGITS, 0),
+    "softmax_cross_entropy expected temperature .* got -1": lambda: softmax_cross_entropy(
+        LOGITS, LABELS, temperature=-1
+    ),
+    r"softmax_cross_entropy expected label_smoothing .* got -0\.1": lambda: softmax_cross_entropy(LOGITS, LABELS, -0.1),
+    "softmax_cross_entropy expected label_smoothing .* got nan": lambda: softmax_cross_entropy(LOGITS, LABELS, nan),
+    "focal_loss expected gamma .* got nan": lambda: focal_loss(LOGITS, LABELS, nan),
 }
 OPTIMIZERS = {
     "SGD expected momentum .* got 1": lambda: SGD(weights(), momentum=1),
@@ -82,8 +84,8 @@ OPTIMIZERS = {
     "Muon expected momentum .* got 0": lambda: Muon(weights(), momentum=0),
     "Muon expected rate .* got -1": lambda: Muon(weights(), [Group(weights(), -1)]),
     "every parameter once": lambda: SGD(2 * weights()),
-    "positive limit for clipping, got 0": lambda: clip_by_value(pack(weights()), 0),
-    "positive limit for clipping, got nan": lambda: clip_by_norm(pack(weights()), nan),
+    "clip_by_value expected limit .* got 0": lambda: clip_by_value(pack(weights()), 0),
+    "clip_by_norm expected limit .* got nan": lambda: clip_by_norm(pack(weights()), nan),
 }
 SCHEDULES = {
     "constant expected lr .* got inf": lambda: constant(inf),

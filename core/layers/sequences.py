@@ -136,6 +136,9 @@ class Sequences:
         """The type of the elements."""
         return self.present_rows().dtype
 
+    def __array__(self, *_: Any, **__: Any) -> Array:
+        raise TypeError("sequences are no array: to_padded() and unpack() make one of them")
+
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
             f"sequences have no {name}: LastState or MeanState makes an array of them, and EachStep takes a layer of "
@@ -146,8 +149,10 @@ class Sequences:
         return len(self.layout.lengths)
 
     def __getitem__(self, chosen: slice | Array) -> Sequences:
-        """Some of the sequences, by a slice or by indices, as a copy."""
+        """Some of the sequences, by a slice or by indices (n,), as a copy; TypeError for a single index."""
         numbers = np.arange(len(self))[chosen]  # (n,)
+        if numbers.ndim != 1:
+            raise TypeError(f"sequences are chosen by a slice or by indices (n,), such as [[0]], got {chosen!r}")
         layout = Layout(self.lengths[numbers])
         sequence, step = layout.sequence_and_step()
         rank = np.empty(len(self), dtype=np.int64)  # (N,) place in this batch's packing

@@ -109,6 +109,20 @@ def test_wrong_padded_arrays_are_refused(shape, lengths):
         Sequences.pack_padded(np.zeros(shape), np.array(lengths))
 
 
+@pytest.mark.parametrize("use", [np.asarray, lambda x: np.stack([x, x]), lambda x: np.float32(2) * x])
+def test_sequences_are_no_array(use):
+    with pytest.raises(TypeError, match=r"sequences are no array: to_padded\(\) and unpack\(\) make one"):
+        use(packed(LENGTHS))
+
+
+@pytest.mark.parametrize("use", [lambda x: x[0], lambda x: x[np.int64(-1)], list, lambda x: x[[[0, 1]]]])
+def test_sequences_are_not_taken_out_one_by_one(use):
+    with pytest.raises(
+        TypeError, match=r"sequences are chosen by a slice or by indices \(n,\), such as \[\[0\]\], got"
+    ):
+        use(packed(LENGTHS))
+
+
 @pytest.mark.parametrize(
     ("name", "array", "count"),
     [("rows", np.ones((20, 2)), 21), ("rows", np.ones(21), 21), ("last", np.ones((5, 2)), 6)],

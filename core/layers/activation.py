@@ -61,7 +61,10 @@ class LeakyReLU(Activation):
         self.slope = slope
 
     def compute(self, op: ModuleType, x: Array, y: Array) -> None:
-        op.leaky_relu_forward(x, y, self.slope)
+        if self.slope:
+            op.leaky_relu_forward(x, y, self.slope)
+        else:  # 0 times infinity would be no number
+            op.relu_forward(x, y)
 
     def differentiate(self, op: ModuleType, dy: Array, kept: Array, dx: Array) -> None:
         op.leaky_relu_backward(dy, kept, dx, self.slope)

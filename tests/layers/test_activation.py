@@ -10,6 +10,7 @@ SELU_LEAST = -1.0507009873554805 * 1.6732632423543772
 LIMITS = {  # y and dy/dx at -infinity, then at infinity
     "ReLU": (ReLU, (0, 0), (np.inf, 1)),
     "LeakyReLU": (LeakyReLU, (-np.inf, 0.01), (np.inf, 1)),
+    "LeakyReLU, slope 0": (lambda: LeakyReLU(0), (0, 0), (np.inf, 1)),
     "GELU": (GELU, (0, 0), (np.inf, 1)),
     "GELU, tanh": (lambda: GELU("tanh"), (0, 0), (np.inf, 1)),
     "SELU": (SELU, (SELU_LEAST, 0), (np.inf, 1.0507009873554805)),

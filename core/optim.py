@@ -50,8 +50,10 @@ class Optimizer:
     def step(self, lr: float) -> None:
         """Update all weights with learning rate `lr`, and let the next backward start from zero.
 
-        Raises RuntimeError if some of the weights have moved elsewhere since this optimizer was made.
+        Raises ValueError unless `lr` is finite and at least 0, and RuntimeError if some of the weights have moved
+        elsewhere since this optimizer was made.
         """
+        expect_in("[0, inf)", self, lr=lr)
         if not self.flat.is_in_use:
             raise RuntimeError(
                 f"{type(self).__name__} no longer has all of its weights: Layer.to, or another optimizer, Ema or "

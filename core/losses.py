@@ -5,6 +5,7 @@ The value is the mean over the batch, as a scalar on the device of the inputs; n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -38,8 +39,9 @@ def softmax_cross_entropy(
     it is 1 - s there plus s / C everywhere (Szegedy et al. 2016, section 7). Through log-sum-exp, so nothing overflows:
     see `core/ops/cpu/loss.py`. A label that is no class is an IndexError on a CPU, and a loss of NaN on a GPU.
 
-    class_weights: float (C,), not negative, on the device of the logits. Each term c of the sum then counts w_c times,
-    and the mean is that of weighted samples: the total is divided by the sum of the labels' weights, as PyTorch does.
+    class_weights: float (C,), finite and not negative, on the device of the logits. Each term c of the sum then counts
+    w_c times, and the mean is that of weighted samples: the total is divided by the sum of the labels' weights, as
+    PyTorch does.
     """
     _check_classes(logits, labels)
     expect_in("(0, inf)", "softmax_cross_entropy", temperature=temperature)
@@ -49,6 +51,8 @@ def softmax_cross_entropy(
             raise ValueError(
                 f"expected class weights {logits.shape[1:]} for logits {logits.shape}, got {class_weights.shape}"
             )
+        if on_cpu(class_weights) and not 0 <= class_weights.min() <= class_weights.max() < math.inf:
+            raise ValueError(f"expected class weights from 0 on that are finite, got {class_weights}")
         class_weights = class_weights.astype(logits.dtype, copy=False)
     return ops.of(logits).softmax_cross_entropy(  # type: ignore[no-any-return]
         logits, labels, label_smoothing, temperature, class_weights
@@ -59,8 +63,11 @@ def accuracy(logits: Array, labels: Array) -> Any:
     """The share of samples whose largest logit is the label's; logits (N, C), labels: integers (N,).
 
     It is no loss, but is wanted beside one after every batch. On a GPU it takes one launch and is of the logits' dtype.
+    A label that is no class is an IndexError on a CPU, and counts as wrong on a GPU.
     """
     _check_classes(logits, labels)
+    if on_cpu(labels) and labels.max() >= logits.shape[1]:
+        raise IndexError(f"expected labels up to {logits.shape[1] - 1}, got {labels.max()}")
     return ops.of(logits).accuracy(logits, labels)
 
 

@@ -40,6 +40,10 @@ def weights():
     return [Parameter(np.ones((2, 2), np.float32))]
 
 
+def weighted(class_weights):
+    return softmax_cross_entropy(LOGITS, LABELS, class_weights=np.array(class_weights))
+
+
 LAYERS = {
     "Linear expected in_features .* got 0": lambda: Linear(0, 3, rng=RNG),
     r"Linear expected in_features .* got 2\.5": lambda: Linear(2.5, 3, rng=RNG),
@@ -73,6 +77,9 @@ LOSSES = {
     ),
     r"softmax_cross_entropy expected label_smoothing .* got -0\.1": lambda: softmax_cross_entropy(LOGITS, LABELS, -0.1),
     "softmax_cross_entropy expected label_smoothing .* got nan": lambda: softmax_cross_entropy(LOGITS, LABELS, nan),
+    r"class weights .* finite, got \[ 1\. -1\.  0\.\]": lambda: weighted([1.0, -1.0, 0.0]),
+    "class weights .* finite, got .*inf": lambda: weighted([1.0, 1.0, inf]),
+    "class weights .* finite, got .*nan": lambda: weighted([nan, 1.0, 1.0]),
     "focal_loss expected gamma .* got nan": lambda: focal_loss(LOGITS, LABELS, nan),
 }
 OPTIMIZERS = {

@@ -128,6 +128,12 @@ def test_a_label_below_zero_is_no_class(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
+def test_a_label_beyond_the_classes_is_none(name):
+    with pytest.raises(IndexError, match=r"labels up to 3, got 4|index 4 is out of bounds"):
+        LOSSES[name](np.zeros((3, 4), np.float32), np.array([0, 4, 2]))
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_there_is_no_mean_over_no_samples(name):
     with pytest.raises(ValueError, match="at least one sample"):
         LOSSES[name](np.zeros((0, 4), np.float32), np.zeros(0, int))

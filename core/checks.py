@@ -19,11 +19,15 @@ def expect_in(interval: str, owner: object, **values: float) -> None:
             raise ValueError(f"{_name(owner)} expected {name} in {interval}, got {value!r}")
 
 
-def expect_whole(owner: object, least: int = 1, **values: int) -> None:
-    """Raise ValueError unless every value is a whole number of at least `least`."""
+def expect_whole(owner: object, least: int = 1, **values: int) -> tuple[int, ...]:
+    """The values as Python's integers: those of NumPy may have so few bits that sizes computed from them overflow.
+
+    Raises ValueError unless every one is a whole number of at least `least`.
+    """
     for name, value in values.items():
         if not isinstance(value, Integral) or value < least:
             raise ValueError(f"{_name(owner)} expected {name} to be a whole number of at least {least}, got {value!r}")
+    return tuple(map(int, values.values()))
 
 
 @lru_cache(maxsize=64)

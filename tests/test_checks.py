@@ -53,6 +53,7 @@ LAYERS = {
     r"Conv2d expected dilation .* got \(1, 1\.5\)": lambda: Conv2d(2, 2, 3, dilation=(1, 1.5), rng=RNG),
     "ConvReLUPool expected padding .* got -1": lambda: ConvReLUPool(2, 2, 3, padding=-1, rng=RNG),
     "ConvPool expected out_channels .* got 0": lambda: ConvPool(2, 0, 3, rng=RNG),
+    r"MaxPool2d expected kernel_size .* got array\(\[1, 2, 3\]\)": lambda: MaxPool2d(np.array([1, 2, 3])),
     "MaxPool2d expected stride .* got 0": lambda: MaxPool2d(2, 0),
     r"MaxPool2d expected kernel_size of at most 255, got \(300, 1\)": lambda: MaxPool2d((300, 1)),
     "AvgPool2d expected kernel_size .* got None": lambda: AvgPool2d(None),
@@ -139,4 +140,22 @@ def test_losses_are_not_of_integers(loss):
 
 def test_numbers_of_numpy_are_numbers():
     assert Conv2d(np.int64(2), 2, np.int64(3), rng=RNG).windows.kernel == (3, 3)
+    assert Conv2d(2, 2, 3, padding=np.array([1, 2]), rng=RNG).windows.padding == (1, 2)
     assert LeakyReLU(np.float32(0.5)).slope == 0.5
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda size: Linear(size, size, rng=RNG),
+        lambda size: Conv2d(size, size, np.uint8(3), padding=size, rng=RNG),
+        lambda size: BatchNorm(size),
+        lambda size: LayerNorm(size),
+        lambda size: GRU(size, size, rng=RNG),
+    ],
+)
+def test_sizes_of_few_bits_do_not_overflow(build):
+    """`labels.max() + 1`, the number of classes, is of the labels' type."""
+    layer, x = build(np.uint8(200)), np.ones((3, 2, 2, 200), np.float32)
+    x = x if isinstance(layer, Conv2d) else x[0]
+    assert layer.forward(x).shape == build(200).forward(x).shape

@@ -41,7 +41,9 @@ class Conv2d(Layer):
         dtype: DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        expect_whole(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
+        in_channels, out_channels, groups = expect_whole(
+            self, in_channels=in_channels, out_channels=out_channels, groups=groups
+        )
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{type(self).__name__} expected channels that {groups} groups can share, "

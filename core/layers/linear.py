@@ -31,7 +31,7 @@ class Linear(Layer):
         dtype: DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        expect_whole(self, in_features=in_features, out_features=out_features)
+        in_features, out_features = expect_whole(self, in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         self.weight = Parameter(init(rng, (in_features, out_features), in_features, out_features, dtype))
         self.bias = Parameter(np.zeros(out_features, dtype), decay=False) if bias else None

@@ -28,7 +28,7 @@ class BatchNorm(Layer):
 
     def __init__(self, size: int, *, momentum: float = 0.1, eps: float = 1e-5, dtype: DTypeLike = np.float32) -> None:
         super().__init__()
-        expect_whole(self, size=size)
+        (size,) = expect_whole(self, size=size)
         expect_in("[0, 1]", self, momentum=momentum)
         expect_in("[0, inf)", self, eps=eps)
         self.size, self.momentum, self.eps = size, momentum, eps
@@ -126,7 +126,7 @@ class LayerNorm(Layer):
 
     def __init__(self, size: int, *, eps: float = 1e-5, dtype: DTypeLike = np.float32) -> None:
         super().__init__()
-        expect_whole(self, size=size)
+        (size,) = expect_whole(self, size=size)
         expect_in("[0, inf)", self, eps=eps)
         self.size, self.eps = size, eps
         self.weight = Parameter(np.ones(size, dtype), decay=False)

@@ -60,7 +60,9 @@ class Recurrent(Layer):
         dtype: DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        expect_whole(self, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        input_size, hidden_size, num_layers = expect_whole(
+            self, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers
+        )
         expect_in("[0, 1)", self, dropout=dropout)
         self.input_size, self.hidden_size = input_size, hidden_size
         self.directions = 2 if bidirectional else 1

@@ -7,6 +7,8 @@ from functools import cached_property
 from numbers import Integral
 from typing import TypeAlias
 
+import numpy as np
+
 Pair: TypeAlias = tuple[int, int]
 
 
@@ -82,8 +84,8 @@ class Windows:
 
 
 def _pair(owner: str, name: str, value: int | Pair, least: int) -> Pair:
-    """(vertical, horizontal) from one number for both or from two."""
-    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    """(vertical, horizontal) from one number for both or from two, as Python's integers: see `expect_whole`."""
+    both = tuple(value) if np.iterable(value) else (value, value)
     if len(both) != 2 or not all(isinstance(one, Integral) and one >= least for one in both):
         raise ValueError(f"{owner} expected {name} to be one or two whole numbers of at least {least}, got {value!r}")
-    return both
+    return int(both[0]), int(both[1])

@@ -60,15 +60,18 @@ class Layer:
     def recall(self, dy: Array | None = None) -> Any:
         """What the training forward remembered, once: the value itself if it is one, else the tuple.
 
-        Raises RuntimeError if there is nothing, and ValueError unless `dy` has the shape of the output, where both are
-        given: a gradient of another one might be spread without a word.
+        Raises RuntimeError if there is nothing and, where the output was given, too, ValueError unless `dy` has its
+        shape, and TypeError for integers: what is spread or cut off then would be wrong without a word.
         """
         if self._remembered is None:
             raise RuntimeError(
                 f"{type(self).__name__}.backward needs a forward(x, train=True) first; each backward consumes one"
             )
-        if self._y_shape is not None and dy is not None and dy.shape != self._y_shape:
-            raise ValueError(f"{type(self).__name__}.backward expected {self._y_shape}, got {dy.shape}")
+        if self._y_shape is not None and dy is not None:
+            if dy.shape != self._y_shape:
+                raise ValueError(f"{type(self).__name__}.backward expected {self._y_shape}, got {dy.shape}")
+            if dy.dtype.kind != "f":
+                raise TypeError(f"{type(self).__name__}.backward expected floating-point numbers, got {dy.dtype}")
         values, self._remembered = self._remembered, None
         return values[0] if len(values) == 1 else values
 

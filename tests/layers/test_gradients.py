@@ -51,6 +51,14 @@ def test_a_gradient_of_another_shape_is_refused(name, wrap):
             layer.backward(np.ones(wrong))
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_a_gradient_of_integers_is_refused(name):
+    layer, x = CASES[name]
+    y = layer.forward(x, train=True)
+    with pytest.raises(TypeError, match=r"\.backward expected floating-point numbers, got int64"):
+        layer.backward(np.ones(y.shape, np.int64))
+
+
 def test_the_gradient_of_a_right_shape_is_taken_after_a_wrong_one():
     layer, x = Sigmoid(), np.ones((3, 2))
     y = layer.forward(x, train=True)

@@ -15,6 +15,7 @@ LIMITS = {  # y and dy/dx at -infinity, then at infinity
     "GELU, tanh": (lambda: GELU("tanh"), (0, 0), (np.inf, 1)),
     "SELU": (SELU, (SELU_LEAST, 0), (np.inf, 1.0507009873554805)),
     "Softplus": (Softplus, (0, 0), (np.inf, 1)),
+    "Softplus, threshold 0.5": (lambda: Softplus(1.0, 0.5), (0, 0), (np.inf, 1)),
     "Sigmoid": (Sigmoid, (0, 0), (1, 0)),
     "Tanh": (Tanh, (-1, 0), (1, 0)),
 }

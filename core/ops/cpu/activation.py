@@ -122,13 +122,15 @@ def tanh_backward(dy: Array, y: Array, dx: Array) -> None:
 
 
 def softplus_forward(x: Array, y: Array, beta: float, threshold: float) -> None:
-    """y = log(1 + exp(beta x)) / beta, and simply x where beta x > threshold."""
+    """y = log(1 + exp(beta x)) / beta, and simply x where beta x > threshold; x may be y."""
     xp = array_module(x)
     for x_part, y_part in blocks(x, y):
         z = x_part * beta
-        xp.logaddexp(z, z.dtype.type(0), out=y_part)
-        y_part /= beta
-        xp.copyto(y_part, x_part, where=z > threshold)
+        linear = z > threshold
+        xp.logaddexp(z, z.dtype.type(0), out=z)
+        z /= beta
+        xp.copyto(z, x_part, where=linear)
+        y_part[...] = z
 
 
 def softplus_backward(dy: Array, x: Array, dx: Array, beta: float, threshold: float) -> None:

@@ -6,10 +6,11 @@ from functools import lru_cache
 from numbers import Integral, Real
 
 
-def expect_in(interval: str, owner: object, **values: float) -> None:
-    """Raise ValueError unless every value is a number in an interval such as "[0, 1)", where [ ] include the end.
+def expect_in(interval: str, owner: object, **values: float) -> tuple[float, ...]:
+    """The values as Python's floats: a float64 of NumPy's makes float64 of a float32 that it is multiplied by.
 
-    `owner` is whoever has been given them: an object, whose type is named, or a name.
+    Raises ValueError unless every one is a number in an interval such as "[0, 1)", where [ ] include the end. `owner`
+    is whoever has been given them: an object, whose type is named, or a name.
     """
     low, high = _ends(interval)
     for name, value in values.items():
@@ -17,6 +18,7 @@ def expect_in(interval: str, owner: object, **values: float) -> None:
         inside = is_number and low <= value <= high  # no number is not
         if not inside or (value == low and interval[0] == "(") or (value == high and interval[-1] == ")"):
             raise ValueError(f"{_name(owner)} expected {name} in {interval}, got {value!r}")
+    return tuple(map(float, values.values()))
 
 
 def expect_whole(owner: object, least: int = 1, **values: int) -> tuple[int, ...]:

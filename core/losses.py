@@ -18,7 +18,7 @@ LossFunction: TypeAlias = Callable[[Array, Array], tuple[Any, Array]]  # of outp
 
 def softmax(logits: Array, temperature: float = 1.0) -> Array:
     """Probabilities exp(z / T) / sum exp(z / T) along the last axis; logits (..., C) -> (..., C)."""
-    expect_in("(0, inf)", "softmax", temperature=temperature)
+    (temperature,) = expect_in("(0, inf)", "softmax", temperature=temperature)
     xp = array_module(logits)
     scaled = logits / temperature if temperature != 1 else logits
     shifted = xp.exp(scaled - scaled.max(axis=-1, keepdims=True))  # a shift changes nothing and avoids overflow
@@ -44,8 +44,8 @@ def softmax_cross_entropy(
     PyTorch does.
     """
     _check_classes(logits, labels)
-    expect_in("(0, inf)", "softmax_cross_entropy", temperature=temperature)
-    expect_in("[0, 1]", "softmax_cross_entropy", label_smoothing=label_smoothing)
+    (temperature,) = expect_in("(0, inf)", "softmax_cross_entropy", temperature=temperature)
+    (label_smoothing,) = expect_in("[0, 1]", "softmax_cross_entropy", label_smoothing=label_smoothing)
     if class_weights is not None:
         if class_weights.shape != logits.shape[1:]:
             raise ValueError(
@@ -98,7 +98,7 @@ def focal_loss(logits: Array, labels: Array, gamma: float = 2.0) -> tuple[Any, A
     samples that are right already. Gradient: dp/dz = p (onehot - softmax), times the derivative with respect to p.
     """
     _check_classes(logits, labels)
-    expect_in("[0, inf)", "focal_loss", gamma=gamma)
+    (gamma,) = expect_in("[0, inf)", "focal_loss", gamma=gamma)
     xp = array_module(logits)
     N = len(logits)
     rows = xp.arange(N)

@@ -88,6 +88,18 @@ def test_class_weights_of_another_number_of_classes():
         softmax_cross_entropy(np.zeros((2, 4)), np.array([0, 1]), class_weights=np.ones(3))
 
 
+@pytest.mark.parametrize("number", [np.float64(0.5), np.float32(0.5), 1])
+def test_a_number_of_numpy_leaves_the_dtype_alone(number):
+    logits, labels = np.ones((3, 4), np.float32), np.array([0, 1, 2])
+    results = [
+        softmax(logits, number),
+        *softmax_cross_entropy(logits, labels, number, number),
+        *softmax_cross_entropy(logits, labels, number, number, np.ones(4)),
+        *focal_loss(logits, labels, number),
+    ]
+    assert {result.dtype for result in results} == {np.dtype(np.float32)}
+
+
 def test_losses_leave_their_inputs_alone():
     rng = np.random.default_rng(0)
     logits, labels = rng.standard_normal((6, 4)), rng.integers(0, 4, 6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from core.checks import expect_in, expect_whole
 
@@ -16,9 +16,10 @@ def constant(lr: float) -> Schedule:
     return lambda step: lr
 
 
-def step_decay(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Schedule:
+def step_decay(lr: float, milestones: Iterable[int], factor: float = 0.1) -> Schedule:
     """lr, multiplied by `factor` at each of the milestones (in steps)."""
     expect_in("(0, inf)", "step_decay", lr=lr, factor=factor)
+    milestones = list(milestones)  # of its own: what comes from a generator could be counted only once
     return lambda step: lr * factor ** sum(step >= milestone for milestone in milestones)
 
 

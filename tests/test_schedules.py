@@ -10,7 +10,7 @@ def test_constant():
 
 
 def test_step_decay():
-    schedule = step_decay(1.0, [10, 20], 0.1)
+    schedule = step_decay(1.0, (milestone for milestone in (10, 20)), 0.1)
     assert [schedule(step) for step in (0, 9, 10, 19)] == [1.0, 1.0, 0.1, 0.1]
     assert schedule(20) == pytest.approx(0.01)
 

@@ -89,6 +89,14 @@ def test_float32_stays_float32(name):
     assert {parameter.grad.dtype for parameter in single.parameters()} <= {np.dtype(np.float32)}
 
 
+@pytest.mark.parametrize("dtype", [">f8", np.longdouble])
+@pytest.mark.parametrize("name", CASES)
+def test_floats_of_other_machines_and_longer_ones_pass(name, dtype):
+    layer, x = CASES[name]
+    expected = layer.forward(x).copy()
+    np.testing.assert_allclose(layer.forward(x.astype(dtype)).astype(np.float64), expected, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("wrap", [lambda layer: layer, freeze])
 def test_an_empty_batch_passes(name, wrap):

@@ -242,7 +242,7 @@ def _normal_tail(t: Array) -> Any:
     in u = (t - 4) / (t + 4) gives it on the whole half-line (Shepherd and Laframboise 1981).
     """
     xp = array_module(t)
-    tail = _chebyshev_sum(_tail_series(t.dtype == np.float64), (t - 4) / (t + 4))
+    tail = _chebyshev_sum(_tail_series(t.itemsize >= 8), (t - 4) / (t + 4))
     square = t * t
     square *= -0.5
     tail *= xp.exp(square, out=square)

@@ -26,11 +26,20 @@ def blocks(*arrays: Array) -> Iterator[list[Array]]:
         yield [array[start : start + BLOCK] for array in flat]
 
 
-# A line of zeros of each type, and a single one.
-ZEROS = {np.dtype(dtype): np.zeros(1 << 14, dtype) for dtype in (np.float32, np.float64, np.float16)}
-ZERO = {dtype: np.zeros((), dtype) for dtype in ZEROS}
-for _array in (*ZEROS.values(), *ZERO.values()):
-    _array.setflags(write=False)
+class _Zeros(dict[np.dtype[Any], Array]):
+    """Zeros of each type that somebody has asked for, to which nobody can write."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self._shape = shape
+
+    def __missing__(self, dtype: np.dtype[Any]) -> Array:
+        self[dtype] = np.zeros(self._shape, dtype)
+        self[dtype].setflags(write=False)
+        return self[dtype]
+
+
+ZEROS, ZERO = _Zeros((1 << 14,)), _Zeros(())  # a line of them, and a single one
 
 
 def number(value: float, like: Array) -> Array | float:

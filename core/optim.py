@@ -57,7 +57,8 @@ class Optimizer:
         if not self.flat.is_in_use:
             raise RuntimeError(
                 f"{type(self).__name__} no longer has all of its weights: Layer.to, or another optimizer, Ema or "
-                "MixedPrecision for some of them, has moved them since; make the optimizer anew, after those"
+                "MixedPrecision for some of them, has moved them since, or some data has been replaced instead of "
+                "written to, data[...] = new; make the optimizer anew, after those"
             )
         cut_for = self._workers(), bool(self.weight_decay)
         if self._cut_for != cut_for:

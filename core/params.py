@@ -148,11 +148,8 @@ class Constant(Parameter):
 class FlatParameters:
     """All parameters in one buffer, those with weight decay first, and all gradients in another.
 
-    `data` and `grad` are 1-D (size,); elements `[:decayed]` take weight decay. A parameter lies in one place: once
-    other buffers hold some of these parameters, `is_in_use` is False, and what is written to these has no effect.
+    `data` and `grad` are 1-D (size,); elements `[:decayed]` take weight decay.
     """
-
-    is_in_use = True
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         if not parameters:
@@ -165,12 +162,16 @@ class FlatParameters:
         self.data = empty(self.grad.shape, self.grad.dtype, self.grad)  # (size,)
         for parameter, part in _places(self.parameters):
             parameter.move_data(self.data[part].reshape(parameter.data.shape))
-            if parameter.flat is not None:
-                parameter.flat.is_in_use = False
             parameter.flat = self
+        self._views = [parameter.data for parameter in self.parameters]
 
     def __reduce__(self) -> tuple[Callable[[list[Parameter]], FlatParameters], tuple[list[Parameter]]]:
         return _packed_alike, (self.parameters,)  # in copies: what the parameters of the copy show
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether all parameters still lie here; what is written to the buffers has no effect on one that has left."""
+        return all(parameter.data is view for parameter, view in zip(self.parameters, self._views, strict=True))
 
     @property
     def is_zero(self) -> bool:

@@ -106,6 +106,16 @@ def test_a_step_consumes_the_gradients():
     np.testing.assert_array_equal(layer.weight.data, after)
 
 
+def test_data_may_be_written_to():
+    layer = Linear(3, 2, rng=np.random.default_rng(0))
+    optimizer = SGD(layer.parameters())
+    layer.weight.data[...] = 1
+    layer.weight.data += 1
+    layer.weight.add_grad(np.ones((3, 2), np.float32))
+    optimizer.step(0.5)
+    np.testing.assert_array_equal(layer.weight.data, 1.5)
+
+
 def move(layer):
     layer.to(dtype=np.float64)
 
@@ -114,7 +124,11 @@ def have_another_optimizer(layer):
     SGD([layer.weight])
 
 
-@pytest.mark.parametrize("meanwhile", [move, have_another_optimizer])
+def replace_data(layer):
+    layer.weight.data = layer.weight.data.copy()
+
+
+@pytest.mark.parametrize("meanwhile", [move, have_another_optimizer, replace_data])
 def test_an_optimizer_that_has_lost_its_weights_says_so(meanwhile):
     layer = Linear(3, 2, rng=np.random.default_rng(0))
     optimizer = Adam(layer.parameters())

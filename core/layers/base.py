@@ -164,7 +164,7 @@ class Layer:
                     if id(value) not in new:
                         new[id(value)] = kind(moved(value.data), value.decay)
                         if value.flat is not None:
-                            value.flat.is_in_use = False
+                            value.data = value.data[...]  # another view, by which its buffers notice that it has left
                     setattr(layer, name, new[id(value)])
                 elif name in layer.buffer_names:
                     setattr(layer, name, moved(value))

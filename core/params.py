@@ -156,6 +156,9 @@ class FlatParameters:
             raise ValueError("FlatParameters expected at least one parameter")
         if len({id(parameter) for parameter in parameters}) < len(parameters):
             raise ValueError("FlatParameters expected every parameter once")
+        dtypes = {str(parameter.data.dtype) for parameter in parameters}
+        if len(dtypes) > 1:
+            raise TypeError(f"FlatParameters expected parameters of one dtype, got {' and '.join(sorted(dtypes))}")
         self.parameters = decayed_first(parameters)
         self.decayed = sum(parameter.data.size for parameter in self.parameters if parameter.decay)
         self.grad = flatten_gradients(self.parameters)  # (size,)

@@ -116,6 +116,13 @@ def test_data_may_be_written_to():
     np.testing.assert_array_equal(layer.weight.data, 1.5)
 
 
+def test_weights_of_several_dtypes_cannot_lie_side_by_side():
+    rng = np.random.default_rng(0)
+    layers = [Linear(3, 2, rng=rng, dtype=np.float64), Linear(3, 2, rng=rng)]
+    with pytest.raises(TypeError, match="parameters of one dtype, got float32 and float64"):
+        SGD(parameter for layer in layers for parameter in layer.parameters())
+
+
 def move(layer):
     layer.to(dtype=np.float64)
 

@@ -45,6 +45,11 @@ class Parameter:
             self._is_zero = False
         return self._grad
 
+    @grad.setter
+    def grad(self, value: Array) -> None:
+        if value is not self._grad:  # as it is after grad += part
+            raise AttributeError("a gradient lies side by side with others: write to it, grad[...] = value")
+
     def like(self, x: Array) -> Array:
         """The data in the precision of `x`: rounded where x is float16 and they are kept so, too."""
         return self.data if self.half is None or x.dtype != self.half.dtype else self.half
@@ -67,7 +72,9 @@ class Parameter:
             self._grad += part
 
     def add_grad(self, part: Array) -> None:
-        """Add `part`, of the same shape, to the gradient."""
+        """Add `part` to the gradient; ValueError unless it has the same shape."""
+        if part.shape != self._grad.shape:
+            raise ValueError(f"add_grad expected {self._grad.shape}, got {part.shape}")
         if self._is_zero:
             self._grad[...] = part
             self._is_zero = False
@@ -130,7 +137,7 @@ class Constant(Parameter):
     def __reduce__(self) -> tuple[type[Constant], tuple[Array, bool]]:
         return Constant, (self.data, self.decay)  # a copy is constant, too
 
-    @property
+    @property  # type: ignore[misc]
     def grad(self) -> Array:
         """There is none: raises RuntimeError."""
         raise RuntimeError("a frozen network has no gradients of its weights")

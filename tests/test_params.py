@@ -8,9 +8,9 @@ import pytest
 
 from core.frozen import freeze
 from core.gradcheck import TOLERANCE, gradcheck
-from core.layers import BatchNorm, Linear, ReLU, Residual, Sequential
+from core.layers import BatchNorm, Layer, Linear, ReLU, Residual, Sequential
 from core.optim import SGD, Adam
-from core.params import pack
+from core.params import Constant, Parameter, pack
 
 
 def small_network():
@@ -138,6 +138,39 @@ def test_a_copy_of_a_parameter_takes_its_gradient_along():
     np.testing.assert_array_equal(duplicate.grad, parameter.grad)
     duplicate.add_grad(duplicate.data)
     np.testing.assert_array_equal(parameter.grad, np.ones_like(parameter.data))
+
+
+class Scale(Layer):
+    """A layer as others write them."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = Parameter(np.array([2.0, 3.0]))
+
+    def forward(self, x, train=False):
+        self.remember(train, x)
+        return x * self.factor.data
+
+    def backward(self, dy):
+        self.factor.grad += (self.recall() * dy).sum(axis=0)
+        return dy * self.factor.data
+
+
+def test_a_layer_may_add_to_its_gradient_in_place():
+    layer, x = Scale(), np.random.default_rng(0).standard_normal((4, 2))
+    optimizer = SGD(layer.parameters())
+    assert gradcheck(layer, x, np.random.default_rng(1)) < TOLERANCE
+    assert np.shares_memory(layer.factor.grad, optimizer.flat.grad)
+
+
+def test_a_gradient_is_written_to_and_never_replaced_or_spread():
+    factor = Scale().factor
+    with pytest.raises(AttributeError, match=r"write to it, grad\[\.\.\.\] = value"):
+        factor.grad = np.ones(2)
+    with pytest.raises(ValueError, match=r"add_grad expected \(2,\), got \(\)"):
+        factor.add_grad(np.ones(2).sum())
+    with pytest.raises(RuntimeError, match="no gradients"):
+        Constant(np.ones(2)).grad += 1
 
 
 def test_a_gradient_nobody_computed_counts_as_zero_in_a_step():

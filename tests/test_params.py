@@ -163,6 +163,17 @@ def test_a_layer_may_add_to_its_gradient_in_place():
     assert np.shares_memory(layer.factor.grad, optimizer.flat.grad)
 
 
+@pytest.mark.parametrize("hold", [list, tuple, lambda members: dict(enumerate(members))])
+@pytest.mark.parametrize("member", [ReLU(), Parameter(np.ones(2))])
+def test_what_learns_is_not_overlooked_in_a_list(hold, member):
+    layer = Layer()
+    layer.blocks = hold([None, member])
+    with pytest.raises(TypeError, match="Layer keeps layers or parameters in blocks, where nobody finds them"):
+        layer.parameters()
+    layer.blocks = Sequential(ReLU())
+    assert layer.parameters() == []
+
+
 def test_a_gradient_is_written_to_and_never_replaced_or_spread():
     factor = Scale().factor
     with pytest.raises(AttributeError, match=r"write to it, grad\[\.\.\.\] = value"):

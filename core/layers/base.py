@@ -78,10 +78,18 @@ class Layer:
     # -- the tree of layers -------------------------------------------------------------------------------------
 
     def children(self) -> Iterator[tuple[str, Layer]]:
-        """The layers directly inside this one, with their names."""
+        """The layers directly inside this one, with their names: its attributes.
+
+        Raises TypeError for a list, tuple or dict of layers or parameters, which would never learn.
+        """
         for name, value in vars(self).items():
             if isinstance(value, Layer):
                 yield name, value
+            elif _holds_some(value):
+                raise TypeError(
+                    f"{type(self).__name__} keeps layers or parameters in {name}, where nobody finds them: make each "
+                    "an attribute, or let a Sequential hold the layers"
+                )
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
         """This layer and all layers below it, with dotted names; this one's name is `prefix`."""
@@ -194,6 +202,12 @@ class Wrapper(Layer):
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
         return self.network.walk(prefix)
+
+
+def _holds_some(value: object) -> bool:
+    """Whether a list, tuple or dict has layers or parameters."""
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return any(isinstance(member, Layer | Parameter) for member in members)
 
 
 def expect_last_axis(layer: Layer, x: Array, size: int) -> None:

@@ -282,11 +282,13 @@ def expect_sequences(layer: Layer, x: object) -> None:
 
 
 def expect_like_output(layer: Layer, dy: Sequences, layout: Layout, size: int) -> None:
-    """Raise ValueError unless `dy` is of sequences as `layout` has them, with `size` features."""
+    """Raise ValueError unless `dy` is of sequences as in `layout` and has `size` features, TypeError for integers."""
     if dy.layout is not layout and not np.array_equal(dy.lengths, layout.lengths):
         raise ValueError(
             f"{type(layer).__name__}.backward expected sequences of the lengths {layout.lengths}, got {dy.lengths}"
         )
-    for name, part in (("rows", dy.rows), ("last", dy.last)):
-        if part is not None and part.shape[1] != size:
-            raise ValueError(f"{type(layer).__name__}.backward expected {name} (N, {size}), got {part.shape}")
+    for part in (dy.rows, dy.last):
+        if part is not None:
+            if part.shape[1] != size:
+                raise ValueError(f"{type(layer).__name__}.backward expected {size} features, got {part.shape[1]}")
+            expect_floats(layer, part)

@@ -372,3 +372,6 @@ def test_gradients_of_other_sequences_are_refused(build_layer, wrap):
         model.forward(x, train=True)
         with pytest.raises(ValueError, match=r"\.backward expected .*, got"):
             model.backward(wrong)
+    model.forward(x, train=True)
+    with pytest.raises(TypeError, match="expected floating-point numbers, got int64"):
+        model.backward(Sequences(np.ones(y.rows.shape, np.int64), y.layout))

@@ -74,7 +74,7 @@ def accuracy(logits: Array, labels: Array) -> Any:
 def loss_and_accuracy(outputs: Array, labels: Array, loss_of: LossFunction = softmax_cross_entropy) -> dict[str, float]:
     """A classifier's figures in a validation, "loss" and "accuracy"; outputs (N, C), labels: integers (N,)."""
     loss, _ = loss_of(outputs, labels)
-    return {"loss": float(loss), "accuracy": float((outputs.argmax(axis=1) == labels).mean())}
+    return {"loss": float(loss), "accuracy": float(accuracy(outputs, labels))}
 
 
 def mean_squared_error(prediction: Array, target: Array) -> tuple[Any, Array]:

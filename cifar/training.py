@@ -41,6 +41,8 @@ try:
 except ModuleNotFoundError as error:
     print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
     sys.exit(2)
+except KeyboardInterrupt:
+    sys.exit(130)  # as shells report Ctrl-C
 
 WHITENING_IMAGES = 5_000  # that the first layer of the fast network is computed from
 PLAIN_IMAGES = 4_000  # training images without distortions that set the statistics of BatchNorm after an epoch

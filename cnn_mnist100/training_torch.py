@@ -37,6 +37,8 @@ try:
 except ModuleNotFoundError as error:
     print(f'error: {error}; run `python -m pip install -e ".[torch]"` in the folder that holds core/', file=sys.stderr)
     sys.exit(2)
+except KeyboardInterrupt:
+    sys.exit(130)  # as shells report Ctrl-C
 
 
 def train(settings: Settings) -> None:

@@ -31,6 +31,8 @@ try:
 except ModuleNotFoundError as error:
     print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
     sys.exit(2)
+except KeyboardInterrupt:
+    sys.exit(130)  # as shells report Ctrl-C
 
 LIMITS = (
     "It expects a single character, scaled to 24 pixels and centred as EMNIST does; other pictures are read less well.",

@@ -33,6 +33,8 @@ try:
 except ModuleNotFoundError as error:
     print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
     sys.exit(2)
+except KeyboardInterrupt:
+    sys.exit(130)  # as shells report Ctrl-C
 
 EPOCHS, TRIALS = 8, 20
 SPACE: Space = {

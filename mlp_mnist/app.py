@@ -42,6 +42,8 @@ try:
 except ModuleNotFoundError as error:
     print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
     sys.exit(2)
+except KeyboardInterrupt:
+    sys.exit(130)  # as shells report Ctrl-C
 
 PAD = 280  # units of the drawing pad
 TITLES = {"mnist": "Handwritten digits", "fashion_mnist": "Clothes"}

@@ -30,6 +30,8 @@ try:
 except ModuleNotFoundError as error:
     print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
     sys.exit(2)
+except KeyboardInterrupt:
+    sys.exit(130)  # as shells report Ctrl-C
 
 RATE = 22_050  # samples a second
 SECONDS = 30  # of a song, from its middle

@@ -35,6 +35,8 @@ try:
 except ModuleNotFoundError as error:
     print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
     sys.exit(2)
+except KeyboardInterrupt:
+    sys.exit(130)  # as shells report Ctrl-C
 
 LIMITS = (
     "It knows drawings made in 20 seconds with a mouse or a finger, and looks at the order of the strokes too: what is "

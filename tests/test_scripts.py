@@ -105,6 +105,14 @@ def test_missing_packages_are_told_in_one_line(module, tmp_path):
     assert "install" in line
 
 
+@pytest.mark.parametrize("module", PROJECT_SCRIPTS)  # those in scripts/ import only Python's own before they begin
+def test_ctrl_c_while_packages_are_imported_is_quiet(module, tmp_path):
+    for package in ("numpy", "torch"):  # the first that any of them imports
+        (tmp_path / f"{package}.py").write_text("raise KeyboardInterrupt")
+    done = run(sys.executable, file_of(module), cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (environment.INTERRUPTED, "", "")
+
+
 def test_a_project_that_was_moved_away_from_core_says_so_in_one_line(tmp_path):
     shutil.copytree(ROOT / "mlp_mnist", tmp_path / "mlp_mnist", ignore=shutil.ignore_patterns("archive", "runs"))
     packages = sysconfig.get_path("purelib")  # without the link in it that an editable install makes, thanks to -S

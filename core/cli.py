@@ -24,7 +24,7 @@ INTERRUPTED = 128 + 2  # as shells report a process that SIGINT or SIGPIPE has e
 PIPE_CLOSED = 128 + 13
 DISK_REFUSES = {  # what the user can mend: a disk that is full or may not be written, and a path that cannot be
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
-    errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR,
+    errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.EEXIST,
 }  # fmt: skip
 BOX_CHARACTERS = "╭╮╰╯─│"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")

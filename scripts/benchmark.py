@@ -44,6 +44,8 @@ SONG_BY_SONG = "music_cuda_epoch"  # measured by bench_music.py, in a process of
 def main() -> int:
     arguments = _arguments()
     if arguments.table:
+        if not arguments.results.is_dir():
+            raise SetupError(f"--results {arguments.results}: there is no such folder")
         print(table(arguments.results))
         return 0
     _pin(arguments.threads)
@@ -187,13 +189,15 @@ def _pin(threads: int) -> None:
 
 def save(path: Path, result: Mapping[str, Any]) -> None:
     """Write the result file, unless other processes disturbed the measurement too much for it to mean anything."""
+    from core.files import replacing
+
     # The processes of a DataLoader look like somebody else's, so the making of batches can tell nothing of them.
     timed = [row for row in result["measurements"] if not row["pass"].startswith(MAKING)]
     if not all(row["medians_over_quiet_rounds"] for row in timed):
         print("  not written: other processes were busy meanwhile; run it again on a quiet machine")
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    with replacing(path) as file:
+        file.write(json.dumps(result, indent=2).encode() + b"\n")
     print(f"  written to {environment.shown(path)}")
 
 

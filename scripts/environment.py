@@ -7,6 +7,7 @@ the project installed editable at the versions of `constraints.txt`. Nothing is 
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import importlib.util
 import json
@@ -26,6 +27,10 @@ CONSTRAINTS = ROOT / "constraints.txt"
 STAMP_NAME = "barenets-install.json"
 LOG_NAME = "barenets-install.log"
 INTERRUPTED, PIPE_CLOSED = 130, 141  # exit codes, as shells report a process that SIGINT or SIGPIPE has ended
+DISK_REFUSES = {  # the same as in core.cli, which needs NumPy
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
+    errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.EEXIST,
+}  # fmt: skip
 
 # What installers say when they fail, most telling first, and what a person can do about it.
 DIAGNOSES = (
@@ -172,9 +177,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def guarded(main: Callable[[], int]) -> int:
-    """Run a command's `main`; what the user can mend ends with one line and exit code 2, Ctrl-C with 130.
+    """Run a command's `main`; what the user can mend, a disk that refuses too, ends with one line and exit code 2.
 
-    A reader of the output who has left, as in `... | head`, ends it with 141.
+    Ctrl-C ends it with 130, a reader of the output who has left, as in `... | head`, with 141, and the failure of a
+    command that it called with `check=True`, and that has said why, with that command's code.
     """
     try:
         try:
@@ -190,6 +196,14 @@ def guarded(main: Callable[[], int]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed at the end
         return PIPE_CLOSED
+    except OSError as error:
+        if error.errno not in DISK_REFUSES:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror}", file=sys.stderr)
+        return 2
+    except subprocess.CalledProcessError as error:
+        return _exit_code(error.returncode)
 
 
 def run(command: Sequence[str | Path]) -> int:
@@ -210,7 +224,7 @@ def run(command: Sequence[str | Path]) -> int:
                 signal.signal(number, handler)
     if code in (INTERRUPTED, -signal.SIGINT):
         raise KeyboardInterrupt
-    return 128 - code if code < 0 else code
+    return _exit_code(code)
 
 
 def say(text: str) -> None:
@@ -220,6 +234,11 @@ def say(text: str) -> None:
 def shown(path: Path) -> str:
     """A path as a reader likes it: from the clone's root, where it lies below."""
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def _exit_code(code: int) -> int:
+    """What a shell reports of a process with this return code, which is -N where signal N has ended it."""
+    return 128 - code if code < 0 else code
 
 
 def _installer(python: Path) -> list[str]:

@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         from core.backend import why_no_gpu
+        from core.files import replacing
     except ImportError as error:
         raise SetupError(f"{error}; install the project first: pip install -e .") from error
     if reason := why_no_gpu():
@@ -53,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = check(chosen.only)
     if not chosen.no_save:
         path = chosen.out or RESULTS / f"gpu_{report['device'].replace(' ', '_')}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        with replacing(path) as file:
+            file.write(json.dumps(report, indent=1).encode() + b"\n")
         print(f"\nwritten to {path}")
     print("all agree" if not report["failures"] else f"{len(report['failures'])} FAILURES")
     return int(bool(report["failures"]))

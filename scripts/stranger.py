@@ -191,11 +191,13 @@ def save(images: Any, traced: list[list[Any]], path: str) -> None:
     from PIL import Image
 
     from core.demo.raster import rasterise
+    from core.files import replacing
 
     pairs = [np.vstack([image, rasterise(strokes)]) for image, strokes in zip(images, traced, strict=True)]
     pairs += [np.zeros_like(pairs[0])] * (-len(pairs) % 20)
     rows = [np.hstack(pairs[first : first + 20]) for first in range(0, len(pairs), 20)]
-    Image.fromarray(np.kron(np.vstack(rows), np.ones((3, 3), np.uint8))).save(path)
+    with replacing(Path(path)) as file:
+        Image.fromarray(np.kron(np.vstack(rows), np.ones((3, 3), np.uint8))).save(file, "png")
 
 
 if __name__ == "__main__":

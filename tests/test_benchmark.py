@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core import files
 from core.data.augment import Affine, Compose, Cutout, Elastic, RandomCrop
 from core.data.normalize import Normalize
 from core.layers import GRU, Conv2d, Linear, Sequences
@@ -70,6 +72,20 @@ def test_a_disturbed_measurement_is_not_written(tmp_path, capsys):
     assert "not written" in capsys.readouterr().out
     benchmark.save(tmp_path / "net.json", {"measurements": [quiet, loading]})
     assert [path.name for path in tmp_path.iterdir()] == ["net.json"]
+
+
+def test_a_result_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeypatch):
+    path = tmp_path / "net.json"
+    benchmark.save(path, {"measurements": []})
+
+    def full_disk(_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "flush_to_disk", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        benchmark.save(path, {"measurements": [], "more": 1})
+    assert json.loads(path.read_text()) == {"measurements": []}
+    assert [other.name for other in tmp_path.iterdir()] == ["net.json"]
 
 
 def test_the_same_networks_are_compared():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from core import cli
 from scripts import environment
 from scripts.environment import ROOT, Environment, SetupError
 
@@ -101,6 +103,31 @@ def test_a_mistake_of_the_user_ends_with_one_line_and_exit_code_2(capsys):
 
     assert environment.guarded(fail) == 2
     assert capsys.readouterr().err == "error: the reason\n"
+
+
+@pytest.mark.parametrize(("path", "where"), [("results/a.json", "results/a.json: "), (None, "")])
+def test_a_disk_that_refuses_is_told_in_one_line(path, where, capsys):
+    assert environment.DISK_REFUSES == cli.DISK_REFUSES
+
+    def refused() -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    assert environment.guarded(refused) == 2
+    assert capsys.readouterr().err == f"error: {where}No space left on device\n"
+
+
+def test_other_errors_of_the_system_keep_their_traceback():
+    def mistaken() -> int:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "a")
+
+    with pytest.raises(FileNotFoundError):
+        environment.guarded(mistaken)
+
+
+def test_what_a_command_inside_has_said_is_enough(capfd):
+    command = [sys.executable, "-c", "import sys; print('error: the reason', file=sys.stderr); sys.exit(2)"]
+    assert environment.guarded(lambda: subprocess.run(command, check=True).returncode) == 2
+    assert capfd.readouterr().err == "error: the reason\n"
 
 
 @pytest.mark.parametrize(("code", "result"), [("3", 3), ("-signal.SIGTERM", 143)])

@@ -36,7 +36,6 @@ def record(figures: Mapping[str, Any], path: Path = RESULTS) -> None:
     }
     entries = json.loads(path.read_text("utf-8")) if path.exists() else []
     entries = [other for other in entries if other["command"] != command] + [entry]
-    path.parent.mkdir(exist_ok=True)
     with replacing(path) as file:
         file.write(json.dumps(sorted(entries, key=lambda each: each["command"]), indent=1).encode() + b"\n")
 

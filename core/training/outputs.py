@@ -22,14 +22,17 @@ class Outputs:
     """Everything that follows the history of a run; `begin` before the first epoch and `close` after the last."""
 
     def __init__(self, settings: TrainingSettings, folder: RunFolder, notice: str) -> None:
+        """Raises UserError when the settings ask for what is not installed, before anything has been written."""
         self._settings, self._folder, self._notice = settings, folder, notice
         self.progress = Progress(settings.epochs)
         self._window: Any = None
+        if settings.tensorboard:
+            _summary_writer()  # what is missing is better known before an earlier run is moved aside
         self._events: Events | None = None
         self._next_drawing = time.monotonic() + FIRST_DRAWING
 
     def begin(self, step: int) -> None:
-        """Open what the settings ask for; the training stands at `step`. UserError when it is not installed."""
+        """Open what the settings ask for; the training stands at `step`."""
         if self._settings.plot:
             self._window = _open_window()
         if self._settings.tensorboard:
@@ -78,19 +81,21 @@ def _open_window() -> Any:
     return PictureWindow("training")
 
 
+def _summary_writer() -> Any:
+    """The class that writes TensorBoard's event files; UserError when tensorboardX is not installed."""
+    try:
+        from tensorboardX import SummaryWriter  # type: ignore[import-untyped, unused-ignore]
+    except ImportError:
+        raise UserError('--tensorboard needs tensorboardX: pip install -e ".[tensorboard]"') from None
+    return SummaryWriter
+
+
 class Events:
     """TensorBoard event files with one value for each column of the history."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        """Write into `folder`; TensorBoard drops what an earlier part of the run wrote after `step`.
-
-        Raises UserError when tensorboardX is not installed.
-        """
-        try:
-            from tensorboardX import SummaryWriter  # type: ignore[import-untyped, unused-ignore]
-        except ImportError:
-            raise UserError('--tensorboard needs tensorboardX: pip install -e ".[tensorboard]"') from None
-        self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+        """Write into `folder`; TensorBoard drops what an earlier part of the run wrote after `step`."""
+        self._writer = _summary_writer()(str(folder), purge_step=step + 1 if step else None)
 
     def write(self, row: Row) -> None:
         """Add the row of an epoch."""

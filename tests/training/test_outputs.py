@@ -21,10 +21,13 @@ def test_tensorboard_events(run_folder):
     assert b"validation/accuracy" in events.read_bytes()
 
 
-def test_tensorboard_without_its_package_is_one_line(run_folder, monkeypatch):
+def test_tensorboard_without_its_package_is_one_line_and_leaves_an_earlier_run(run_folder, monkeypatch):
+    train(settings_of(run_folder, "--epochs", "1"))
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(UserError, match=r'pip install -e "\.\[tensorboard\]"'):
         train(settings_of(run_folder, "--tensorboard"))
+    assert (run_folder / "best.safetensors").exists()
+    assert list(run_folder.parent.iterdir()) == [run_folder]
 
 
 def test_plot_without_a_display_is_a_note(run_folder, monkeypatch, capsys):

@@ -41,7 +41,8 @@ def parse(
 
     With `presets`, the flag --preset (a field of the settings too) names the values that all other flags start from, or
     `choose_preset(arguments)` does.
-    Raises UserError, in one line, for an unknown flag or a value that does not fit. `--help` exits with code 0.
+    Raises UserError, in one line, for an unknown flag, for a value that does not fit, and for a list that has no values
+    without the flag either. `--help` exits with code 0.
     """
     try:
         import tyro  # late, because it costs a tenth of a second that `import core` need not pay
@@ -54,11 +55,12 @@ def parse(
     try:
         with contextlib.redirect_stderr(messages):
             filled: Settings = tyro.cli(settings, args=arguments, description=description, **start)
-            return filled
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
         raise UserError(_in_one_line(messages.getvalue())) from None
+    _refuse_empty_lists(filled, settings if default is None else default, arguments)
+    return filled
 
 
 def flag_of(arguments: Sequence[str], flag: str, default: str) -> str:
@@ -70,6 +72,14 @@ def flag_of(arguments: Sequence[str], flag: str, default: str) -> str:
 
 def _preset_of(arguments: Sequence[str]) -> str:
     return flag_of(arguments, "preset", "default")
+
+
+def _refuse_empty_lists(filled: Any, start: Any, arguments: Sequence[str]) -> None:
+    """UserError for the flag of a list that is as empty as before: whoever writes it means some values."""
+    for field in dataclasses.fields(filled):
+        flag = f"--{field.name.replace('_', '-')}"
+        if flag in arguments and getattr(filled, field.name) == () == getattr(start, field.name, None):
+            raise UserError(f"{flag} takes at least one value")
 
 
 def _in_one_line(boxed: str) -> str:

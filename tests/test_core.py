@@ -14,6 +14,7 @@ import pytest
 
 from core import backend, cli, gradcheck, initializers
 from core.errors import UserError
+from core.training.tuning import TuningSettings
 
 
 @dataclass
@@ -50,6 +51,15 @@ def test_a_wrong_flag_is_one_line_and_exit_code_2(arguments, message, capsys):
         cli.main(lambda settings: None, Settings, arguments)
     assert stop.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_list_may_be_emptied_but_not_be_given_as_empty_as_it_was():
+    assert cli.parse(Settings, ["--hidden"]).hidden == ()
+    with pytest.raises(UserError, match=r"^--sweep takes at least one value$"):
+        cli.parse(TuningSettings, ["--sweep", "--epochs", "3"])
+    presets = {"default": TuningSettings(), "swept": TuningSettings(sweep=("lr=1,2",))}
+    choose = {"presets": presets, "choose_preset": lambda _: "swept"}
+    assert cli.parse(TuningSettings, ["--sweep"], **choose).sweep == ()
 
 
 @dataclass

@@ -8,16 +8,22 @@
     python3 scripts/run_tests.py --with demo --with browser   # and of the demos in Chromium, if it is installed
 
 Uses the active environment, or makes .venv in the clone. All other arguments go to pytest; paths count from the
-repository's root. The exit code is pytest's, or 2 with one line of reason where the environment could not be made.
+repository's root. The exit code is pytest's, or 2 with a line of reason where the environment could not be made or an
+argument is wrong.
 """
 
+import re
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts import environment
+from scripts.environment import ROOT, SetupError
 
 EXTRAS = ("audio", "browser", "demo", "export", "search", "tensorboard")  # without one of them its tests are skipped
+WRONG_ARGUMENT = 4  # pytest's exit code
 
 
 def main() -> int:
@@ -26,7 +32,19 @@ def main() -> int:
     parser.add_argument("--with", action="append", default=[], choices=EXTRAS, dest="extras", help="install this too")
     own, for_pytest = parser.parse_known_args()
     python = environment.prepare(extras=["test", *own.extras], here=own.here).python
-    return environment.run([python, "-m", "pytest", *for_pytest])
+    pytest = [str(python), "-m", "pytest", *for_pytest]
+    refuse_mistakes(pytest)
+    code = environment.run(pytest)
+    return 2 if code == WRONG_ARGUMENT else code
+
+
+def refuse_mistakes(pytest: Sequence[str]) -> None:
+    """SetupError, in one line where pytest prints its usage too, for flags that it does not understand."""
+    reading_only = [*pytest, "--markers"]  # reads the flags and no tests
+    asked = subprocess.run(reading_only, cwd=ROOT, capture_output=True, text=True)
+    if asked.returncode == WRONG_ARGUMENT:
+        _, reason = re.split(r"(?:error|ERROR): (?!usage:)", asked.stderr, maxsplit=1)
+        raise SetupError(f"pytest: {reason.splitlines()[0]}")
 
 
 if __name__ == "__main__":

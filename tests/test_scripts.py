@@ -143,14 +143,40 @@ def test_run_tests_passes_everything_else_on_to_pytest(monkeypatch, tmp_path):
         return Environment(tmp_path, Path("python"))
 
     monkeypatch.setattr(environment, "prepare", prepare)
+    monkeypatch.setattr(run_tests, "refuse_mistakes", lambda command: None)
     monkeypatch.setattr(environment, "run", lambda command: asked.update(command=command) or 5)
     monkeypatch.setattr(sys, "argv", ["run_tests.py", "tests/test_cli.py", "--with", "demo", "-k", "one or two", "-v"])
     assert run_tests.main() == 5
     assert asked == {
         "extras": ["test", "demo"],
         "here": False,
-        "command": [Path("python"), "-m", "pytest", "tests/test_cli.py", "-k", "one or two", "-v"],
+        "command": ["python", "-m", "pytest", "tests/test_cli.py", "-k", "one or two", "-v"],
     }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bogus"], "pytest: unrecognized arguments: --bogus"),
+        (["--tb", "bogus"], "pytest: argument --tb: invalid choice: 'bogus' "),
+        (["-c", "nowhere.ini"], "pytest: "),
+    ],
+)
+def test_run_tests_tells_of_a_wrong_flag_in_one_line(arguments, message, monkeypatch, tmp_path):
+    monkeypatch.setattr(environment, "prepare", lambda **_: Environment(tmp_path, Path(sys.executable)))
+    monkeypatch.setattr(sys, "argv", ["run_tests.py", *arguments])
+    with pytest.raises(SetupError) as caught:
+        run_tests.main()
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("of_pytest", "ours"), [(0, 0), (1, 1), (run_tests.WRONG_ARGUMENT, 2), (5, 5)])
+def test_run_tests_ends_with_pytests_exit_code(of_pytest, ours, monkeypatch, tmp_path):
+    monkeypatch.setattr(environment, "prepare", lambda **_: Environment(tmp_path, Path(sys.executable)))
+    monkeypatch.setattr(environment, "run", lambda command: of_pytest)
+    monkeypatch.setattr(sys, "argv", ["run_tests.py"])
+    assert run_tests.main() == ours
 
 
 def test_the_landing_check_leaves_out_no_extra_that_tests_need():

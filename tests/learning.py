@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from core.backend import Array
-from core.data.synthetic import digits
 from core.layers import Layer
 from core.losses import softmax_cross_entropy
 from core.optim import Adam
-
-MNIST = Path(__file__).resolve().parent.parent / "mlp_mnist" / "archive" / "mnist"
-
-
-def some_digits(n: int = 6000) -> tuple[Array, Array]:
-    """The first training images of MNIST where it has been prepared, rendered ones elsewhere; with int64 labels."""
-    if not MNIST.exists():
-        return digits(n, seed=0)
-    images, labels = (np.load(MNIST / f"train_{name}.npy", mmap_mode="r")[:n] for name in ("images", "labels"))
-    return np.array(images), labels.astype(np.int64)
 
 
 def learn(

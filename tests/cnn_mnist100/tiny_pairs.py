@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from learning import learn, some_digits
+from learning import learn
 
 from cnn_mnist100.model import Architecture, build, preprocess
 from cnn_mnist100.pairs import CLASSES, FOLDS, make_pairs
@@ -69,7 +69,7 @@ def make_trained_run(folder: Path) -> Path:
     """A run that has learned to read numbers."""
     architecture = Architecture(filters=(8, 16), hidden=(64,), dropout=0.0, head="digits")
     normalize = Normalize(0.13, 0.31)
-    images, labels, _ = make_pairs(*some_digits(), per_class=30, seed=0)
+    images, labels, _ = make_pairs(*digits(6000, seed=0), per_class=30, seed=0)
     network = build(architecture)
     learn(network, lambda rows: preprocess(images[rows], normalize), labels.astype(np.int64), steps=250)
     return make_run(folder, architecture, network)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from core.data.prepared import load_prepared
 from core.demo.examples import DIGITS
 from core.demo.raster import BOX, CENTRE, PEN, SIDE, draw, mnist_style, rasterise
+from core.errors import UserError
 from scripts.visit.tracing import trace
 
-MNIST = Path(__file__).parents[2] / "mlp_mnist" / "archive" / "mnist" / "train_images.npy"
+MNIST = Path(__file__).parents[2] / "mlp_mnist" / "archive" / "mnist"
 
 
 def centre_of_mass(image: np.ndarray) -> np.ndarray:
@@ -84,10 +87,18 @@ def test_other_pictures_are_refused(picture):
         mnist_style(picture)
 
 
-@pytest.mark.skipif(not MNIST.exists(), reason="needs MNIST: python mlp_mnist/setup_data.py")
+def images_of_mnist() -> np.ndarray:
+    """The training images; the test is skipped where what has been prepared is not the whole of MNIST."""
+    with suppress(UserError):
+        prepared = load_prepared(MNIST, ["train_images"])
+        if prepared.info["complete"]:
+            return prepared.arrays["train_images"]
+    pytest.skip("needs MNIST: python mlp_mnist/setup_data.py")
+
+
 def test_traced_mnist_has_the_ink_of_mnist():
     """Mean ink, stroke width and the share of grey pixels of the first training images, traced and drawn again."""
-    originals = np.load(MNIST, mmap_mode="r")[:300]
+    originals = images_of_mnist()[:300]
     drawn = np.stack([rasterise(trace(image)) for image in originals])
     assert drawn.mean() == pytest.approx(originals.mean(), rel=0.05)
     assert stroke_width(drawn).mean() == pytest.approx(stroke_width(originals).mean(), rel=0.05)

@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 
 from cifar.whitening import Whitening
 from core.backend import Array
-from core.initializers import glorot_normal, he_normal
+from core.initializers import glorot_normal, he_normal, uniform
 from core.layers import (
     GELU,
     BatchNorm,
@@ -155,7 +155,7 @@ def identity_first(
     So that at the start what is seen reaches the last layer (Jordan, arXiv:2404.00498, section 3.2).
     """
     limit = fan_in**-0.5
-    weight = rng.uniform(-limit, limit, shape)
+    weight = uniform(rng, shape, limit, np.float64)
     channels = shape[0] // 9
     passed = min(channels, shape[1])
     weight[:, :passed] = 0

@@ -6,12 +6,14 @@ All take (rng, shape, fan_in, fan_out, dtype): `fan_in` inputs are summed into o
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from core.backend import Array
+from core.memory import expect_room
 
 
 class Initializer(Protocol):
@@ -33,7 +35,7 @@ def he_uniform(
     rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int, dtype: DTypeLike = np.float32
 ) -> Array:
     """Uniform with variance 2 / fan_in."""
-    return _uniform(rng, shape, np.sqrt(2 / fan_in), dtype)
+    return uniform(rng, shape, np.sqrt(3) * np.sqrt(2 / fan_in), dtype)
 
 
 def glorot_normal(
@@ -47,13 +49,15 @@ def glorot_uniform(
     rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int, dtype: DTypeLike = np.float32
 ) -> Array:
     """Uniform with variance 2 / (fan_in + fan_out) (Glorot and Bengio 2010, eq. 16)."""
-    return _uniform(rng, shape, np.sqrt(2 / (fan_in + fan_out)), dtype)
+    return uniform(rng, shape, np.sqrt(3) * np.sqrt(2 / (fan_in + fan_out)), dtype)
+
+
+def uniform(rng: np.random.Generator, shape: tuple[int, ...], limit: float, dtype: DTypeLike) -> Array:
+    """Numbers between -limit and limit, whose variance is limit^2 / 3."""
+    expect_room(math.prod(shape) * (8 + np.dtype(dtype).itemsize))
+    return rng.uniform(-limit, limit, shape).astype(dtype)
 
 
 def _normal(rng: np.random.Generator, shape: tuple[int, ...], deviation: float, dtype: DTypeLike) -> Array:
+    expect_room(math.prod(shape) * (2 * 8 + np.dtype(dtype).itemsize))
     return (rng.standard_normal(shape) * deviation).astype(dtype)
-
-
-def _uniform(rng: np.random.Generator, shape: tuple[int, ...], deviation: float, dtype: DTypeLike) -> Array:
-    limit = np.sqrt(3) * deviation  # the variance of uniform(-limit, limit) is limit^2 / 3
-    return rng.uniform(-limit, limit, shape).astype(dtype)

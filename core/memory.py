@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -19,6 +20,31 @@ LINE = 64  # bytes of a cache line
 FLOATS = LINE // 4  # float32 in it
 LARGE_PAGE = 2 << 20  # bytes; NumPy asks Linux for such pages wherever it takes 4 MB or more at once
 SHELF = 4 << 20  # bytes
+WORTH_ASKING = 64 << 20  # bytes; whether fewer are there, nobody asks
+MEMINFO = Path("/proc/meminfo")
+
+
+def expect_room(size: int) -> None:
+    """MemoryError, which says what there is, if the system cannot give so many bytes; only Linux is asked.
+
+    It promises more than it has, and ends without a word the process that comes to use it.
+    """
+    there = available() if size >= WORTH_ASKING else None
+    if there is not None and size > there:
+        raise MemoryError(
+            f"{size / 1e9:,.1f} GB are needed at once, and {there / 1e9:,.1f} GB are free; "
+            "a smaller network or batch needs less"
+        )
+
+
+def available() -> int | None:
+    """The bytes that Linux can still give, on disk too; None where nobody says."""
+    try:
+        lines = [line.split() for line in MEMINFO.read_text("ascii").splitlines()]
+        kilobytes = {words[0]: int(words[1]) for words in lines}
+        return 1024 * (kilobytes["MemAvailable:"] + kilobytes["SwapFree:"])
+    except (OSError, ValueError, LookupError):
+        return None
 
 
 def empty(shape: int | tuple[int, ...], dtype: DTypeLike, like: Array) -> Array:
@@ -75,6 +101,7 @@ def bytes_on_a_line(size: int) -> Array:
 def _on_a_line(make: Callable[..., Array], shape: int | tuple[int, ...], dtype: DTypeLike) -> Array:
     shape, kind = (shape,) if isinstance(shape, int) else shape, np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
+    expect_room(size)
     memory = make(size + LINE, np.uint8)
     first = -_address(memory) % LINE
     return memory[first : first + size].view(kind).reshape(shape)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from core.data.augment import Affine, ColourJitter, Compose, Cutout, Elastic, HorizontalFlip, Transform
 from core.errors import UserError
-from core.training.settings import TrainingSettings, check_at_least, check_below_one
+from core.training.settings import TrainingSettings, check_at_least, check_at_most, check_below_one
 from mlp_mnist.model import ActivationName, Architecture, DataSet
 
 PresetName = Literal["default", "best", "fashion", "fashion-best", "classic-full", "classic-small"]
@@ -72,6 +72,7 @@ class Settings(TrainingSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, hidden=1, validation=1, train_samples=-1, members=1)
+        check_at_most(self, members=100)
         check_at_least(self, rotate=0, scale=0, stretch=0, shear=0, shift=0)
         check_at_least(self, elastic=0, elastic_sigma=0.5, jitter=0, cutout=0)
         check_below_one(self, "dropout", "input_dropout", "scale", "stretch", "jitter")

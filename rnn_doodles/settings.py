@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from core.training.settings import check_at_least, check_below_one
+from core.training.settings import check_at_least, check_at_most, check_below_one
 from core.training.tuning import TuningSettings
 from rnn_doodles.augment import Augment
 from rnn_doodles.model import Architecture, CellName, PoolName
@@ -55,6 +55,7 @@ class Settings(TuningSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, hidden=1, layers=1, buckets=0, rotate=0, stretch=0, jitter=0)
+        check_at_most(self, layers=100)
         check_below_one(self, "dropout", "drop_strokes", "drop_points", "validation")
 
     @property

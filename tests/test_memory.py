@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from core import memory
+from core.initializers import he_uniform
+from core.layers import GRU, Linear
 from core.memory import LINE, aligned, bytes_on_a_line, constant, empty, is_constant, zeros
 from core.params import Constant, Parameter, pack
 
@@ -102,3 +104,40 @@ def test_threads_get_places_of_their_own():
         thread.join()
     for number, own in arrays.items():
         assert all((array == number).all() for array in own)
+
+
+@pytest.fixture
+def one_gigabyte(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    memory.MEMINFO.write_text("MemAvailable: 400000 kB\nSwapFree: 600000 kB\nHugePages_Total: 0\n")
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda rng: Linear(8_000, 8_000, rng=rng),
+        lambda rng: Linear(8_000, 12_000, rng=rng, init=he_uniform),
+        lambda rng: GRU(8_000, 8_000, rng=rng),
+        lambda rng: empty((300_000_000,), np.float32, LIKE),
+        lambda rng: zeros((300_000_000,), np.float32, LIKE),
+    ],
+)
+def test_what_linux_would_promise_and_not_have_is_refused_before_it_is_made(build, one_gigabyte):
+    rng = np.random.default_rng(0)
+    before = rng.bit_generator.state
+    with pytest.raises(MemoryError, match=r"^\d\.\d GB are needed at once, and 1\.0 GB are free; "):
+        build(rng)
+    assert rng.bit_generator.state == before
+
+
+def test_what_fits_is_made(one_gigabyte):
+    assert empty((20_000_000,), np.float32, LIKE).shape == (20_000_000,)
+
+
+@pytest.mark.parametrize("text", [None, "", "MemTotal: 8000000 kB\n", "MemAvailable: much\n"])
+def test_where_nobody_says_what_there_is_nothing_is_refused(text, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    if text is not None:
+        memory.MEMINFO.write_text(text)
+    assert memory.available() is None
+    memory.expect_room(1 << 60)

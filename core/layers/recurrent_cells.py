@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 
 from core import ops
 from core.backend import Array, array_module
+from core.initializers import uniform
 from core.layers.base import Layer
 from core.layers.sequences import Layout
 from core.memory import aligned, is_constant
@@ -74,7 +75,7 @@ class Direction(Layer):
         K, limit = len(self.sigmoid_gates), hidden**-0.5
 
         def drawn(*shape: int) -> Array:
-            return rng.uniform(-limit, limit, shape).astype(dtype)
+            return uniform(rng, shape, limit, dtype)
 
         self.weight_ih = Parameter(drawn(K, inputs, hidden))
         self.weight_hh = Parameter(drawn(K, hidden, hidden))

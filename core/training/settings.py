@@ -93,8 +93,7 @@ class TrainingSettings:
         check_at_least(self, patience=0, min_delta=0, seed=0, threads=0, checkpoint_seconds=0)
         check_above_zero(self, "lr", "decay_every", "decay_factor")
         check_below_one(self, "momentum", "label_smoothing", "ema_decay", "decay_factor")
-        if self.threads > MOST_THREADS:
-            raise UserError(f"--threads must be at most {MOST_THREADS}, got {self.threads}")
+        check_at_most(self, threads=MOST_THREADS)
         if self.batch_size % self.accumulate:
             raise UserError(f"--batch-size {self.batch_size} cannot be cut into --accumulate {self.accumulate} parts")
         if self.nesterov and not self.momentum:
@@ -143,6 +142,12 @@ def check_at_least(settings: Any, **lowest: float) -> None:
     """UserError unless each named setting, or each element of a tuple, is a finite number of at least the given one."""
     for name, low in lowest.items():
         _check(settings, name, partial(operator.le, low), f"at least {low:g}")
+
+
+def check_at_most(settings: Any, **highest: float) -> None:
+    """UserError unless each named setting, or each element of a tuple, is a finite number of at most the given one."""
+    for name, high in highest.items():
+        _check(settings, name, partial(operator.ge, high), f"at most {high:g}")
 
 
 def check_above_zero(settings: Any, *names: str) -> None:

@@ -118,6 +118,7 @@ def test_wrong_data_settings(quick, change, message):
     [
         ({"hidden": (0,)}, "--hidden must be at least 1"),
         ({"hidden": ()}, "--hidden needs"),
+        ({"members": 1_000_000}, "--members must be at most 100"),
         ({"batch_size": 0}, "--batch-size must be at least 1"),
         ({"epochs": -1}, "--epochs must be"),
         ({"lr": float("nan")}, "--lr must be"),

@@ -304,6 +304,7 @@ def test_songs_of_another_form_are_refused(tmp_path):
     [
         ({"hidden1": 0}, "--hidden1 must be at least 1"),
         ({"hidden2": -1}, "--hidden2 must be at least 0"),
+        ({"members": 1_000_000}, "--members must be at most 100"),
         ({"folds": 1}, "--folds needs at least 2 parts"),
         ({"inner": True}, "--inner belongs to --folds"),
         ({"schedule": "plateau", "validation": 0.0}, "--schedule plateau waits for the validation loss"),

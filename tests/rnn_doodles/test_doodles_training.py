@@ -108,6 +108,7 @@ def test_the_range_test_suggests_a_learning_rate(quick, tmp_path, capsys):
     [
         ({"hidden": 0}, "--hidden must be at least 1"),
         ({"layers": 0}, "--layers must be at least 1"),
+        ({"layers": 100_000_000}, "--layers must be at most 100"),
         ({"buckets": -1}, "--buckets must be at least 0"),
         ({"dropout": 1.0}, "--dropout must be"),
         ({"drop_points": 1.0}, "--drop-points must be"),

@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     An exception, a full disk or a kill leaves the file that was there before.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = beside(path, "tmp")
     with locked(path):
         try:
             with open(temporary, "wb") as handle:
@@ -91,7 +91,13 @@ def drop_lock(path: Path, handle: BinaryIO) -> None:
 
 def lock_file(path: Path) -> Path:
     """The hidden file beside `path` that stands for the lock on it."""
-    return path.with_name(f".{path.name}.lock")
+    return beside(path, "lock")
+
+
+def beside(path: Path, role: str) -> Path:
+    """The hidden place .NAME.ROLE in the folder that holds `path`, which may be written in any way, such as "."."""
+    path = Path(os.path.abspath(path))
+    return path.parent / f".{path.name}.{role}"
 
 
 def _has_name(handle: BinaryIO, path: Path) -> bool:

@@ -92,3 +92,12 @@ def test_no_two_processes_are_ever_inside(tmp_path):
     assert [process.wait() for process in started] == [0] * processes
     assert path.read_text() == str(processes * rounds)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_lies_beside_a_folder_is_the_same_however_it_is_written(tmp_path, monkeypatch):
+    inside = tmp_path / "data" / "inside"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside.parent)
+    ways = (Path("."), Path("inside/.."), Path("../data"), inside.parent)
+    assert {files.beside(way, "old") for way in ways} == {tmp_path / ".data.old"}
+    assert files.beside(Path("/"), "old") == Path("/..old")

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import UserError
-from core.files import flush_to_disk, fsync_folder, locked
+from core.files import beside, flush_to_disk, fsync_folder, locked
 
 INFO = "info.json"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -54,7 +54,7 @@ def save_prepared(folder: Path, arrays: Mapping[str, NDArray[Any]], info: Mappin
         with locked(folder):
             _bring_back(folder)
             refuse_foreign(folder)
-            new = _sibling(folder, "new")
+            new = beside(folder, "new")
             try:
                 _write(new, arrays, info)
                 _swap(folder, new)
@@ -77,13 +77,9 @@ def _check(arrays: Mapping[str, NDArray[Any]], info: Mapping[str, Any]) -> None:
             raise ValueError(f"prepared arrays are plain, with lower-case names; got {name!r} of {array.dtype}")
 
 
-def _sibling(folder: Path, role: str) -> Path:
-    return folder.with_name(f".{folder.name}.{role}")
-
-
 def _bring_back(folder: Path) -> None:
     """Undo the first of the two renames where a kill came before the second. The caller holds the lock."""
-    old = _sibling(folder, "old")
+    old = beside(folder, "old")
     if old.exists() and not folder.exists():
         os.rename(old, folder)
 
@@ -94,6 +90,8 @@ def refuse_foreign(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise UserError(f"{folder} is a file, not a folder for prepared data; choose another place")
+    if folder.resolve() == Path.cwd():
+        raise UserError(f"{folder} is the folder that you are in, and would be replaced; choose another place")
     foreign = [p.name for p in folder.iterdir() if p.suffix != ".npy" and p.name not in (INFO, ".DS_Store")]
     if foreign:
         raise UserError(f"{folder} holds other things than prepared data ({foreign[0]}); choose another folder")
@@ -118,7 +116,7 @@ def _write(new: Path, arrays: Mapping[str, NDArray[Any]], info: Mapping[str, Any
 
 
 def _swap(folder: Path, new: Path) -> None:
-    old = _sibling(folder, "old")
+    old = beside(folder, "old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.rename(folder, old)
@@ -158,7 +156,7 @@ def load_prepared(
 
 def _read_info(folder: Path, setup_flags: str) -> dict[str, Any]:
     path = folder / INFO
-    if not path.exists() and _sibling(folder, "old").exists():
+    if not path.exists() and beside(folder, "old").exists():
         with locked(folder):
             _bring_back(folder)
     if not path.exists():

@@ -22,10 +22,10 @@ def replaced_by(dest: Path, force: bool) -> Iterator[Path]:
     A `.git` in `dest` stays there. Whatever goes wrong, `dest` is what it was.
     Raises SetupError when it cannot be written or must not be replaced.
     """
-    from core.files import locked
+    from core.files import beside, locked
 
     dest = dest.expanduser().resolve()
-    new, old = (dest.with_name(f".{dest.name}.{role}") for role in ("new", "old"))
+    new, old = (beside(dest, role) for role in ("new", "old"))
     check_place(dest)
     try:
         with locked(dest):

@@ -330,3 +330,14 @@ def test_a_file_system_without_locks_does_not_stop_the_work(tmp_path, monkeypatc
     monkeypatch.setattr(fcntl, "flock", full_disk)
     save_prepared(tmp_path / "toy", OLD, INFO)
     assert holds(tmp_path / "toy", OLD)
+
+
+def test_the_folder_that_one_is_in_can_be_read_but_is_not_replaced(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert holds(Path("."), OLD)
+    with pytest.raises(UserError, match="the folder that you are in"):
+        save_prepared(Path("."), NEW, INFO)
+    assert holds(folder, OLD)
+    (folder / "info.json").unlink()
+    with pytest.raises(UserError, match=r"no prepared data in \.: run"):
+        load_prepared(Path("."))

@@ -22,7 +22,7 @@ try:
     from core.backend import Array, select_device, to_device
     from core.cli import main
     from core.data.normalize import Normalize
-    from core.data.prepared import load_prepared
+    from core.data.prepared import check_samples, load_prepared
     from core.data.splits import split_indices
     from core.layers import Parallel, measure_statistics
     from core.losses import accuracy, loss_and_accuracy, softmax_cross_entropy
@@ -33,7 +33,7 @@ try:
     from core.training.settings import make_optimizer, make_schedule
     from core.workers import set_threads
     from emnist.cache import fingerprint, note_finished, take_from_cache
-    from emnist.model import build, preprocess
+    from emnist.model import SIDE, build, preprocess
     from emnist.settings import PRESETS, Settings, WeightingName
 except ModuleNotFoundError as error:
     print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
@@ -97,6 +97,7 @@ def load(settings: Settings) -> tuple[Array, Array, dict[str, Any]]:
     """The training images uint8 (N, 28, 28), their labels int64 (N,), and the info of the data."""
     folder = Path(settings.data) if settings.data else PROJECT / "archive" / "emnist"
     prepared = load_prepared(folder, ["train_images", "train_labels"])
+    check_samples(folder, prepared.arrays["train_images"], (SIDE, SIDE))
     return prepared.arrays["train_images"], prepared.arrays["train_labels"].astype(np.int64), prepared.info
 
 

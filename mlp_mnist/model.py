@@ -34,7 +34,8 @@ from core.layers import (
 from core.random import Stream
 
 DataSet = Literal["mnist", "fashion_mnist"]
-PIXELS = 28 * 28
+SIDE = 28  # pixels of a picture
+PIXELS = SIDE * SIDE
 
 ActivationName = Literal["relu", "leaky_relu", "gelu", "selu", "softplus", "sigmoid", "tanh"]
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {

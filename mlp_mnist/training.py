@@ -22,7 +22,7 @@ try:
     from core.backend import Array, array_module, select_device, to_device
     from core.cli import main
     from core.data.normalize import Normalize
-    from core.data.prepared import load_prepared
+    from core.data.prepared import check_samples, load_prepared
     from core.data.splits import choose_indices, split_indices
     from core.errors import UserError
     from core.losses import (
@@ -40,7 +40,7 @@ try:
     from core.workers import set_threads
     from mlp_mnist import debug
     from mlp_mnist.ask import how_many
-    from mlp_mnist.model import build, preprocess
+    from mlp_mnist.model import SIDE, build, preprocess
     from mlp_mnist.settings import PRESETS, Settings
 except ModuleNotFoundError as error:
     print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
@@ -90,6 +90,7 @@ def load(settings: Settings) -> tuple[Array, Array, list[str], dict[str, Any]]:
     folder = Path(settings.data) if settings.data else PROJECT / "archive" / settings.dataset
     prepared = load_prepared(folder, ["train_images", "train_labels"], setup_flags=f"--dataset {settings.dataset}")
     images, labels = prepared.arrays["train_images"], prepared.arrays["train_labels"].astype(np.int64)
+    check_samples(folder, images, (SIDE, SIDE))
     return images, labels, list(prepared.info["classes"]), prepared.info
 
 

@@ -154,6 +154,12 @@ def load_prepared(
     return Prepared(arrays if mmap else {name: array.copy() for name, array in arrays.items()}, info)
 
 
+def check_samples(folder: Path, samples: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """UserError unless each of the samples (N, ...) that `folder` holds has this shape, which the network sees."""
+    if samples.shape[1:] != shape:
+        raise UserError(f"{folder} holds samples of {samples.shape[1:]}, and the network sees {shape}")
+
+
 def _read_info(folder: Path, setup_flags: str) -> dict[str, Any]:
     path = folder / INFO
     if not path.exists() and beside(folder, "old").exists():

@@ -16,9 +16,8 @@ from onnx import TensorProto
 
 from core.backend import Array
 from core.data.normalize import Normalize
-from core.data.prepared import load_prepared
+from core.data.prepared import check_samples, load_prepared
 from core.data.quickdraw import Drawings
-from core.errors import UserError
 from core.layers import Sequences
 from core.training.trained import Trained
 from rnn_doodles.ink import FEATURES as PEN
@@ -156,6 +155,5 @@ def normalized(graph: Graph, normalize: Normalize, x: str) -> str:
 def first_of(folder: Path, name: str, count: int, shape: tuple[int, ...]) -> Array:
     """The first rows of an array of prepared data; UserError unless they have this shape."""
     array: Array = load_prepared(folder, [name]).arrays[name][:count]
-    if array.shape[1:] != shape:
-        raise UserError(f"{folder} holds samples of {array.shape[1:]}, and the network sees {shape}")
+    check_samples(folder, array, shape)
     return array

@@ -11,6 +11,7 @@ import pytest
 from mistakes import complaint_of
 from tiny_emnist import NOTICE, make_archive, make_run
 
+from core.data.prepared import save_prepared
 from core.data.splits import split_indices
 from core.errors import UserError
 from core.layers import Linear
@@ -242,6 +243,14 @@ def test_without_a_run_the_command_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(trained, "PROJECT", tmp_path / "emnist")
     with pytest.raises(UserError, match=r"python emnist/training\.py"):
         load_reader("")
+
+
+def test_pictures_of_another_size_are_refused(tmp_path):
+    info = {"dataset": "other", "origin": "csv", "complete": False, "notice": "MADE-UP", "command": "", "classes": []}
+    arrays = {"train_images": np.zeros((9, 32, 32, 3), np.uint8), "train_labels": np.zeros(9, np.uint8)}
+    save_prepared(tmp_path / "other", arrays, info)
+    with pytest.raises(UserError, match=r"other holds samples of \(32, 32, 3\), and the network sees \(28, 28\)"):
+        training.load(Settings(data=str(tmp_path / "other")))
 
 
 def test_data_with_other_classes_are_refused(tmp_path, archive):

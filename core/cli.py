@@ -129,8 +129,8 @@ def guarded(program: Callable[[], int | None]) -> int:
     except OSError as error:
         if error.errno not in DISK_REFUSES:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror}", file=sys.stderr)
+        path = error.filename2 or error.filename  # of a file that was to be renamed its new name
+        print(f"error: {path}: {error.strerror}" if path else f"error: {error.strerror}", file=sys.stderr)
         return USAGE_ERROR
     except MemoryError as error:
         print(f"error: out of memory: {error or 'a smaller network or batch needs less'}", file=sys.stderr)

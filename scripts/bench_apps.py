@@ -88,6 +88,8 @@ def main() -> int:
         raise SetupError(
             f"there is no such demo, or none with a pad: {', '.join(unknown)}; choose from {', '.join(known)}"
         )
+    if min(arguments.clients, arguments.hostile) < 0 or arguments.seconds <= 0:
+        raise SetupError("--clients, --hostile and --seconds take numbers above 0")
     try:
         from core.errors import UserError
         from scripts.projects import BY_NAME, find_model
@@ -107,6 +109,8 @@ def main() -> int:
             raise SetupError(f"{name}: {error}") from error
         else:
             print(f"{name}: " + ", ".join(f"{what} {value}" for what, value in figures[name].items()), flush=True)
+    if not figures:
+        raise SetupError("nothing was measured")
     if arguments.save:
         record(figures)
     return 0

@@ -246,7 +246,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=45.0, help="limit, at least three rounds (45)")
     parser.add_argument("--no-save", action="store_true", help="print only")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="of the result file")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        raise SetupError(f"--rounds takes 1 or more, got {arguments.rounds}")
+    return arguments
 
 
 if __name__ == "__main__":

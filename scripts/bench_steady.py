@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from scripts import environment
+from scripts import environment, machine
 from scripts.environment import SetupError
 
 SHORT = ("mlp_mnist", "mlp_mnist_default", "emnist", "music_cuda", "cnn_mnist100")
@@ -35,6 +35,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.steps < 2 * PART:
         raise SetupError(f"--steps takes at least {2 * PART}, got {arguments.steps}")
+    if not 1 <= arguments.threads <= machine.usable_cores():
+        raise SetupError(f"--threads takes 1 to {machine.usable_cores()} here, got {arguments.threads}")
     try:
         from scripts.bench.models import CASES
     except ImportError as error:

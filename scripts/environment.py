@@ -199,8 +199,8 @@ def guarded(main: Callable[[], int]) -> int:
     except OSError as error:
         if error.errno not in DISK_REFUSES:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror}", file=sys.stderr)
+        path = error.filename2 or error.filename  # of a file that was to be renamed its new name
+        print(f"error: {path}: {error.strerror}" if path else f"error: {error.strerror}", file=sys.stderr)
         return 2
     except subprocess.CalledProcessError as error:
         return _exit_code(error.returncode)

@@ -185,6 +185,13 @@ def test_a_disk_that_refuses_is_one_line(capsys, code, path, where):
     assert capsys.readouterr().err == f"error: {where}{os.strerror(code)}\n"
 
 
+def test_a_name_that_is_taken_is_the_one_that_is_told(capsys, tmp_path):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "old").touch()
+    assert cli.guarded(lambda: os.replace(tmp_path / "old", tmp_path / "new")) == cli.USAGE_ERROR
+    assert capsys.readouterr().err == f"error: {tmp_path / 'new'}: {os.strerror(errno.EISDIR)}\n"
+
+
 def test_other_errors_of_the_system_keep_their_traceback():
     def mistaken(settings):
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", "a")

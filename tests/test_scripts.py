@@ -77,6 +77,27 @@ def test_an_unknown_flag_is_told_in_one_line(name, tmp_path):
     assert only_line(done.stderr).startswith("error: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("benchmark", "--rounds 0"),
+        ("benchmark", "--threads 0"),
+        ("bench_apps", "--clients -1"),
+        ("bench_apps", "--hostile -1"),
+        ("bench_apps", "--seconds 0"),
+        ("bench_music", "--rounds 0"),
+        ("bench_start", "--times 0"),
+        ("bench_steady", "--steps 5"),
+        ("bench_steady", "--threads 100000"),
+        ("launch", "--port 99999"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_told_before_anything_is_measured(name, words, tmp_path):
+    done = run(*BARE, file_of(f"scripts.{name}"), *words.split(), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words.split()[0] in only_line(done.stderr)
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_reader_who_has_left_is_no_traceback(name, tmp_path):
     reading, writing = os.pipe()

@@ -104,7 +104,7 @@ def check_blas(report: Report) -> None:
         kind = entry.get("architecture") or "unknown processor type"
         report.fine(f"{entry['internal_api']} {entry['version']} for {kind}, {entry['num_threads']} threads")
     if found:
-        report.fine("training gives each worker thread one BLAS thread (core/workers.py)")
+        report.fine("training gives each worker thread one BLAS thread (core/blas.py)")
     else:
         report.warn("no BLAS that threadpoolctl knows", "training works; its speed was measured with OpenBLAS")
 

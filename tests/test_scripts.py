@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from scripts import environment, run_tests
-from scripts.environment import Environment
+from scripts.environment import Environment, SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
 MEASURING = (  # which need what is to be measured

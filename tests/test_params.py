@@ -174,6 +174,14 @@ def test_what_learns_is_not_overlooked_in_a_list(hold, member):
     assert layer.parameters() == []
 
 
+def test_a_forward_may_remember_a_layer_and_a_parameter():
+    layer = Layer()
+    layer.first, layer.weight = ReLU(), Parameter(np.ones(2))
+    layer.remember(True, layer.first, layer.weight)
+    assert layer.parameters() == [layer.weight]
+    assert layer.recall() == (layer.first, layer.weight)
+
+
 def test_a_gradient_is_written_to_and_never_replaced_or_spread():
     factor = Scale().factor
     with pytest.raises(AttributeError, match=r"write to it, grad\[\.\.\.\] = value"):

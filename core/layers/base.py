@@ -80,12 +80,13 @@ class Layer:
     def children(self) -> Iterator[tuple[str, Layer]]:
         """The layers directly inside this one, with their names: its attributes.
 
-        Raises TypeError for a list, tuple or dict of layers or parameters, which would never learn.
+        Raises TypeError for a list, tuple or dict of layers or parameters, which would never learn. What a forward has
+        remembered may have some.
         """
         for name, value in vars(self).items():
             if isinstance(value, Layer):
                 yield name, value
-            elif _holds_some(value):
+            elif name != "_remembered" and _holds_some(value):
                 raise TypeError(
                     f"{type(self).__name__} keeps layers or parameters in {name}, where nobody finds them: make each "
                     "an attribute, or let a Sequential hold the layers"

@@ -64,7 +64,8 @@ class MixedPrecision(Wrapper):
 
     Outside of training it is as if this layer were not there: what is validated, saved and published is float32.
 
-    Layers of images and rows can be inside; LayerNorm and those of sequences have no kernels for float16.
+    Layers of images and rows can be inside; LayerNorm and those of sequences have no kernels for float16. Weights that
+    have moved away since, as an optimizer for some of them moves them, are a RuntimeError.
     """
 
     def __init__(self, network: Layer) -> None:
@@ -94,6 +95,12 @@ class MixedPrecision(Wrapper):
     def forward(self, x: Array, train: bool = False) -> Array:
         if not train:
             return self.network.forward(x)
+        if not self.flat.is_in_use:
+            raise RuntimeError(
+                "MixedPrecision no longer has all of its weights: Layer.to, or an optimizer for some of them, has "
+                "moved them since, or some data has been replaced instead of written to, data[...] = new; make it "
+                "anew, and let the optimizer have all parameters"
+            )
         ops.of(x).cast(self.flat.data, self._half)
         y = self.network.forward(self._cast("x", x, np.float16), train=True)
         return self._cast("y", y, np.float32)

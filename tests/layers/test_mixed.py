@@ -13,6 +13,7 @@ from core.kernels import shim
 from core.kernels.emulated import emulated_gpu
 from core.layers import MixedPrecision
 from core.layers.mixed import FIRST_SCALE, STEPS_TO_GROW, LossScale
+from core.optim import SGD
 
 needs_compiler = pytest.mark.skipif(shim.compiler() is None, reason="kernels run on the CPU only with g++ or clang++")
 
@@ -220,6 +221,13 @@ def test_nothing_waits_or_is_sent_but_the_one_look(gpu, batch):
     assert gpu.waits == waits
     mixed.overflowed()
     assert (gpu.waits, gpu.uploads) == (waits + 1, sent)
+
+
+def test_weights_that_have_moved_away_are_noticed(batch):
+    _, mixed = both()
+    SGD(mixed.parameters()[:1])
+    with pytest.raises(RuntimeError, match="MixedPrecision no longer has all of its weights"):
+        mixed.forward(batch[0], train=True)
 
 
 def test_it_is_for_float32_on_a_gpu():

@@ -41,11 +41,17 @@ class SharedRows:
         return self._outputs.shape == expected.shape and is_close(self._outputs, expected)
 
     def answer(self, x: Array) -> Array | None:
-        """The answer to `x`, in memory that the next one overwrites; None where these calls do not lead to it."""
-        if free_workers() is self._pool:
+        """The answer to `x`, in memory that the next one overwrites; None where these calls do not lead to it.
+
+        Nor do they where there are other workers by now, who need parts of their own.
+        """
+        pool = free_workers()
+        if pool is self._pool:
             self._fastest(self, x)
-        else:
+        elif pool is None:
             self._by_one(x)
+        else:
+            return None
         made = [answer for answer in self._answers if answer is not None]
         return np.concatenate(made, out=self._outputs) if len(made) == len(self._parts) else None
 

@@ -54,6 +54,18 @@ def test_after_another_number_of_workers_the_answers_are_right(runs):
     assert not runs
 
 
+def test_other_workers_get_parts_of_their_own(runs):
+    network, x = trained(perceptron), images(3 * FEWEST_ROWS)
+    replay = replayed(network, x)
+    before = calls_of(replay)
+    set_threads(3)
+    del runs[:]
+    for _ in range(3 * TRIES):
+        np.testing.assert_allclose(replay.forward(x), network.forward(x), rtol=0, atol=1e-10)
+    assert calls_of(replay) is not before
+    assert len(runs) >= TRIES
+
+
 class Mixes(Layer):
     """An answer that is not the same for a part of the rows."""
 

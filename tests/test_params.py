@@ -163,7 +163,9 @@ def test_a_layer_may_add_to_its_gradient_in_place():
     assert np.shares_memory(layer.factor.grad, optimizer.flat.grad)
 
 
-@pytest.mark.parametrize("hold", [list, tuple, lambda members: dict(enumerate(members))])
+@pytest.mark.parametrize(
+    "hold", [list, tuple, lambda members: dict(enumerate(members)), lambda members: [(), {"stage": [members]}]]
+)
 @pytest.mark.parametrize("member", [ReLU(), Parameter(np.ones(2))])
 def test_what_learns_is_not_overlooked_in_a_list(hold, member):
     layer = Layer()

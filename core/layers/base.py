@@ -206,9 +206,9 @@ class Wrapper(Layer):
 
 
 def _holds_some(value: object) -> bool:
-    """Whether a list, tuple or dict has layers or parameters."""
+    """Whether a list, tuple or dict has layers or parameters, perhaps in further ones."""
     members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return any(isinstance(member, Layer | Parameter) for member in members)
+    return any(isinstance(member, Layer | Parameter) or _holds_some(member) for member in members)
 
 
 def expect_last_axis(layer: Layer, x: Array, size: int) -> None:

@@ -263,3 +263,15 @@ def test_a_parameter_that_layers_share_is_one_also_after_a_move():
     gradient = first.weight.grad.copy()
     optimizer.step(0.1)
     np.testing.assert_allclose(second.weight.data, before - 0.1 * gradient)
+
+
+def test_a_layer_in_several_places_is_moved_once():
+    rng = np.random.default_rng(0)
+    for _ in range(10):  # the memory of what has been moved, and so its id, may be that of something new
+        first, second, third = (Linear(4, 4, rng=rng) for _ in range(3))
+        third.weight = first.weight
+        network, x = Sequential(first, second, third, second, first), rng.standard_normal((3, 4)).astype(np.float32)
+        before = network.forward(x).copy()
+        after = network.to(dtype=np.float64).forward(x.astype(np.float64))
+        np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-4)
+        assert third.weight is first.weight

@@ -166,7 +166,8 @@ class Layer:
         def moved(array: Array) -> Array:
             return to_device(array, device, dtype) if device else array.astype(dtype or array.dtype)
 
-        for _, layer in self.walk():
+        layers = {id(layer): layer for _, layer in self.walk()}  # each once, however many places it has
+        for layer in layers.values():
             for name, value in list(vars(layer).items()):
                 if isinstance(value, Parameter):
                     kind = Constant if isinstance(value, Constant) else Parameter

@@ -54,6 +54,7 @@ LAYERS = {
     "ConvReLUPool expected padding .* got -1": lambda: ConvReLUPool(2, 2, 3, padding=-1, rng=RNG),
     "ConvPool expected out_channels .* got 0": lambda: ConvPool(2, 0, 3, rng=RNG),
     r"MaxPool2d expected kernel_size .* got array\(\[1, 2, 3\]\)": lambda: MaxPool2d(np.array([1, 2, 3])),
+    "MaxPool2d expected kernel_size .* got {3, 5}": lambda: MaxPool2d({3, 5}),  # in which order?
     "MaxPool2d expected stride .* got 0": lambda: MaxPool2d(2, 0),
     r"MaxPool2d expected kernel_size of at most 255, got \(300, 1\)": lambda: MaxPool2d((300, 1)),
     "AvgPool2d expected kernel_size .* got None": lambda: AvgPool2d(None),

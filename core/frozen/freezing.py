@@ -96,22 +96,27 @@ def _frozen(layer: Layer) -> Layer:
 def _frozen_chain(chain: Sequential) -> Sequential:
     """Leave out dropout, and fold each BatchNorm into the layer before it where that is possible."""
     layers: dict[str, Layer] = {}
-    last: Layer | None = None
+    last = ""
     for name, layer in chain.layers.items():
         if isinstance(layer, Dropout):
             continue
-        if isinstance(layer, BatchNorm) and type(last) in (Conv2d, Linear):
-            _fold(layer, last)
+        if isinstance(layer, BatchNorm) and type(layers.get(last)) in (Conv2d, Linear):
+            layers[last] = _folded(layer, layers[last])
         else:
-            last = layers[name] = _frozen(layer)
+            last, layers[name] = name, _frozen(layer)
     if type(chain) is Sequential and OneRowAtOnce.suits(layers.values()):
         return OneRowAtOnce(**layers)
     chain.layers = layers
     return chain
 
 
-def _fold(norm: BatchNorm, layer: Any) -> None:
-    """Let `layer`, a Conv2d or Linear, do what `norm` behind it does: (x W + b) s + t = x (W s) + (b s + t)."""
+def _folded(norm: BatchNorm, layer: Any) -> Layer:
+    """A Conv2d or Linear that does what `norm` behind it does, too: (x W + b) s + t = x (W s) + (b s + t).
+
+    A copy, since the layer may have other places in the network, where no norm follows.
+    """
     scale, shift = norm.at_rest()
     before = 0 if layer.bias is None else layer.bias.data
-    layer.weight, layer.bias = Constant(layer.weight.data * scale), Constant(before * scale + shift, decay=False)
+    both = layer.replica()
+    both.weight, both.bias = Constant(layer.weight.data * scale), Constant(before * scale + shift, decay=False)
+    return both  # type: ignore[no-any-return]

@@ -88,8 +88,8 @@ class Layer:
                 yield name, value
             elif name != "_remembered" and _holds_some(value):
                 raise TypeError(
-                    f"{type(self).__name__} keeps layers or parameters in {name}, where nobody finds them: make each "
-                    "an attribute, or let a Sequential hold the layers"
+                    f"{type(self).__name__} keeps layers or parameters in {name}, where nobody finds them: have each "
+                    "as an attribute alone, or let a Sequential hold the layers"
                 )
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Integral
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -85,7 +86,7 @@ class Windows:
 
 def _pair(owner: str, name: str, value: int | Pair, least: int) -> Pair:
     """(vertical, horizontal) from one number for both or from two, as Python's integers: see `expect_whole`."""
-    both = tuple(value) if np.iterable(value) else (value, value)
+    both: Sequence[Any] = tuple(value) if np.ndim(value) == 1 else (value, value)  # type: ignore[arg-type]
     if len(both) != 2 or not all(isinstance(one, Integral) and one >= least for one in both):
         raise ValueError(f"{owner} expected {name} to be one or two whole numbers of at least {least}, got {value!r}")
     return int(both[0]), int(both[1])

@@ -23,9 +23,12 @@ from core.layers import (
     ConvReLUPool,
     Dropout,
     Flatten,
+    Linear,
     Parallel,
     Residual,
     Sequences,
+    Sequential,
+    Tanh,
 )
 from core.layers.recurrent_cells import _project_together as project_together
 from core.memory import is_constant
@@ -48,6 +51,16 @@ def many_chunks_of_small_images(monkeypatch):
     monkeypatch.setattr(winograd, "MULTIPLICATIONS_AT_ONCE", 1)
     monkeypatch.setattr(conv_phases, "WINDOWS_SIZE", 2000)
     monkeypatch.setattr(conv_windows, "ROWS_SIZE", 2000)
+
+
+def test_a_layer_with_two_places_takes_in_only_the_norm_that_follows_it():
+    rng = np.random.default_rng(0)
+    twice, norm = Linear(6, 6, rng=rng, dtype=np.float64), BatchNorm(6, dtype=np.float64)
+    norm.running_mean[...], norm.running_var[...] = rng.standard_normal(6), 2.0
+    network, x = Sequential(twice, Tanh(), twice, norm), rng.standard_normal((5, 6))
+    frozen = freeze(network)
+    assert not any(isinstance(layer, ScaleShift) for _, layer in frozen.walk())
+    assert distance(frozen.forward(x), network.forward(x)) < 1e-12
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

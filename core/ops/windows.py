@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Integral
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -86,7 +85,9 @@ class Windows:
 
 def _pair(owner: str, name: str, value: int | Pair, least: int) -> Pair:
     """(vertical, horizontal) from one number for both or from two, as Python's integers: see `expect_whole`."""
-    both: Sequence[Any] = tuple(value) if np.ndim(value) == 1 else (value, value)  # type: ignore[arg-type]
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(both) != 2 or not all(isinstance(one, Integral) and one >= least for one in both):
         raise ValueError(f"{owner} expected {name} to be one or two whole numbers of at least {least}, got {value!r}")
     return int(both[0]), int(both[1])

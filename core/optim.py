@@ -54,12 +54,7 @@ class Optimizer:
         elsewhere since this optimizer was made.
         """
         expect_in("[0, inf)", self, lr=lr)
-        if not self.flat.is_in_use:
-            raise RuntimeError(
-                f"{type(self).__name__} no longer has all of its weights: Layer.to, or another optimizer, Ema or "
-                "MixedPrecision for some of them, has moved them since, or some data has been replaced instead of "
-                "written to, data[...] = new; make the optimizer anew, after those"
-            )
+        self.flat.expect_in_use(self)
         cut_for = self._workers(), bool(self.weight_decay)
         if self._cut_for != cut_for:
             self._pieces, self._cut_for = self._cut(), cut_for

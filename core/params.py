@@ -183,6 +183,15 @@ class FlatParameters:
         """Whether all parameters still lie here; what is written to the buffers has no effect on one that has left."""
         return all(parameter.data is view for parameter, view in zip(self.parameters, self._views, strict=True))
 
+    def expect_in_use(self, owner: object) -> None:
+        """Raise RuntimeError if some parameters have left since `owner`, who works on these buffers, was made."""
+        if not self.is_in_use:
+            raise RuntimeError(
+                f"{type(owner).__name__} no longer has all of its weights: Layer.to, or another optimizer, Ema or "
+                "MixedPrecision for some of them, has moved them since, or some data has been replaced instead of "
+                "written to, data[...] = new; make it anew, after those"
+            )
+
     @property
     def is_zero(self) -> bool:
         """Whether no backward has added to any gradient since the last step."""

@@ -33,7 +33,8 @@ def main() -> int:
     own, for_pytest = parser.parse_known_args()
     python = environment.prepare(extras=["test", *own.extras], here=own.here).python
     pytest = [str(python), "-m", "pytest", *for_pytest]
-    refuse_mistakes(pytest)
+    if for_pytest:
+        refuse_mistakes(pytest)
     code = environment.run(pytest)
     return 2 if code == WRONG_ARGUMENT else code
 

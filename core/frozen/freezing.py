@@ -1,7 +1,4 @@
-"""A trained network made ready to answer: what only learning needs is left out, and what inputs do not change is done.
-
-    network = freeze(network)
-    answers = predict(network, images)
+"""The copy of a network that answers: what only learning needs is left out, and what inputs do not change is done.
 
 Dropout goes. A BatchNorm, whose statistics stand still, becomes part of the weight of the layer before it, or a scale
 and a shift. Weights become constants, from which operations derive once what they would derive at every call, such as

@@ -95,12 +95,7 @@ class MixedPrecision(Wrapper):
     def forward(self, x: Array, train: bool = False) -> Array:
         if not train:
             return self.network.forward(x)
-        if not self.flat.is_in_use:
-            raise RuntimeError(
-                "MixedPrecision no longer has all of its weights: Layer.to, or an optimizer for some of them, has "
-                "moved them since, or some data has been replaced instead of written to, data[...] = new; make it "
-                "anew, and let the optimizer have all parameters"
-            )
+        self.flat.expect_in_use(self)
         ops.of(x).cast(self.flat.data, self._half)
         y = self.network.forward(self._cast("x", x, np.float16), train=True)
         return self._cast("y", y, np.float32)

@@ -1,7 +1,7 @@
 """How many threads BLAS has of its own: one, but for a product that borrows more.
 
-The workers are the parallelism, see `core.workers`. OpenBLAS's own threads are better where a single row or image
-leaves nothing else to share.
+The workers are the parallelism, see `core.workers`. BLAS's own threads are better where a single row or image leaves
+nothing else to share. NumPy's wheels bring OpenBLAS, NumPy from conda may have MKL.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-SETTERS = tuple(  # OpenBLAS's names, as it calls itself and as NumPy's wheels call it
-    f"{prefix}openblas_set_num_threads{suffix}" for prefix in ("", "scipy_") for suffix in ("", "64_", "_64")
+SETTERS = (
+    "MKL_Set_Num_Threads",
+    *(  # OpenBLAS's names, as it calls itself and as NumPy's wheels call it
+        f"{prefix}openblas_set_num_threads{suffix}" for prefix in ("", "scipy_") for suffix in ("", "64_", "_64")
+    ),
 )
 
 
@@ -60,7 +63,7 @@ def _setters() -> list[Callable[[int], Any]]:
 def _setter(library: Any) -> Callable[[int], Any]:
     """What sets the number of threads of a BLAS.
 
-    OpenBLAS's own function takes a quarter of the time of threadpoolctl's, which obeys only one thread of the process.
+    Its own function takes a quarter of the time of threadpoolctl's, which obeys only one thread of the process.
     """
     names = (name for name in SETTERS if hasattr(library.dynlib, name))
     setter: Callable[[int], Any] = getattr(library.dynlib, next(names, ""), library.set_num_threads)
@@ -68,8 +71,8 @@ def _setter(library: Any) -> Callable[[int], Any]:
 
 
 def _libraries() -> list[Any]:
-    """What controls each BLAS of this process, but for PyTorch's, which a benchmark loads."""
+    """What controls each BLAS of this process. PyTorch's wheels keep theirs to themselves."""
     from threadpoolctl import ThreadpoolController
 
     controllers = ThreadpoolController().lib_controllers
-    return [one for one in controllers if one.user_api == "blas" and one.internal_api != "mkl"]
+    return [one for one in controllers if one.user_api == "blas"]

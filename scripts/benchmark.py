@@ -62,6 +62,8 @@ def main() -> int:
         raise SetupError(f"no network is called {', '.join(unknown)}; there are {', '.join(cases)}")
     set_threads(arguments.threads)
     torch.set_num_threads(arguments.threads)
+    if any(each["num_threads"] > 1 for each in _blas()):
+        raise SetupError("NumPy and PyTorch share one BLAS here, and its number of threads: use pip's PyTorch")
     setting = describe(arguments.threads)
     print("  ".join(f"{name} {version}" for name, version in setting["versions"].items()), end="  ")
     print(f"{setting['processor']}, {arguments.threads} threads each")
@@ -83,6 +85,13 @@ def main() -> int:
     return 0
 
 
+def _blas() -> list[dict[str, Any]]:
+    """What threadpoolctl finds: NumPy's BLAS, but not that of PyTorch's wheels."""
+    from threadpoolctl import threadpool_info
+
+    return [each for each in threadpool_info() if each["user_api"] == "blas"]
+
+
 def describe(threads: int) -> dict[str, Any]:
     """What a result file says of the machine and the software."""
     import numpy as np
@@ -93,7 +102,12 @@ def describe(threads: int) -> dict[str, Any]:
         "date": datetime.now(timezone.utc).date().isoformat(),
         "processor": machine.processor(),
         "threads": threads,
-        "versions": {"Python": platform.python_version(), "NumPy": np.__version__, "PyTorch": torch.__version__},
+        "versions": {
+            "Python": platform.python_version(),
+            "NumPy": np.__version__,
+            "NumPy's BLAS": " and ".join(f"{each['internal_api']} {each['version']}" for each in _blas()),
+            "PyTorch": torch.__version__,
+        },
     }
 
 

@@ -101,12 +101,12 @@ def check_blas(report: Report) -> None:
         return
     found = [entry for entry in controller.info() if entry["user_api"] == "blas"]
     for entry in found:
-        kind = entry.get("architecture") or "unknown processor type"
-        report.fine(f"{entry['internal_api']} {entry['version']} for {kind}, {entry['num_threads']} threads")
+        kind = f" for {entry['architecture']}" if entry.get("architecture") else ""
+        report.fine(f"{entry['internal_api']} {entry['version']}{kind}, {entry['num_threads']} threads")
     if found:
         report.fine("training gives each worker thread one BLAS thread (core/blas.py)")
     else:
-        report.warn("no BLAS that threadpoolctl knows", "training works; its speed was measured with OpenBLAS")
+        report.warn("no BLAS that threadpoolctl knows", "training works; its speed was measured with OpenBLAS and MKL")
 
 
 def check_machine(report: Report) -> None:

@@ -13,7 +13,7 @@ from core.workers import set_threads, workers
 
 
 def blas_in_use():
-    return {library["num_threads"] for library in threadpool_info() if library["internal_api"] == "openblas"}
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
 
 
 def test_blas_is_left_with_one_thread():
@@ -89,7 +89,13 @@ class Library:
 
 
 @pytest.mark.parametrize(
-    "name", ["openblas_set_num_threads", "openblas_set_num_threads64_", "scipy_openblas_set_num_threads64_"]
+    "name",
+    [
+        "openblas_set_num_threads",
+        "openblas_set_num_threads64_",
+        "scipy_openblas_set_num_threads64_",
+        "MKL_Set_Num_Threads",
+    ],
 )
 def test_a_library_sets_its_number_of_threads_itself(name):
     assert blas._setter(Library("another", name)) == name

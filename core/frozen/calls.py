@@ -59,6 +59,11 @@ class Calls:
     def __len__(self) -> int:
         return len(self._calls)
 
+    @property
+    def multiplications(self) -> int:
+        """How many there are in all products: about how much work an answer is."""
+        return sum(map(_multiplications, self._calls))
+
     def answer(self, x: Array) -> Array | None:
         """The answer to `x`, in memory that the next one overwrites; None where these calls do not lead to it.
 
@@ -122,21 +127,32 @@ def _make_all(calls: list[Call]) -> None:
         call()
 
 
+def _is_product(call: Call) -> TypeGuard[partial[Any]]:
+    return isinstance(call, partial) and call.func in (np.matmul, np.ndarray.dot)
+
+
+def _multiplications(call: Call) -> int:
+    """How many of a product of matrices; none of another call."""
+    if not _is_product(call):
+        return 0
+    x, _, out = (*call.args, *call.keywords.values())
+    return out.size * x.shape[-1]  # type: ignore[no-any-return]
+
+
 def _is_large_product(call: Call) -> TypeGuard[partial[Any]]:
     """Whether it is one product of matrices that BLAS would share between its threads."""
-    if not isinstance(call, partial) or call.func not in (np.matmul, np.ndarray.dot) or call.args[1].ndim > 2:
+    if not _is_product(call) or call.args[1].ndim > 2:
         return False
-    x, weight, *_ = call.args
-    return x.size * weight.shape[-1] >= shared_by_blas(x.dtype)  # type: ignore[no-any-return]
+    return _multiplications(call) >= shared_by_blas(call.args[0].dtype)
 
 
 def _is_large_stack(call: Call) -> TypeGuard[partial[Any]]:
     """Whether it is a product of stacks of matrices, equally many or a single one, that is worth sharing."""
-    if not isinstance(call, partial) or call.func is not np.matmul or len(call.args) < 3:
+    if not _is_product(call) or call.func is not np.matmul or len(call.args) < 3:
         return False
-    a, _, out = stacks = call.args
-    stacked = all(stack.ndim == out.ndim > 2 and len(stack) in (1, len(out)) for stack in stacks)
-    return stacked and out.size * a.shape[-1] >= MULTIPLICATIONS_WORTH_SHARING
+    out = call.args[2]
+    stacked = all(stack.ndim == out.ndim > 2 and len(stack) in (1, len(out)) for stack in call.args)
+    return stacked and _multiplications(call) >= MULTIPLICATIONS_WORTH_SHARING
 
 
 def _may_be_shared(call: Call) -> bool:

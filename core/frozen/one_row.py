@@ -2,8 +2,8 @@
 
 Python takes longer to call these layers than they take. So all that they do is a short list of NumPy's calls, and
 their weights, which are what takes time to read, lie as a single row needs them: each layer's bias is one more row of
-its weight, for an input of one; a weight of middle size lies in pairs of panels; and what one thread reads best and
-what several can share are not the same.
+its weight, for an input of one; a weight of middle size lies in pairs of panels; and what one thread reads best is not
+always what several can share.
 
 A panel is a stretch of `PANEL` columns. For a matrix of two rows OpenBLAS reads a panel twice as fast as for a single
 one any weight. So the first of two panels, below each other, is for the first of two rows, and the other one for the
@@ -171,8 +171,13 @@ def _room(inputs: Array, size: int) -> Array:
 
 
 def _suits_pairs(weight: Array) -> bool:
-    """Whether OpenBLAS reads pairs of panels of the weight faster than the weight, to the same results."""
+    """Whether OpenBLAS reads pairs of panels of the weight faster than the weight, to the same results.
+
+    Not those of a large one, which two threads read twice as fast, its halves in the second-level caches of two cores.
+    """
     D, K = weight.shape
+    if weight.size >= SHARED_BY_BLAS:
+        return False
     is_fast = weight.dtype in WITH_COMPLEX and pieces_of_panels(2, D, K) == pieces_of_panels(2, 2 * D, K) == 1
     return is_fast and bool(np.isfinite(weight).all())  # zero times one panel has to be zero for the other
 
@@ -197,14 +202,11 @@ def _calls_for_one(inputs: Array, weight: Array, outputs: Array, relu_follows: b
 
 def _calls_for_threads(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> list[Call]:
     """The same in one product that OpenBLAS's threads share; none if they do not, or one thread's are the same."""
-    is_large = weight.size >= SHARED_BY_BLAS
-    suits = len(inputs) == 2 if is_large else weight.size >= WEIGHTS_WORTH_SHARING and weight.dtype in WITH_COMPLEX
+    suits = WEIGHTS_WORTH_SHARING <= weight.size < SHARED_BY_BLAS and weight.dtype in WITH_COMPLEX
     if not suits or not can_share() or not has_blas_threads():
         return []
-    row = inputs[0, : len(weight)]
-    if not is_large:
-        weight = as_complex(weight)
-        row = row.view(weight.dtype)
+    row, weight = inputs[0, : len(weight)], as_complex(weight)
+    row = row.view(weight.dtype)
     sums = np.empty(weight.shape[1], weight.dtype)
     return [_product(row, constant(weight.T).T, sums), _finish(sums.real, outputs, relu_follows)]
 

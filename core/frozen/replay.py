@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from core.backend import Array
-from core.frozen.calls import Calls, is_close
+from core.frozen.calls import MULTIPLICATIONS_WORTH_SHARING, Calls, is_close
 from core.frozen.shared_rows import SharedRows, stretches_of
 from core.frozen.written import Notes, Written, WrittenWorkspaces
 from core.layers.base import Layer, Wrapper
@@ -78,12 +78,13 @@ class Replay(Wrapper):
 
 
 def write_down_shared(network: Layer, x: Array) -> Calls | SharedRows | None:
-    """The same as `write_down`, but a part for each worker, where there are rows enough and answers do not mix them."""
+    """The same as `write_down`, but a part for each worker, where there is enough to do and answers do not mix rows."""
     pool = free_workers()
     stretches = [] if pool is None else stretches_of(len(x), pool.count)
     written = (write_down(network, x[stretch], len(stretches)) for stretch in stretches)
     parts = [calls for calls in written if calls is not None]
-    if pool is not None and parts and len(parts) == len(stretches):
+    is_worth_it = sum(part.multiplications for part in parts) >= MULTIPLICATIONS_WORTH_SHARING
+    if pool is not None and is_worth_it and len(parts) == len(stretches):
         shared = SharedRows(parts, stretches, pool)
         if shared.suits(x, network.forward(x)):
             return shared

@@ -7,6 +7,7 @@ import pytest
 from to_freeze import BUILDERS, images, perceptron, replayed, trained
 
 from core.fastest import TRIES
+from core.frozen import replay as replaying
 from core.frozen.calls import Calls
 from core.frozen.shared_rows import FEWEST_ROWS, SharedRows, stretches_of
 from core.layers import Layer, Linear, Sequential
@@ -14,7 +15,12 @@ from core.workers import set_threads
 
 ROWS = 2 * FEWEST_ROWS + 3
 
-pytestmark = pytest.mark.usefixtures("two_workers")
+pytestmark = pytest.mark.usefixtures("two_workers", "little_is_worth_sharing")
+
+
+@pytest.fixture
+def little_is_worth_sharing(monkeypatch):
+    monkeypatch.setattr(replaying, "MULTIPLICATIONS_WORTH_SHARING", 1)
 
 
 def calls_of(replay):
@@ -42,6 +48,14 @@ def test_few_rows_and_workers_themselves_share_nothing():
     assert isinstance(calls_of(replayed(network, few)), Calls)
     set_threads(1)
     assert isinstance(calls_of(replayed(network, images(ROWS))), Calls)
+
+
+@pytest.mark.parametrize(("least", "kind"), [(0, SharedRows), (1, Calls)])
+def test_only_an_answer_with_enough_multiplications_is_shared(least, kind, monkeypatch):
+    network = Sequential(Linear(5, 7, rng=np.random.default_rng(0)), Linear(7, 3, rng=np.random.default_rng(1)))
+    monkeypatch.setattr(replaying, "MULTIPLICATIONS_WORTH_SHARING", ROWS * (5 * 7 + 7 * 3) + least)
+    x = np.random.default_rng(2).standard_normal((ROWS, 5)).astype(np.float32)
+    assert isinstance(calls_of(replayed(network, x)), kind)
 
 
 def test_after_another_number_of_workers_the_answers_are_right(runs):

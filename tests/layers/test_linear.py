@@ -85,6 +85,18 @@ def test_all_ways_to_a_large_product_lead_to_the_same(make, threads, shape):
     set_threads(before)
 
 
+@pytest.mark.parametrize(("shape", "lets_run"), [((40,), True), ((1, 40), True), ((5, 40), False)])
+def test_the_columns_of_a_row_are_made_by_what_lets_other_workers_run(shape, lets_run, monkeypatch):
+    made = []
+    monkeypatch.setattr(linear, "multiply", lambda x, weight, y: made.append("np.dot") or multiply(x, weight, y))
+    x, weight, y = np.ones(shape), np.ones((40, 70), order="F"), np.empty((*shape[:-1], 70))
+    multiply_by_columns(x, weight, y)
+    assert ("np.dot" in made) == lets_run
+    made.clear()
+    multiply_by_columns(x, np.ascontiguousarray(weight), y)
+    assert made == []
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("K", [1, 7])
 def test_as_complex_numbers_a_weight_has_the_same_products_and_stays_as_it_is(K, order):

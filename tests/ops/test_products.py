@@ -188,8 +188,15 @@ def test_on_a_gpu_the_result_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_kernels_are_known_by_the_name_of_the_blas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    for architecture, expected in (("SkylakeX", True), ("Haswell", False)):
-        monkeypatch.setattr("threadpoolctl.threadpool_info", lambda name=architecture: [{"architecture": name}, {}])
+    openmp, mkl = {"user_api": "openmp"}, {"user_api": "blas"}
+    skylake, haswell = ({"user_api": "blas", "architecture": name} for name in ("SkylakeX", "Haswell"))
+    for found, expected in (
+        ([skylake, openmp], True),
+        ([haswell], False),
+        ([skylake, mkl], False),  # one of the two is NumPy's
+        ([openmp], False),
+    ):
+        monkeypatch.setattr("threadpoolctl.threadpool_info", lambda found=found: found)
         products.multiplies_in_place.cache_clear()
         assert products.multiplies_in_place() == expected
     products.multiplies_in_place.cache_clear()

@@ -107,7 +107,14 @@ def multiply(x: Array, weight: Array, y: Array) -> None:
 
 def multiply_by_columns(x: Array, weight: Array, y: Array) -> None:
     """The same, of which each worker makes some columns."""
-    share(weight.shape[1], lambda _, columns: np.matmul(x, weight[:, columns], out=y[..., columns]))
+    # np.matmul lets other threads run only where it has more than 500 results, np.dot always. But np.dot copies what
+    # does not lie in one piece, as columns of C-contiguous weights do not.
+    make = multiply if y.size == weight.shape[1] and weight.flags.f_contiguous else _matmul
+    share(weight.shape[1], lambda _, columns: make(x, weight[:, columns], y[..., columns]))
+
+
+def _matmul(x: Array, weight: Array, y: Array) -> None:
+    np.matmul(x, weight, out=y)
 
 
 def multiply_by_rows(x: Array, weight: Array, y: Array) -> None:

@@ -35,10 +35,11 @@ KERNELS_IN_PLACE = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # OpenBLAS's na
 
 @cache
 def multiplies_in_place() -> bool:
-    """Whether NumPy's BLAS has kernels for small products here."""
+    """Whether NumPy's BLAS has kernels for small products here; that of the process, or all of them if it has more."""
     from threadpoolctl import threadpool_info
 
-    return any(library.get("architecture") in KERNELS_IN_PLACE for library in threadpool_info())
+    found = [library.get("architecture") for library in threadpool_info() if library["user_api"] == "blas"]
+    return bool(found) and KERNELS_IN_PLACE.issuperset(found)
 
 
 def product(x: Array, weight: Array, y: Array) -> None:

@@ -232,7 +232,7 @@ class WinogradTiles:
         """The reverse of `store`; tiles that reach beyond the images get zeros there."""
         grid, places = self._places(planes, images)
         if grid is not None:
-            grid.put(images)
+            grid.clear().put(images)
         np.copyto(planes.reshape(places.shape), places)
 
     def convolve(self, images: Array, y: Array) -> None:
@@ -288,7 +288,7 @@ class WinogradTiles:
         size = side * TH, side * TW
         frame = None
         if images.shape[1:3] != size:
-            frame = Frame("grid", M, size, (0, 0), images, self._workspace).clear()
+            frame = Frame("grid", M, size, (0, 0), images, self._workspace)
             images = frame.pixels
         return frame, images.reshape(M, TH, side, TW, side, K).transpose(2, 4, 1, 3, 0, 5)
 

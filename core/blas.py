@@ -63,7 +63,7 @@ def _setters() -> list[Callable[[int], Any]]:
 def _setter(library: Any) -> Callable[[int], Any]:
     """What sets the number of threads of a BLAS.
 
-    Its own function takes a quarter of the time of threadpoolctl's, which obeys only one thread of the process.
+    Its own function takes a quarter of the time of threadpoolctl's, which counts for one thread of the process only.
     """
     names = (name for name in SETTERS if hasattr(library.dynlib, name))
     setter: Callable[[int], Any] = getattr(library.dynlib, next(names, ""), library.set_num_threads)
@@ -71,7 +71,7 @@ def _setter(library: Any) -> Callable[[int], Any]:
 
 
 def _libraries() -> list[Any]:
-    """What controls each BLAS of this process. PyTorch's wheels keep theirs to themselves."""
+    """What controls each BLAS of this process: that of conda's PyTorch, too, which its wheels keep to themselves."""
     from threadpoolctl import ThreadpoolController
 
     controllers = ThreadpoolController().lib_controllers

@@ -13,7 +13,6 @@ a song is too little work to share.
 import argparse
 import dataclasses
 import os
-import platform
 import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -59,7 +58,7 @@ def main() -> int:
             "date": datetime.now(timezone.utc).date().isoformat(),
             "processor": torch.cuda.get_device_name() if arguments.gpu else machine.processor(),
             "threads": 1,
-            "versions": {"Python": platform.python_version(), "NumPy": np.__version__, "PyTorch": torch.__version__},
+            "versions": benchmark.versions(),
         }
         name = "music_cuda_gpu" if arguments.gpu else "music_cuda_epoch"
         benchmark.save(arguments.results / f"{name}.json", {**setting, "measurements": rows})

@@ -62,8 +62,7 @@ def main() -> int:
         raise SetupError(f"no network is called {', '.join(unknown)}; there are {', '.join(cases)}")
     set_threads(arguments.threads)
     torch.set_num_threads(arguments.threads)
-    if any(each["num_threads"] > 1 for each in _blas()):
-        raise SetupError("NumPy and PyTorch share one BLAS here, and its number of threads: use pip's PyTorch")
+    _expect_two_blas()
     setting = describe(arguments.threads)
     print("  ".join(f"{name} {version}" for name, version in setting["versions"].items()), end="  ")
     print(f"{setting['processor']}, {arguments.threads} threads each")
@@ -85,29 +84,38 @@ def main() -> int:
     return 0
 
 
-def _blas() -> list[dict[str, Any]]:
-    """What threadpoolctl finds: NumPy's BLAS, but not that of PyTorch's wheels."""
+def _expect_two_blas() -> None:
+    """NumPy's has been given one thread; where PyTorch has the same one, it has as many as PyTorch by now."""
     from threadpoolctl import threadpool_info
 
-    return [each for each in threadpool_info() if each["user_api"] == "blas"]
+    for library in threadpool_info():
+        if library["user_api"] == "blas" and (library["num_threads"] or 1) > 1:
+            raise SetupError(f"PyTorch seems to have NumPy's {library['internal_api']}: use PyTorch from its wheel")
 
 
 def describe(threads: int) -> dict[str, Any]:
     """What a result file says of the machine and the software."""
-    import numpy as np
-    import torch
-
     return {
         "commit": machine.commit(ROOT),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "processor": machine.processor(),
         "threads": threads,
-        "versions": {
-            "Python": platform.python_version(),
-            "NumPy": np.__version__,
-            "NumPy's BLAS": " and ".join(f"{each['internal_api']} {each['version']}" for each in _blas()),
-            "PyTorch": torch.__version__,
-        },
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Those of all that a measurement depends on."""
+    import numpy as np
+    import torch
+
+    from core.training.record import blas_of_process
+
+    return {
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+        "BLAS": blas_of_process(),
+        "PyTorch": torch.__version__,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import subprocess
@@ -21,7 +22,7 @@ from scripts import benchmark
 from scripts.bench import timing
 from scripts.bench.table import table
 from scripts.bench.timing import Round, Turn
-from scripts.environment import ROOT
+from scripts.environment import ROOT, SetupError
 
 
 def test_contenders_take_turns(monkeypatch):
@@ -62,6 +63,15 @@ def test_contenders_that_disagree_are_not_timed():
     benchmark._check_agreement({"ours": lambda: 1.0, "theirs": lambda: 1.0 + 1e-5}, calls=2)
     with pytest.raises(AssertionError, match="theirs against ours"):
         benchmark._check_agreement({"ours": lambda: 1.0, "theirs": lambda: 1.1}, calls=2)
+
+
+@pytest.mark.parametrize(("threads", "is_shared"), [(1, False), (None, False), (2, True)])
+def test_a_blas_that_is_pytorchs_too_is_refused(threads, is_shared, monkeypatch):
+    openmp = {"user_api": "openmp", "internal_api": "openmp", "num_threads": 2}
+    ours = {"user_api": "blas", "internal_api": "mkl", "num_threads": threads}
+    monkeypatch.setattr("threadpoolctl.threadpool_info", lambda: [openmp, ours])
+    with pytest.raises(SetupError, match="mkl") if is_shared else contextlib.nullcontext():
+        benchmark._expect_two_blas()
 
 
 def test_a_disturbed_measurement_is_not_written(tmp_path, capsys):

@@ -24,7 +24,7 @@ from core.workers import Workers, free_workers
 Source: TypeAlias = tuple[dict[str, Any], str, Array]  # the attributes of a parameter's layer, its name, its data
 Absence: TypeAlias = tuple[dict[str, Any], str]  # of a bias, which somebody may add by hand
 
-MULTIPLICATIONS_WORTH_SHARING = 1_500_000  # of a call; most of fewer are done before the others are awake
+MULTIPLICATIONS_WORTH_SHARING = 1_500_000  # of a call or an answer; most of fewer are over before others are awake
 HEAD_START = 800_000  # multiplications that the caller has done when the others are awake
 CLOSE = 1e-3  # relative; answers may differ by rounding in another order
 
@@ -128,7 +128,10 @@ def _make_all(calls: list[Call]) -> None:
 
 
 def _is_product(call: Call) -> TypeGuard[partial[Any]]:
-    return isinstance(call, partial) and call.func in (np.matmul, np.ndarray.dot)
+    """Whether it is a product of two arrays into a third, and nothing else about it."""
+    if not isinstance(call, partial) or call.func not in (np.matmul, np.ndarray.dot):
+        return False
+    return len(call.args) + len(call.keywords) == 3 and call.keywords.keys() <= {"out"}
 
 
 def _multiplications(call: Call) -> int:
@@ -148,7 +151,7 @@ def _is_large_product(call: Call) -> TypeGuard[partial[Any]]:
 
 def _is_large_stack(call: Call) -> TypeGuard[partial[Any]]:
     """Whether it is a product of stacks of matrices, equally many or a single one, that is worth sharing."""
-    if not _is_product(call) or call.func is not np.matmul or len(call.args) < 3:
+    if not _is_product(call) or call.func is not np.matmul or call.keywords:
         return False
     out = call.args[2]
     stacked = all(stack.ndim == out.ndim > 2 and len(stack) in (1, len(out)) for stack in call.args)

@@ -34,7 +34,7 @@ from core.layers.linear import Linear
 from core.memory import FLOATS, constant
 from core.ops.cpu.linear import SHARED_BY_BLAS, WITH_COMPLEX, as_complex
 from core.ops.cpu.products import PANEL, panels, pieces_of_panels
-from core.workers import alone, can_share
+from core.workers import alone, can_share, workers
 
 WEIGHTS_WORTH_SHARING = 1 << 18  # fewer fit one core's second-level cache, and then another core hardly helps
 SMALLEST_PLACED, LARGEST_PLACED = 1 << 19, 1 << 21  # bytes of weights that might just fit a second-level cache
@@ -173,10 +173,10 @@ def _room(inputs: Array, size: int) -> Array:
 def _suits_pairs(weight: Array) -> bool:
     """Whether OpenBLAS reads pairs of panels of the weight faster than the weight, to the same results.
 
-    Not those of a large one, which two threads read twice as fast, its halves in the second-level caches of two cores.
+    Not those of a large one, if there are workers who read parts of it at the same time, each with a cache of its own.
     """
     D, K = weight.shape
-    if weight.size >= SHARED_BY_BLAS:
+    if weight.size >= SHARED_BY_BLAS and workers().count > 1:
         return False
     is_fast = weight.dtype in WITH_COMPLEX and pieces_of_panels(2, D, K) == pieces_of_panels(2, 2 * D, K) == 1
     return is_fast and bool(np.isfinite(weight).all())  # zero times one panel has to be zero for the other
@@ -201,7 +201,7 @@ def _calls_for_one(inputs: Array, weight: Array, outputs: Array, relu_follows: b
 
 
 def _calls_for_threads(inputs: Array, weight: Array, outputs: Array, relu_follows: bool) -> list[Call]:
-    """The same in one product that OpenBLAS's threads share; none if they do not, or one thread's are the same."""
+    """The same in one product that BLAS's threads share; none if they do not, or one thread's are the same."""
     suits = WEIGHTS_WORTH_SHARING <= weight.size < SHARED_BY_BLAS and weight.dtype in WITH_COMPLEX
     if not suits or not can_share() or not has_blas_threads():
         return []

@@ -50,7 +50,7 @@ class RunRecord:
         surroundings = {
             "platform": platform.platform(),
             "processor": platform.machine(),
-            "blas": _blas(),
+            "blas": blas_of_process(),
             "command": sys.argv,
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
@@ -99,7 +99,7 @@ def versions_of(*packages: str) -> dict[str, str]:
     return found
 
 
-def _blas() -> str:
+def blas_of_process() -> str:
     """The libraries that multiply matrices, since another one rounds differently."""
     from threadpoolctl import threadpool_info  # type: ignore[import-untyped, unused-ignore]
 

@@ -80,6 +80,16 @@ def test_other_calls_are_made_by_one_thread(shapes, runs):
     assert not runs
 
 
+def test_a_product_with_options_is_made_by_one_thread(runs):
+    a, b, out = stack(4, 4, 8), stack(4, 8, 16), stack(4, 4, 16)
+    program = listed(partial(np.matmul, a, b, out=out, casting="same_kind"))
+    for _ in range(3 * TRIES):
+        program.answer(X)
+    np.testing.assert_allclose(out, a @ b, rtol=1e-5, atol=1e-5)
+    assert program.multiplications == 0
+    assert not runs
+
+
 def test_the_only_way_is_not_timed(monkeypatch):
     monkeypatch.setattr("core.fastest.perf_counter", None)
     made = []

@@ -1,10 +1,12 @@
 """A fully connected layer whose products are shared among workers computes what one thread computes."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from core.fastest import TRIES
-from core.layers import Linear, Parallel, Sequential
+from core.layers import BatchNorm, LayerNorm, Linear, Parallel, Sequential
 from core.ops.cpu import linear
 from core.ops.cpu.linear import (
     MANY_ROWS,
@@ -60,6 +62,19 @@ def test_shared_gradients_add_up():
     np.testing.assert_allclose(layer.weight.grad, 2 * once, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "build",
+    [partial(Linear, 4, 4, rng=np.random.default_rng(0)), partial(BatchNorm, 4), partial(LayerNorm, 4)],
+    ids=["Linear", "BatchNorm", "LayerNorm"],
+)
+def test_gradients_of_another_precision_are_summed(build):
+    layer = build()
+    x, dy = np.random.default_rng(1).standard_normal((2, 6, 4))
+    layer.forward(x.astype(np.float32), train=True)
+    layer.backward(dy)
+    np.testing.assert_allclose(layer.bias.grad, dy.sum(axis=0), rtol=1e-6, atol=1e-6)
+
+
 def test_a_worker_does_not_share_again():
     rng = np.random.default_rng(0)
     network = Sequential(Linear(600, 500, rng=rng))
@@ -89,12 +104,14 @@ def test_all_ways_to_a_large_product_lead_to_the_same(make, threads, shape):
 def test_the_columns_of_a_row_are_made_by_what_lets_other_workers_run(shape, lets_run, monkeypatch):
     made = []
     monkeypatch.setattr(linear, "multiply", lambda x, weight, y: made.append("np.dot") or multiply(x, weight, y))
-    x, weight, y = np.ones(shape), np.ones((40, 70), order="F"), np.empty((*shape[:-1], 70))
-    multiply_by_columns(x, weight, y)
+    x, weight, y = np.ones(shape), np.ones((40, 70), order="F"), np.empty((*shape[:-1], 140))
+    multiply_by_columns(x, weight, y[..., :70] if lets_run else np.empty((*shape[:-1], 70)))
     assert ("np.dot" in made) == lets_run
     made.clear()
-    multiply_by_columns(x, np.ascontiguousarray(weight), y)
+    multiply_by_columns(x, np.ascontiguousarray(weight), np.empty((*shape[:-1], 70)))
+    multiply_by_columns(x, weight, y[..., ::2])  # np.dot cannot write there
     assert made == []
+    assert (y[..., ::2] == 40).all()
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

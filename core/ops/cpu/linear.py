@@ -78,7 +78,7 @@ def as_complex(weight: Array) -> Array:
 
 
 def shared_by_blas(dtype: np.dtype[Any]) -> int:
-    """From how many elements of a weight on OpenBLAS's threads share a product with a single row, and it pays."""
+    """From how many elements of a weight on BLAS's threads share a product with a single row, and it pays."""
     return SHARED_AS_COMPLEX // 2 if dtype.kind == "c" else SHARED_BY_BLAS
 
 
@@ -107,9 +107,10 @@ def multiply(x: Array, weight: Array, y: Array) -> None:
 
 def multiply_by_columns(x: Array, weight: Array, y: Array) -> None:
     """The same, of which each worker makes some columns."""
-    # np.matmul lets other threads run only where it has more than 500 results, np.dot always. But np.dot copies what
-    # does not lie in one piece, as columns of C-contiguous weights do not.
-    make = multiply if y.size == weight.shape[1] and weight.flags.f_contiguous else _matmul
+    # np.matmul lets other threads run only where it has more than 500 results, np.dot always. But np.dot copies columns
+    # of C-contiguous weights, which do not lie in one piece, and writes only to memory in one piece.
+    is_row = y.size == weight.shape[1] and y.flags.c_contiguous
+    make = multiply if is_row and weight.flags.f_contiguous else _matmul
     share(weight.shape[1], lambda _, columns: make(x, weight[:, columns], y[..., columns]))
 
 

@@ -36,10 +36,11 @@ OverBatch: TypeAlias = Callable[[Array], Array]
 def column_sums(x: Array, out: Array | None = None) -> Any:
     """The sum of each column of x (M, C) -> (C,), into `out` if it is given; as a product with ones it runs in BLAS.
 
-    By np.dot, which lets other workers run; with few columns, np.matmul does not.
+    By np.dot, which lets other workers run; with few columns, np.matmul does not. But np.dot needs one dtype.
     """
     xp = array_module(x)
-    return xp.dot(xp.ones(len(x), x.dtype), x, out=out)
+    product = xp.dot if out is None or out.dtype == x.dtype else xp.matmul
+    return product(xp.ones(len(x), x.dtype), x, out=out)
 
 
 def column_products(x: Array, y: Array) -> Any:

@@ -35,7 +35,7 @@ KERNELS_IN_PLACE = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # OpenBLAS's na
 
 @cache
 def multiplies_in_place() -> bool:
-    """Whether NumPy's BLAS has kernels for small products here; that of the process, or all of them if it has more."""
+    """Whether NumPy's BLAS has kernels for small products here: if the process has several, each of them."""
     from threadpoolctl import threadpool_info
 
     found = [library.get("architecture") for library in threadpool_info() if library["user_api"] == "blas"]

@@ -18,7 +18,7 @@ from core.frozen.replay import WORTH_WRITING_DOWN
 from core.layers import LeakyReLU, Linear, ReLU, Sequential
 from core.memory import is_constant
 from core.ops.cpu import linear, products
-from core.workers import alone
+from core.workers import alone, set_threads
 
 pytestmark = pytest.mark.usefixtures("two_workers")
 
@@ -201,6 +201,16 @@ def test_a_large_weight_stays_real(largest, is_complex, in_pairs, small_pairs, m
     for call in frozen._calls._calls_for_threads:
         call()
     assert distance(frozen._calls._outputs, network.forward(x)) < 2e-5
+
+
+@pytest.mark.parametrize(("threads", "shape"), [(1, (2 * 70, 64)), (2, (70, 128))])
+def test_a_large_weight_lies_in_pairs_of_panels_only_if_nobody_shares_it(threads, shape, small_pairs, monkeypatch):
+    monkeypatch.setattr(one_row, "SHARED_BY_BLAS", 5000)
+    set_threads(threads)
+    network, (x, *_) = multi(69, 128)  # 70 x 128 weights with the bias
+    frozen = freeze(network)
+    assert distance(frozen.forward(x), network.forward(x)) < 2e-5
+    assert [weight.shape for weight in weights(frozen._calls._calls)] == [shape]
 
 
 @pytest.mark.parametrize("why", ["a worker", "no BLAS threads"])

@@ -8,10 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mistakes import complaint_of
+from mistakes import complaint_of, prepare_coloured_pictures
 from tiny_emnist import NOTICE, make_archive, make_run
 
-from core.data.prepared import save_prepared
 from core.data.splits import split_indices
 from core.errors import UserError
 from core.layers import Linear
@@ -246,11 +245,9 @@ def test_without_a_run_the_command_is_named(tmp_path, monkeypatch):
 
 
 def test_pictures_of_another_size_are_refused(tmp_path):
-    info = {"dataset": "other", "origin": "csv", "complete": False, "notice": "MADE-UP", "command": "", "classes": []}
-    arrays = {"train_images": np.zeros((9, 32, 32, 3), np.uint8), "train_labels": np.zeros(9, np.uint8)}
-    save_prepared(tmp_path / "other", arrays, info)
+    data = prepare_coloured_pictures(tmp_path / "other")
     with pytest.raises(UserError, match=r"other holds samples of \(32, 32, 3\), and the network sees \(28, 28\)"):
-        training.load(Settings(data=str(tmp_path / "other")))
+        training.load(Settings(data=str(data)))
 
 
 def test_data_with_other_classes_are_refused(tmp_path, archive):

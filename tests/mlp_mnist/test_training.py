@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mistakes import complaint_of
+from mistakes import complaint_of, prepare_coloured_pictures
 from PIL import Image, ImageColor
 
 from core.data.prepared import save_prepared
@@ -153,11 +153,9 @@ def test_mistakes_end_in_one_line_and_exit_code_2(arguments, message, tmp_path):
 
 
 def test_pictures_of_another_size_are_refused(tmp_path):
-    info = {"dataset": "other", "origin": "csv", "complete": False, "notice": "MADE-UP", "command": "", "classes": []}
-    arrays = {"train_images": np.zeros((9, 32, 32, 3), np.uint8), "train_labels": np.zeros(9, np.uint8)}
-    save_prepared(tmp_path / "other", arrays, info)
+    data = prepare_coloured_pictures(tmp_path / "other")
     with pytest.raises(UserError, match=r"other holds samples of \(32, 32, 3\), and the network sees \(28, 28\)"):
-        training.load(Settings(data=str(tmp_path / "other")))
+        training.load(Settings(data=str(data)))
 
 
 def test_a_gpu_that_is_not_there(quick, monkeypatch):

@@ -56,14 +56,21 @@ def main() -> int:
         raise SetupError(f"no project is called {', '.join(unknown)}; there are {', '.join(PROJECTS)}")
     if arguments.times < 1:
         raise SetupError(f"--times takes 1 or more, got {arguments.times}")
-    for name in arguments.names or PROJECTS:
-        seconds = [until_first_step(name) for _ in range(arguments.times)]
-        if None in seconds:
-            print(f"{name}: left out, it made no step; are its data prepared?")
-        else:
-            found = [second for second in seconds if second is not None]
-            print(f"{name}: median {statistics.median(found):.2f} s, slowest {max(found):.2f} s of {len(found)} starts")
+    measured = [measure(name, arguments.times) for name in arguments.names or PROJECTS]
+    if not any(measured):
+        raise SetupError("nothing was measured")
     return 0
+
+
+def measure(name: str, times: int) -> bool:
+    """Start a project so many times and print how long that took; returns whether every start made a step."""
+    seconds = [until_first_step(name) for _ in range(times)]
+    found = [second for second in seconds if second is not None]
+    if len(found) < times:
+        print(f"{name}: left out, it made no step; are its data prepared?")
+        return False
+    print(f"{name}: median {statistics.median(found):.2f} s, slowest {max(found):.2f} s of {times} starts")
+    return True
 
 
 def until_first_step(name: str) -> float | None:

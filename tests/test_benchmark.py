@@ -18,7 +18,7 @@ from core.data.augment import Affine, Compose, Cutout, Elastic, RandomCrop
 from core.data.normalize import Normalize
 from core.layers import GRU, Conv2d, Linear, Sequences
 from core.random import Stream
-from scripts import benchmark
+from scripts import bench_start, benchmark
 from scripts.bench import timing
 from scripts.bench.table import table
 from scripts.bench.timing import Round, Turn
@@ -262,3 +262,10 @@ def test_start_of_an_unknown_project():
     wrong = subprocess.run(command, capture_output=True, text=True)
     assert wrong.returncode == 2
     assert "no project is called nothing" in wrong.stderr
+
+
+def test_starts_of_which_none_made_a_step(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["bench_start.py", "emnist", "--times", "2"])
+    monkeypatch.setattr(bench_start, "until_first_step", lambda name: None)
+    with pytest.raises(SetupError, match="nothing was measured"):
+        bench_start.main()

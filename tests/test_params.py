@@ -8,7 +8,7 @@ import pytest
 
 from core.frozen import freeze
 from core.gradcheck import TOLERANCE, gradcheck
-from core.layers import BatchNorm, Layer, Linear, ReLU, Residual, Sequential
+from core.layers import BatchNorm, Layer, Linear, ReLU, Residual, Sequential, Tanh
 from core.optim import SGD, Adam
 from core.params import Constant, Parameter, pack
 
@@ -174,6 +174,36 @@ def test_what_learns_is_not_overlooked_in_a_list(hold, member):
         layer.parameters()
     layer.blocks = Sequential(ReLU())
     assert layer.parameters() == []
+
+
+class Twice(Sequential):
+    """A chain with one more layer, which comes last."""
+
+    def __init__(self, rng, *layers):
+        super().__init__(*layers)
+        self.head = Linear(3, 2, rng=rng, dtype=np.float64)
+
+    def forward(self, x, train=False):
+        return self.head.forward(super().forward(x, train), train)
+
+    def backward(self, dy):
+        return super().backward(self.head.backward(dy))
+
+
+def test_a_layer_beside_those_of_a_chain_is_not_overlooked():
+    rng = np.random.default_rng(0)
+    network = Twice(rng, Linear(4, 3, rng=rng, dtype=np.float64), Tanh())
+    assert list(network.state_dict()) == ["0.weight", "0.bias", "head.weight", "head.bias"]
+    assert gradcheck(network, rng.standard_normal((5, 4)), rng) < TOLERANCE
+
+
+def test_a_layer_may_keep_layers_in_a_dict_of_that_name_and_nothing_else_among_them():
+    layer = Layer()
+    layer.layers = {"first": Scale(), "second": Scale()}
+    assert [name for name, _ in layer.named_parameters()] == ["first.factor", "second.factor"]
+    layer.layers["third"] = None
+    with pytest.raises(TypeError, match="keeps layers or parameters in layers"):
+        layer.parameters()
 
 
 def test_a_forward_may_remember_a_layer_and_a_parameter():

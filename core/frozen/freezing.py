@@ -8,6 +8,7 @@ And its calls of NumPy, always the same ones, are soon made without the Python i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from core import ops
@@ -78,33 +79,39 @@ def _frozen(layer: Layer) -> Layer:
             setattr(layer, name, Constant(value.data, value.decay))
     for name in layer.buffer_names:
         setattr(layer, name, getattr(layer, name).copy())
-    if isinstance(layer, Sequential):
-        return _frozen_chain(layer)
-    places: dict[str, Any] = layer.layers if isinstance(layer, Committee) else vars(layer)
+    chain: dict[str, Layer] = {}
+    if isinstance(layer, Sequential) and type(layer).forward is Sequential.forward:
+        chain = layer.layers = _frozen_chain(layer.layers)
+        if type(layer) is Sequential and OneRowAtOnce.suits(chain.values()):
+            return OneRowAtOnce(**chain)
     for name, child in list(layer.children()):
-        stand_in = _frozen(child)
-        if stand_in is not child:
-            places[name] = stand_in
-            if stand_in not in dict(layer.children()).values():
-                raise TypeError(f"freeze cannot replace {name} in {type(layer).__name__}: keep layers as attributes")
+        if child not in chain.values():
+            _replace(layer, name, child, _frozen(child))
     return layer
 
 
-def _frozen_chain(chain: Sequential) -> Sequential:
+def _replace(layer: Layer, name: str, child: Layer, stand_in: Layer) -> None:
+    """Let `layer` have another one instead of `child`. Raises TypeError if it keeps it where nobody would look."""
+    if stand_in is child:
+        return
+    places: dict[str, Any] = vars(layer) if vars(layer).get(name) is child else getattr(layer, "layers", {})
+    places[name] = stand_in
+    if stand_in not in dict(layer.children()).values():
+        raise TypeError(f"freeze cannot replace {name} in {type(layer).__name__}: keep layers as attributes")
+
+
+def _frozen_chain(chain: Mapping[str, Layer]) -> dict[str, Layer]:
     """Leave out dropout, and fold each BatchNorm into the layer before it where that is possible."""
     layers: dict[str, Layer] = {}
     last = ""
-    for name, layer in chain.layers.items():
+    for name, layer in chain.items():
         if isinstance(layer, Dropout):
             continue
         if isinstance(layer, BatchNorm) and type(layers.get(last)) in (Conv2d, Linear):
             layers[last] = _folded(layer, layers[last])
         else:
             last, layers[name] = name, _frozen(layer)
-    if type(chain) is Sequential and OneRowAtOnce.suits(layers.values()):
-        return OneRowAtOnce(**layers)
-    chain.layers = layers
-    return chain
+    return layers
 
 
 def _folded(norm: BatchNorm, layer: Any) -> Layer:

@@ -16,7 +16,7 @@ and what is read first is least likely to be still there at the next row, unless
 from __future__ import annotations
 
 import timeit
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import takewhile
 
@@ -58,6 +58,9 @@ class OneRowAtOnce(Sequential):
         self.replays = False
         self._calls: Calls | None = None
         self._replay: Replay | None = None
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        yield from self.layers.items()  # the other attributes have the same ones once more
 
     @staticmethod
     def suits(layers: Iterable[Layer]) -> bool:

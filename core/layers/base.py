@@ -78,18 +78,20 @@ class Layer:
     # -- the tree of layers -------------------------------------------------------------------------------------
 
     def children(self) -> Iterator[tuple[str, Layer]]:
-        """The layers directly inside this one, with their names: its attributes.
+        """The layers directly inside this one, with their names: its attributes, and what a dict called `layers` holds.
 
-        Raises TypeError for a list, tuple or dict of layers or parameters, which would never learn. What a forward has
-        remembered may have some.
+        Raises TypeError for another list, tuple or dict of layers or parameters, which would never learn. What a
+        forward has remembered may have some.
         """
         for name, value in vars(self).items():
             if isinstance(value, Layer):
                 yield name, value
+            elif name == "layers" and isinstance(value, dict) and all(isinstance(one, Layer) for one in value.values()):
+                yield from value.items()
             elif name != "_remembered" and _holds_some(value):
                 raise TypeError(
                     f"{type(self).__name__} keeps layers or parameters in {name}, where nobody finds them: have each "
-                    "as an attribute alone, or let a Sequential hold the layers"
+                    "as an attribute alone, or the layers in a dict called layers"
                 )
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 from core.backend import Array, array_module
 from core.layers.base import Layer
@@ -21,9 +20,6 @@ class Sequential(Layer):
         self.layers = {str(place): layer for place, layer in enumerate(layers)} | named
         if len(self.layers) < len(layers) + len(named):
             raise ValueError(f"Sequential expected names other than those of its unnamed layers, got {sorted(named)}")
-
-    def children(self) -> Iterator[tuple[str, Layer]]:
-        yield from self.layers.items()
 
     def forward(self, x: Array, train: bool = False) -> Array:
         for layer in self.layers.values():
@@ -69,8 +65,8 @@ class Residual(Layer):
     def backward(self, dy: Array) -> Array:
         direct = dy if self.shortcut is None else self.shortcut.backward(dy)
         detour = self.body.backward(dy)
-        assert direct is not None
-        assert detour is not None
+        if direct is None or detour is None:
+            raise RuntimeError("Residual.backward needs the gradients of both inputs: no layer inside may skip its own")
         dx = self.workspace("dx", detour.shape, like=detour)
         array_module(dy).add(detour, direct, out=dx)
         return dx
@@ -96,9 +92,6 @@ class Committee(Layer):
         _expect_layers(self, *members)
         self.layers = {str(place): member for place, member in enumerate(members)}
         self.apart = True
-
-    def children(self) -> Iterator[tuple[str, Layer]]:
-        yield from self.layers.items()
 
     def forward(self, x: Array, train: bool = False) -> Array:
         answers = [member.forward(x, train) for member in self.layers.values()]

@@ -12,7 +12,7 @@ from core.backend import Array, Device, array_module
 from core.layers.base import Layer, Wrapper
 from core.layers.norm import BatchNorm
 from core.layers.sequences import Sequences
-from core.params import flatten_gradients, pack, settle
+from core.params import SharedParameter, flatten_gradients, pack, settle
 from core.random import Stream
 from core.workers import Workers, workers
 
@@ -38,6 +38,8 @@ class Parallel(Wrapper):
         self.replicas = [network, *(network.replica() for _ in range(self.count - 1))]
         # Found once: a walk through the layers takes longer than many of their operations.
         self.parameters_of = [replica.parameters() for replica in self.replicas]
+        if any(isinstance(parameter, SharedParameter) for parameter in self.parameters_of[0]):
+            raise ValueError("Parallel expected a network, got a replica of one: it goes around the whole network only")
         if self.parameters_of[0] and all(parameter.flat is None for parameter in self.parameters_of[0]):
             pack(self.parameters_of[0])
         self._lay_out_gradients()

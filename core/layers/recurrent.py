@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -64,16 +64,16 @@ class Recurrent(Layer):
             self, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers
         )
         expect_in("[0, 1)", self, dropout=dropout)
-        self.input_size, self.hidden_size = input_size, hidden_size
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.directions = 2 if bidirectional else 1
         self.output_size = hidden_size * self.directions
-        self.levels = [
-            [
-                self.cell(self.output_size if level else input_size, hidden_size, reverse, rng, dtype)
-                for reverse in (False, True)[: self.directions]
-            ]
+        self.layers = {
+            f"l{level}_reverse" if reverse else f"l{level}": self.cell(
+                self.output_size if level else input_size, hidden_size, reverse, rng, dtype
+            )
             for level in range(num_layers)
-        ]
+            for reverse in (False, True)[: self.directions]
+        }
         self.dropout = dropout if num_layers > 1 else 0.0
         if self.dropout:
             if stream is None:
@@ -81,10 +81,9 @@ class Recurrent(Layer):
             self.stream = stream
             self.salts = [stream.new_salt() for _ in range(num_layers - 1)]
 
-    def children(self) -> Iterator[tuple[str, Layer]]:
-        for level, layer in enumerate(self.levels):
-            for direction in layer:
-                yield f"l{level}_reverse" if direction.reverse else f"l{level}", direction
+    def level(self, place: int) -> list[Direction]:
+        """The directions of one of the layers that lie upon each other; the lowest one's place is 0."""
+        return list(self.layers.values())[place * self.directions : (place + 1) * self.directions]
 
     def forward(self, x: Sequences | Array, train: bool = False) -> Sequences:  # type: ignore[override]
         sequences = x if isinstance(x, Sequences) else Sequences.pack_padded(x)
@@ -93,9 +92,9 @@ class Recurrent(Layer):
             raise ValueError(f"{type(self).__name__} expected (N, T, {self.input_size}), got {sequences.shape}")
         expect_floats(self, rows)
         masks: list[Array | None] = []
-        for level in range(len(self.levels)):
+        for level in range(self.num_layers):
             rows, states = self._forward_layer(level, rows, layout, train)
-            dropped = train and self.dropout > 0 and level < len(self.levels) - 1
+            dropped = train and self.dropout > 0 and level < self.num_layers - 1
             masks.append(self._drop(level, rows, layout) if dropped else None)
         last = self.workspace("last", (len(sequences), self.output_size), like=rows)
         last[layout.order_like(rows)] = array_module(rows).concatenate(states, axis=1)
@@ -109,7 +108,7 @@ class Recurrent(Layer):
         drows, dlast = dy.rows, None
         if dy.last is not None:
             dlast = dy.last[layout.order_like(dy.last)]  # (N, C) longest first
-        for level in reversed(range(len(self.levels))):
+        for level in reversed(range(self.num_layers)):
             if drows is not None and masks[level] is not None:
                 ops.of(drows).multiply_steps(drows, masks[level], layout.spans)
             drows = self._backward_layer(level, drows, dlast, layout)
@@ -121,19 +120,19 @@ class Recurrent(Layer):
 
     def _forward_layer(self, level: int, rows: Array, layout: Layout, train: bool) -> tuple[Array, list[Array]]:
         """The states of one layer: after every step, (M, C), and each direction's last ones, (N, H) longest first."""
-        H = self.hidden_size
+        layer, H = self.level(level), self.hidden_size
         y = self.workspace(f"y{level}", (layout.rows, self.output_size), like=rows)
         states = [y] * self.directions
 
         def read(places: slice) -> None:
-            states[places] = forward_steps(self.levels[level][places], rows, layout, _parts(y, H)[places], train)
+            states[places] = forward_steps(layer[places], rows, layout, _parts(y, H)[places], train)
 
         self._for_both(read, y, layout)
         return y, states
 
     def _backward_layer(self, level: int, dy: Array | None, dlast: Array | None, layout: Layout) -> Array | None:
         """The gradient of one layer's input, (M, I)."""
-        layer, nothing = self.levels[level], [None] * self.directions
+        layer, nothing = self.level(level), [None] * self.directions
         like = layer[0].weight_ih.data
         dlasts = nothing if dlast is None else _parts(dlast, self.hidden_size)
         dys = nothing if dy is None else _parts(dy, self.hidden_size)

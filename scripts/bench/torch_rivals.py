@@ -161,9 +161,8 @@ def _convolution(layer: layers.Conv2d) -> nn.Module:
 
 
 def _recurrent(layer: Any) -> nn.Module:
-    depth = len(layer.levels)
     made = RECURRENT[type(layer)](
-        layer.input_size, layer.hidden_size, depth, True, True, layer.dropout, layer.directions == 2
+        layer.input_size, layer.hidden_size, layer.num_layers, True, True, layer.dropout, layer.directions == 2
     )
     state = {}
     for name, array in layer.state_dict().items():  # "l1_reverse.weight_ih" is "weight_ih_l1_reverse" there

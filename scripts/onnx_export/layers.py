@@ -169,7 +169,7 @@ def recurrent(graph: Graph, layer: Recurrent, x: Form) -> States:
     settings["direction"] = "bidirectional" if layer.directions == 2 else "forward"
     if isinstance(layer, layers.GRU):
         settings["linear_before_reset"] = 1  # the reset stands behind the product with the state, as in cuDNN
-    for level in range(len(layer.levels)):
+    for level in range(layer.num_layers):
         steps = as_steps(graph, x)
         lengths = graph.add("Cast", steps.lengths, to=TensorProto.INT32)
         weights = _of_directions(graph, layer, level)
@@ -181,7 +181,7 @@ def recurrent(graph: Graph, layer: Recurrent, x: Form) -> States:
 
 def _of_directions(graph: Graph, layer: Recurrent, level: int) -> list[str]:
     """ONNX's weights of one level: W (directions, K * H, I), R (directions, K * H, H), B (directions, 2 * K * H)."""
-    order, cells = GATES[type(layer)], layer.levels[level]
+    order, cells = GATES[type(layer)], layer.level(level)
 
     def rows(weight: Array) -> Array:
         by_gate: Array = weight[order].swapaxes(1, 2)

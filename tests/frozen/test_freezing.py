@@ -37,6 +37,7 @@ from core.ops.cpu.conv import add_to_rows
 from core.optim import SGD
 from core.params import Constant
 from core.predict import predict
+from core.random import Stream
 from core.workers import Workers, set_threads, workers
 
 DTYPES = {np.float64: 1e-12, np.float32: 2e-5}  # how far answers may be apart, relative to the largest
@@ -236,6 +237,41 @@ def test_constant_weights_of_all_gates_are_one_product(kind, lengths, monkeypatc
     np.testing.assert_allclose(layer.forward(x).rows, expected, atol=1e-12)
     assert len(together) == 4
     set_threads(before)
+
+
+class WithHead(Sequential):
+    """A chain with further layers, through which it goes last."""
+
+    def __init__(self, rng, *layers):
+        super().__init__(*layers)
+        self.norm, self.head = BatchNorm(4, dtype=np.float64), Linear(4, 2, rng=rng, dtype=np.float64)
+
+    def forward(self, x, train=False):
+        return self.head.forward(self.norm.forward(super().forward(x, train), train), train)
+
+
+def test_layers_beside_those_of_a_chain_are_frozen_too():
+    rng = np.random.default_rng(0)
+    network = WithHead(rng, Linear(5, 4, rng=rng, dtype=np.float64), BatchNorm(4, dtype=np.float64), Tanh())
+    x = rng.standard_normal((6, 5))
+    network.forward(x, train=True)
+    expected = network.forward(x).copy()
+    frozen = freeze(network)
+    assert not frozen.parameters()
+    for parameter in network.parameters():
+        parameter.data[...] = 0
+    network.norm.running_mean[...] = 7
+    np.testing.assert_allclose(frozen.forward(x), expected, atol=1e-12)
+    np.testing.assert_allclose(freeze(frozen).forward(x), expected, atol=1e-12)
+
+
+def test_a_chain_of_its_own_class_has_its_norms_folded():
+    class Chain(Sequential):
+        """Says what is inside."""
+
+    rng = np.random.default_rng(0)
+    network = Chain(Linear(5, 4, rng=rng), BatchNorm(4), Dropout(0.5, stream=Stream(0)), Tanh())
+    assert [type(layer) for _, layer in freeze(network).children()] == [Linear, Tanh]
 
 
 def test_buffers_are_copied_and_layers_out_of_reach_are_refused():

@@ -8,7 +8,7 @@ import pytest
 
 from core.frozen import freeze
 from core.gradcheck import TOLERANCE, away_from_zero, gradcheck, layer_cases
-from core.layers import BatchNorm, Dropout, Linear, Parallel, ReLU, Sequential, Sigmoid
+from core.layers import BatchNorm, Dropout, Linear, Parallel, ReLU, Residual, Sequential, Sigmoid
 from core.random import Stream
 from core.workers import Workers
 
@@ -136,6 +136,15 @@ def test_the_first_layer_may_skip_its_input_gradient():
     assert network.backward(dy) is None
     for parameter, gradient in zip(network.parameters(), expected, strict=True):
         np.testing.assert_array_equal(parameter.grad, gradient)
+
+
+def test_a_residual_block_says_what_it_misses():
+    rng = np.random.default_rng(0)
+    block, x = Residual(Linear(5, 5, rng=rng)), rng.standard_normal((6, 5), np.float32)
+    block.body.skip_input_grad()
+    block.forward(x, train=True)
+    with pytest.raises(RuntimeError, match="no layer inside may skip its own"):
+        block.backward(x)
 
 
 def test_gradcheck_notices_a_wrong_backward():

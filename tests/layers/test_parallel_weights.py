@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from to_share import network, train
 
-from core.layers import Linear, Parallel
+from core.frozen import freeze
+from core.layers import Linear, Parallel, Sequential
 from core.losses import softmax_cross_entropy
 from core.optim import SGD, Adam
 from core.workers import Workers
@@ -139,3 +140,11 @@ def test_its_replica_is_one_of_the_network():
     np.testing.assert_allclose(model.replica().forward(x), model.forward(x), rtol=1e-5)
     with pytest.raises(ValueError, match="original's parameters"):
         SGD(model.replica().parameters())
+
+
+@pytest.mark.parametrize("duplicate", [lambda model: model.replica(), freeze])
+def test_a_parallel_goes_around_the_whole_network(duplicate):
+    rng = np.random.default_rng(0)
+    model = Sequential(Parallel(Linear(3, 3, rng=rng), Workers(2)), Linear(3, 2, rng=rng))
+    with pytest.raises(ValueError, match="it goes around the whole network only"):
+        duplicate(model)

@@ -1,4 +1,4 @@
-"""Fixtures for the tests that use a demo in a real browser."""
+"""Fixtures for the tests that use a demo in a real browser, and how many processes share the tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 from browsing import chromium
 
+from core.cores import usable_cores
 from scripts.visit.demos import visit
+
+MOST_PROCESSES = 4  # each may need a gigabyte
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """For `pytest -n auto`; 0 is the one process that there is without it."""
+    count = min(usable_cores(), MOST_PROCESSES)
+    return count if count > 1 else 0
 
 
 @pytest.fixture(scope="module")

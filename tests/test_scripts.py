@@ -195,9 +195,11 @@ def test_run_tests_tells_of_a_wrong_flag_in_one_line(arguments, message, monkeyp
 @pytest.mark.parametrize(("of_pytest", "ours"), [(0, 0), (1, 1), (run_tests.WRONG_ARGUMENT, 2), (5, 5)])
 def test_run_tests_ends_with_pytests_exit_code(of_pytest, ours, monkeypatch, tmp_path):
     monkeypatch.setattr(environment, "prepare", lambda **_: Environment(tmp_path, Path(sys.executable)))
-    monkeypatch.setattr(environment, "run", lambda command: of_pytest)
+    commands = []
+    monkeypatch.setattr(environment, "run", lambda command: commands.append(command) or of_pytest)
     monkeypatch.setattr(sys, "argv", ["run_tests.py"])
     assert run_tests.main() == ours
+    assert commands[0][3:] == run_tests.ALL_CORES
 
 
 def test_the_landing_check_leaves_out_no_extra_that_tests_need():

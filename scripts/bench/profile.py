@@ -118,18 +118,17 @@ def _watch(name: str, layer: Layer, passes: dict[tuple[str, str], Pass]) -> None
             cost.seconds += time.perf_counter() - start
             both = size(x) + size(y)
             if kind == "forward":
-                forward_flops[0] = flops_of(layer, x)
-                cost.flops += forward_flops[0]
+                flops[:] = flops_of(layer, x), flops_on_input(layer, x)
+                cost.flops += flops[0]
                 cost.bytes += both + weights
-            else:
-                parts = (weights > 0) + (y is not None and weights > 0)
-                cost.flops += forward_flops[0] * parts
+            else:  # as many for the weights' gradients, and again for those of what they multiply
+                cost.flops += 2 * flops[0] - (flops[1] if y is None else 0)
                 cost.bytes += both + 2 * weights + size(x)  # the gradient, what forward kept, and the weights twice
             return y
 
         return run
 
-    forward_flops = [0.0]
+    flops = [0.0, 0.0]  # of the last forward: all, and those on its input
     layer.forward = watched("forward", layer.forward)  # type: ignore[method-assign]
     layer.backward = watched("backward", layer.backward)  # type: ignore[method-assign]
 
@@ -151,6 +150,14 @@ def flops_of(layer: Layer, x: Any) -> float:
         rows = x.layout.rows if isinstance(x, Sequences) else x.shape[0] * x.shape[1]
         return 2.0 * rows * sum(parameter.data.size for parameter in layer.parameters() if parameter.data.ndim == 3)
     return 0.0
+
+
+def flops_on_input(layer: Layer, x: Any) -> float:
+    """Those of the products with the input itself, which a backward makes no more where nobody wants its gradient."""
+    if isinstance(layer, Recurrent):
+        of_all = sum(parameter.data.size for parameter in layer.parameters() if parameter.data.ndim == 3)
+        return flops_of(layer, x) * sum(way.weight_ih.data.size for way in layer.level(0)) / of_all
+    return flops_of(layer, x)
 
 
 def _print(case: Case, ceilings: Ceilings, passes: dict[tuple[str, str], Pass], own: dict[str, float]) -> None:

@@ -147,17 +147,17 @@ def test_numbers_of_numpy_are_numbers():
 
 
 @pytest.mark.parametrize(
-    "build",
+    ("build", "shape"),
     [
-        lambda size: Linear(size, size, rng=RNG),
-        lambda size: Conv2d(size, size, np.uint8(3), padding=size, rng=RNG),
-        lambda size: BatchNorm(size),
-        lambda size: LayerNorm(size),
-        lambda size: GRU(size, size, rng=RNG),
+        (lambda size: Linear(size, size, rng=RNG), (2, 2, 200)),
+        (lambda size: Conv2d(size, size, np.uint8(3), rng=RNG), (3, 4, 4, 200)),
+        (lambda size: Conv2d(2, 2, 3, padding=size, rng=RNG), (3, 2, 2, 2)),
+        (lambda size: BatchNorm(size), (2, 2, 200)),
+        (lambda size: LayerNorm(size), (2, 2, 200)),
+        (lambda size: GRU(size, size, rng=RNG), (2, 2, 200)),
     ],
 )
-def test_sizes_of_few_bits_do_not_overflow(build):
+def test_sizes_of_few_bits_do_not_overflow(build, shape):
     """`labels.max() + 1`, the number of classes, is of the labels' type."""
-    layer, x = build(np.uint8(200)), np.ones((3, 2, 2, 200), np.float32)
-    x = x if isinstance(layer, Conv2d) else x[0]
+    layer, x = build(np.uint8(200)), np.ones(shape, np.float32)
     assert layer.forward(x).shape == build(200).forward(x).shape

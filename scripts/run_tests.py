@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Install what the tests need, and run them.
 
-    python3 scripts/run_tests.py                          # everything, on all cores; no network and no GPU needed
+    python3 scripts/run_tests.py                          # everything, on up to four cores; no network, no GPU
     python3 scripts/run_tests.py tests/layers/test_gradients.py -v
     python3 scripts/run_tests.py -k checkpoint
     python3 scripts/run_tests.py --with demo              # also the tests of the demos, which need Gradio
@@ -23,7 +23,7 @@ from scripts import environment
 from scripts.environment import ROOT, SetupError
 
 EXTRAS = ("audio", "browser", "demo", "export", "search", "tensorboard")  # without one of them its tests are skipped
-ALL_CORES = ["-n", "auto", "--dist", "worksteal"]  # pytest-xdist's, which pay for many tests only
+ON_SEVERAL_CORES = ["-n", "auto", "--dist", "worksteal"]  # pytest-xdist's, which pay for many tests only
 WRONG_ARGUMENT = 4  # pytest's exit code
 
 
@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--with", action="append", default=[], choices=EXTRAS, dest="extras", help="install this too")
     own, for_pytest = parser.parse_known_args()
     python = environment.prepare(extras=["test", *own.extras], here=own.here).python
-    pytest = [str(python), "-m", "pytest", *(for_pytest or ALL_CORES)]
+    pytest = [str(python), "-m", "pytest", *(for_pytest or ON_SEVERAL_CORES)]
     if for_pytest:
         refuse_mistakes(pytest)
     code = environment.run(pytest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +16,10 @@ MOST_PROCESSES = 4  # each may need a gigabyte
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """For `pytest -n auto`; 0 is the one process that there is without it."""
+def pytest_xdist_auto_num_workers() -> int | None:
+    """For `pytest -n auto`; 0 is the one process that there is without it, and None what the environment says."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
     count = min(usable_cores(), MOST_PROCESSES)
     return count if count > 1 else 0
 

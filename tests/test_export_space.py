@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from ports import own
 from tiny_space import NOTICE, content, tiny_run
 
 from core.errors import UserError
@@ -148,7 +149,7 @@ def test_each_demo_is_made_from_the_folder_alone(demo, tmp_path):
 def test_the_demo_answers_from_the_folder_alone(pristine):
     from scripts.start.children import free_port
 
-    port = free_port("127.0.0.1", 7900)
+    port = free_port("127.0.0.1", own(9900))
     command = [sys.executable, "-I", "-u", "app.py"]
     variables = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "PYTHONPATH": ""}
     with subprocess.Popen(

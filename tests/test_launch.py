@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ports import own
 
 from scripts.environment import ROOT, SetupError
 from scripts.projects import BY_NAME
@@ -93,7 +94,7 @@ def fake(folder: Path, name: str, fault: str = "") -> Path:
 @pytest.fixture
 def children(tmp_path) -> Iterator[Children]:
     apps = {"good": fake(tmp_path, "good"), "other": fake(tmp_path, "other"), "bad": fake(tmp_path, "bad", FAILING)}
-    children = Children(apps, "127.0.0.1", free_port("127.0.0.1", 17860))
+    children = Children(apps, "127.0.0.1", free_port("127.0.0.1", own(17860)))
     yield children
     children.close()
 
@@ -160,8 +161,9 @@ def test_no_demo_outlives_a_launcher_that_was_killed(fault, tmp_path):
     sys.path.insert(0, {str(ROOT)!r})
     from pathlib import Path
     from scripts.start import children
+    apps = {{"demo": Path({str(fake(tmp_path, "demo", fault))!r})}}
     children.TIED = Path({str(tied)!r})
-    print(children.Children({{"demo": Path({str(fake(tmp_path, "demo", fault))!r})}}, "127.0.0.1", 18860).open("demo"))
+    print(children.Children(apps, "127.0.0.1", {own(18860)}).open("demo"))
     sys.stdout.flush()
     time.sleep(60)
     """
@@ -179,9 +181,8 @@ def test_no_demo_outlives_a_launcher_that_was_killed(fault, tmp_path):
 @pytest.fixture(scope="module")
 def launched() -> Iterator[str]:
     """The real start page's address; afterwards Ctrl-C ends everything, with exit code 0 and without a trace."""
-    with subprocess.Popen(
-        [sys.executable, "-u", LAUNCH], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+    command = [sys.executable, "-u", LAUNCH, "--port", str(own(10860))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         try:
             line = process.stdout.readline()

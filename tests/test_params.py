@@ -201,9 +201,43 @@ def test_a_layer_may_keep_layers_in_a_dict_of_that_name_and_nothing_else_among_t
     layer = Layer()
     layer.layers = {"first": Scale(), "second": Scale()}
     assert [name for name, _ in layer.named_parameters()] == ["first.factor", "second.factor"]
-    layer.layers["third"] = None
-    with pytest.raises(TypeError, match="keeps layers or parameters in layers"):
-        layer.parameters()
+    for name, value in (("third", None), (3, Scale()), ("", Scale())):
+        layer.layers = {"first": Scale(), name: value}
+        with pytest.raises(TypeError, match="keeps layers or parameters in layers"):
+            layer.parameters()
+
+
+def test_two_layers_of_one_name_are_refused_and_one_with_two_names_counts_once():
+    rng = np.random.default_rng(0)
+    network = Sequential(body=Linear(2, 2, rng=rng), head=Linear(2, 2, rng=rng))
+    network.last = network.head = network.layers["head"]
+    assert list(network.state_dict()) == ["body.weight", "body.bias", "head.weight", "head.bias"]
+    network.head = Linear(2, 2, rng=rng)
+    with pytest.raises(TypeError, match="two layers called head"):
+        network.state_dict()
+
+
+class Stem(Sequential):
+    """A chain behind one more layer."""
+
+    def __init__(self, rng, *layers):
+        super().__init__(*layers)
+        self.stem = Linear(3, 4, rng=rng, dtype=np.float64)
+
+    def forward(self, x, train=False):
+        return super().forward(self.stem.forward(x, train), train)
+
+    def backward(self, dy):
+        return self.stem.backward(super().backward(dy))
+
+
+def test_a_layer_before_a_chain_learns_where_nobody_wants_the_gradient_of_the_input():
+    rng = np.random.default_rng(0)
+    network = Stem(rng, Linear(4, 2, rng=rng, dtype=np.float64)).skip_input_grad()
+    assert gradcheck(network, rng.standard_normal((5, 3)), rng) < TOLERANCE
+    network.forward(rng.standard_normal((5, 3)), train=True)
+    network.backward(rng.standard_normal((5, 2)))
+    assert network.stem.weight.grad.any()
 
 
 def test_a_forward_may_remember_a_layer_and_a_parameter():

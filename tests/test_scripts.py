@@ -199,7 +199,7 @@ def test_run_tests_ends_with_pytests_exit_code(of_pytest, ours, monkeypatch, tmp
     monkeypatch.setattr(environment, "run", lambda command: commands.append(command) or of_pytest)
     monkeypatch.setattr(sys, "argv", ["run_tests.py"])
     assert run_tests.main() == ours
-    assert commands[0][3:] == run_tests.ALL_CORES
+    assert commands[0][3:] == run_tests.ON_SEVERAL_CORES
 
 
 def test_the_landing_check_leaves_out_no_extra_that_tests_need():

@@ -64,7 +64,12 @@ class ScaleShift(Layer):
 
 
 def _frozen(layer: Layer) -> Layer:
-    """Freeze a layer and those inside it, in place; returns what stands in for it."""
+    """Freeze a layer and those inside it, in place; returns what stands in for it.
+
+    A chain's norms are folded and its dropout left out, unless its class has a forward of its own, which may use them.
+    """
+    while isinstance(layer, Wrapper):
+        layer = layer.network
     if isinstance(layer, BatchNorm):
         return ScaleShift(*layer.at_rest())
     if isinstance(layer, Dropout):
@@ -85,19 +90,22 @@ def _frozen(layer: Layer) -> Layer:
         if type(layer) is Sequential and OneRowAtOnce.suits(chain.values()):
             return OneRowAtOnce(**chain)
     for name, child in list(layer.children()):
-        if child not in chain.values():
-            _replace(layer, name, child, _frozen(child))
+        if child not in chain.values():  # those are frozen already
+            stand_in = _frozen(child)
+            if stand_in is not child and not _replace(layer, child, stand_in):
+                raise TypeError(f"freeze cannot replace {name} in {type(layer).__name__}: keep layers as attributes")
     return layer
 
 
-def _replace(layer: Layer, name: str, child: Layer, stand_in: Layer) -> None:
-    """Let `layer` have another one instead of `child`. Raises TypeError if it keeps it where nobody would look."""
-    if stand_in is child:
-        return
-    places: dict[str, Any] = vars(layer) if vars(layer).get(name) is child else getattr(layer, "layers", {})
-    places[name] = stand_in
-    if stand_in not in dict(layer.children()).values():
-        raise TypeError(f"freeze cannot replace {name} in {type(layer).__name__}: keep layers as attributes")
+def _replace(layer: Layer, child: Layer, stand_in: Layer) -> bool:
+    """Let `layer` have another one wherever it has `child`, as an attribute or in a dict `layers`; False if nowhere."""
+    named = vars(layer).get("layers")
+    found = False
+    for places in (vars(layer), named if isinstance(named, dict) else {}):
+        for name in [name for name, value in places.items() if value is child]:
+            places[name] = stand_in
+            found = True
+    return found
 
 
 def _frozen_chain(chain: Mapping[str, Layer]) -> dict[str, Layer]:

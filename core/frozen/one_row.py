@@ -60,7 +60,7 @@ class OneRowAtOnce(Sequential):
         self._replay: Replay | None = None
 
     def children(self) -> Iterator[tuple[str, Layer]]:
-        yield from self.layers.items()  # the other attributes have the same ones once more
+        yield from self.layers.items()  # the other attributes are ways through the same ones
 
     @staticmethod
     def suits(layers: Iterable[Layer]) -> bool:

@@ -80,18 +80,24 @@ class Layer:
     def children(self) -> Iterator[tuple[str, Layer]]:
         """The layers directly inside this one, with their names: its attributes, and what a dict called `layers` holds.
 
-        Raises TypeError for another list, tuple or dict of layers or parameters, which would never learn. What a
-        forward has remembered may have some.
+        An attribute may be one of the dict's layers once more. Raises TypeError for two layers of one name, and for
+        another list, tuple or dict of layers or parameters, which would never learn. What a forward has remembered may
+        have some.
         """
+        named = _named_layers(vars(self).get("layers"))
         for name, value in vars(self).items():
             if isinstance(value, Layer):
+                if any(value is layer for layer in named.values()):
+                    continue
+                if name in named:
+                    raise TypeError(f"{type(self).__name__} has two layers called {name}: an attribute, and in layers")
                 yield name, value
-            elif name == "layers" and isinstance(value, dict) and all(isinstance(one, Layer) for one in value.values()):
-                yield from value.items()
+            elif name == "layers" and named:
+                yield from named.items()
             elif name != "_remembered" and _holds_some(value):
                 raise TypeError(
                     f"{type(self).__name__} keeps layers or parameters in {name}, where nobody finds them: have each "
-                    "as an attribute alone, or the layers in a dict called layers"
+                    "as an attribute alone, or layers, by their names and nothing else, in a dict called layers"
                 )
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
@@ -206,6 +212,14 @@ class Wrapper(Layer):
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
         return self.network.walk(prefix)
+
+
+def _named_layers(value: object) -> dict[str, Layer]:
+    """The value itself if it is a dict of layers by their names, else an empty one."""
+    if not isinstance(value, dict):
+        return {}
+    suits = all(isinstance(name, str) and name and isinstance(layer, Layer) for name, layer in value.items())
+    return value if suits else {}
 
 
 def _holds_some(value: object) -> bool:

@@ -35,7 +35,12 @@ class Sequential(Layer):
         return gradient
 
     def skip_input_grad(self) -> Layer:
-        """Spend nothing on the gradient of the input: neither in the first layer that trains nor in those before it."""
+        """Spend nothing on the gradient of the input: neither in the first layer that trains nor in those before it.
+
+        A subclass with a backward of its own may need that gradient, for a layer before the chain: it goes on.
+        """
+        if type(self).backward is not Sequential.backward:
+            return self
         super().skip_input_grad()
         for layer in self.layers.values():
             layer.skip_input_grad()
@@ -66,7 +71,7 @@ class Residual(Layer):
         direct = dy if self.shortcut is None else self.shortcut.backward(dy)
         detour = self.body.backward(dy)
         if direct is None or detour is None:
-            raise RuntimeError("Residual.backward needs the gradients of both inputs: no layer inside may skip its own")
+            raise RuntimeError("Residual.backward needs both gradients: neither body nor shortcut may skip its own")
         dx = self.workspace("dx", detour.shape, like=detour)
         array_module(dy).add(detour, direct, out=dx)
         return dx
@@ -122,7 +127,9 @@ class Committee(Layer):
         return total
 
     def skip_input_grad(self) -> Layer:
-        """Spend nothing on the gradient of the input, in any member."""
+        """Spend nothing on the gradient of the input, in any member; see Sequential for subclasses."""
+        if type(self).backward is not Committee.backward:
+            return self
         for member in self.layers.values():
             member.skip_input_grad()
         return super().skip_input_grad()

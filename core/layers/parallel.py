@@ -39,7 +39,7 @@ class Parallel(Wrapper):
         # Found once: a walk through the layers takes longer than many of their operations.
         self.parameters_of = [replica.parameters() for replica in self.replicas]
         if any(isinstance(parameter, SharedParameter) for parameter in self.parameters_of[0]):
-            raise ValueError("Parallel expected a network, got a replica of one: it goes around the whole network only")
+            raise ValueError("Parallel goes around a whole network, not around some of its layers: got a replica")
         if self.parameters_of[0] and all(parameter.flat is None for parameter in self.parameters_of[0]):
             pack(self.parameters_of[0])
         self._lay_out_gradients()

@@ -81,9 +81,9 @@ class Recurrent(Layer):
             self.stream = stream
             self.salts = [stream.new_salt() for _ in range(num_layers - 1)]
 
-    def level(self, place: int) -> list[Direction]:
-        """The directions of one of the layers that lie upon each other; the lowest one's place is 0."""
-        return list(self.layers.values())[place * self.directions : (place + 1) * self.directions]
+    def directions_of(self, level: int) -> list[Direction]:
+        """The directions, one or two, of one of the layers that lie upon each other; the lowest one is 0."""
+        return list(self.layers.values())[level * self.directions : (level + 1) * self.directions]
 
     def forward(self, x: Sequences | Array, train: bool = False) -> Sequences:  # type: ignore[override]
         sequences = x if isinstance(x, Sequences) else Sequences.pack_padded(x)
@@ -120,7 +120,7 @@ class Recurrent(Layer):
 
     def _forward_layer(self, level: int, rows: Array, layout: Layout, train: bool) -> tuple[Array, list[Array]]:
         """The states of one layer: after every step, (M, C), and each direction's last ones, (N, H) longest first."""
-        layer, H = self.level(level), self.hidden_size
+        layer, H = self.directions_of(level), self.hidden_size
         y = self.workspace(f"y{level}", (layout.rows, self.output_size), like=rows)
         states = [y] * self.directions
 
@@ -132,7 +132,7 @@ class Recurrent(Layer):
 
     def _backward_layer(self, level: int, dy: Array | None, dlast: Array | None, layout: Layout) -> Array | None:
         """The gradient of one layer's input, (M, I)."""
-        layer, nothing = self.level(level), [None] * self.directions
+        layer, nothing = self.directions_of(level), [None] * self.directions
         like = layer[0].weight_ih.data
         dlasts = nothing if dlast is None else _parts(dlast, self.hidden_size)
         dys = nothing if dy is None else _parts(dy, self.hidden_size)

@@ -156,7 +156,7 @@ def flops_on_input(layer: Layer, x: Any) -> float:
     """Those of the products with the input itself, which a backward makes no more where nobody wants its gradient."""
     if isinstance(layer, Recurrent):
         of_all = sum(parameter.data.size for parameter in layer.parameters() if parameter.data.ndim == 3)
-        return flops_of(layer, x) * sum(way.weight_ih.data.size for way in layer.level(0)) / of_all
+        return flops_of(layer, x) * sum(way.weight_ih.data.size for way in layer.directions_of(0)) / of_all
     return flops_of(layer, x)
 
 

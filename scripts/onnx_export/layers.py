@@ -181,7 +181,7 @@ def recurrent(graph: Graph, layer: Recurrent, x: Form) -> States:
 
 def _of_directions(graph: Graph, layer: Recurrent, level: int) -> list[str]:
     """ONNX's weights of one level: W (directions, K * H, I), R (directions, K * H, H), B (directions, 2 * K * H)."""
-    order, cells = GATES[type(layer)], layer.level(level)
+    order, cells = GATES[type(layer)], layer.directions_of(level)
 
     def rows(weight: Array) -> Array:
         by_gate: Array = weight[order].swapaxes(1, 2)

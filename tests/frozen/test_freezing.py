@@ -30,6 +30,7 @@ from core.layers import (
     Sequential,
     Tanh,
 )
+from core.layers.base import Wrapper
 from core.layers.recurrent_cells import _project_together as project_together
 from core.memory import is_constant
 from core.ops.cpu import conv_phases, conv_windows, winograd
@@ -263,6 +264,60 @@ def test_layers_beside_those_of_a_chain_are_frozen_too():
     network.norm.running_mean[...] = 7
     np.testing.assert_allclose(frozen.forward(x), expected, atol=1e-12)
     np.testing.assert_allclose(freeze(frozen).forward(x), expected, atol=1e-12)
+
+
+def test_a_norm_with_two_names_is_frozen_under_both():
+    rng = np.random.default_rng(0)
+
+    class Again(Sequential):
+        def __init__(self):
+            super().__init__(norm=BatchNorm(3, dtype=np.float64))
+            self.again = self.layers["norm"]
+
+        def forward(self, x, train=False):
+            return self.again.forward(super().forward(x, train), train)
+
+    network, x = Again(), rng.standard_normal((6, 3))
+    network.layers["norm"].running_mean[...] = 2
+    expected = network.forward(x).copy()
+    frozen = freeze(network)
+    network.layers["norm"].running_mean[...] = 7
+    np.testing.assert_allclose(frozen.forward(x), expected, atol=1e-12)
+
+
+def test_layers_of_a_class_that_calls_them_otherwise_are_replaced():
+    class Renamed(Residual):
+        def __init__(self, **layers):
+            super().__init__(Flatten())
+            self.layers = layers
+
+        def children(self):
+            yield from ((name.upper(), layer) for name, layer in self.layers.items())
+
+        def forward(self, x, train=False):
+            return self.layers["norm"].forward(x, train)
+
+    network, x = Renamed(norm=BatchNorm(2)), np.ones((3, 2), np.float32)
+    expected = network.forward(x).copy()
+    np.testing.assert_allclose(freeze(network).forward(x), expected, atol=1e-6)
+
+
+def test_what_is_inside_a_wrapper_in_a_chain_is_frozen():
+    rng = np.random.default_rng(0)
+    inner = Linear(3, 3, rng=rng)
+    network, x = Sequential(Wrapped(inner), Tanh()), rng.standard_normal((2, 3), np.float32)
+    frozen = freeze(network)
+    expected = frozen.forward(x).copy()
+    inner.weight.data[...] = 0
+    np.testing.assert_array_equal(frozen.forward(x), expected)
+    assert not frozen.parameters()
+
+
+class Wrapped(Wrapper):
+    """A wrapper that adds nothing."""
+
+    def forward(self, x, train=False):
+        return self.network.forward(x, train)
 
 
 def test_a_chain_of_its_own_class_has_its_norms_folded():

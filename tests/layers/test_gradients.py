@@ -143,7 +143,7 @@ def test_a_residual_block_says_what_it_misses():
     block, x = Residual(Linear(5, 5, rng=rng)), rng.standard_normal((6, 5), np.float32)
     block.body.skip_input_grad()
     block.forward(x, train=True)
-    with pytest.raises(RuntimeError, match="no layer inside may skip its own"):
+    with pytest.raises(RuntimeError, match="neither body nor shortcut may skip its own"):
         block.backward(x)
 
 

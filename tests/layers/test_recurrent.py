@@ -98,7 +98,7 @@ def test_one_sequence_of_any_length_is_read_as_in_training(frozen, hidden, bidir
         tolerance = {np.float64: 1e-12, np.float32: 1e-5, np.float16: 2e-2}[dtype]
         np.testing.assert_allclose(answer.rows, states, atol=tolerance)
         np.testing.assert_allclose(answer.last, last, atol=tolerance)
-    (walk,) = (reader.network if frozen else reader).level(0)[0].workspace._plans.values()
+    (walk,) = (reader.network if frozen else reader).directions_of(0)[0].workspace._plans.values()
     assert len(walk._views) == 9
     tries = 2 * TRIES if frozen and hidden == 6 and dtype is not np.float16 else 0  # of two layers
     assert len(lent) >= tries

@@ -61,7 +61,7 @@ def test_an_error_in_a_worker_frees_the_workers(monkeypatch):
     monkeypatch.setattr("core.layers.recurrent.workers", lambda: pool)
     layer, x = build(GRU), padded([4] * 5)
     with monkeypatch.context() as broken:
-        broken.setattr(layer.level(0)[1], "run", lambda *arguments: 1 / 0)
+        broken.setattr(layer.directions_of(0)[1], "run", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             layer.forward(x)
     assert np.isfinite(layer.forward(x).rows).all()

@@ -67,7 +67,7 @@ def measure(name: str, times: int) -> bool:
     seconds = [until_first_step(name) for _ in range(times)]
     found = [second for second in seconds if second is not None]
     if len(found) < times:
-        print(f"{name}: left out, it made no step; are its data prepared?")
+        print(f"{name}: left out, it did not make a step every time; are its data prepared?")
         return False
     print(f"{name}: median {statistics.median(found):.2f} s, slowest {max(found):.2f} s of {times} starts")
     return True

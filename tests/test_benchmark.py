@@ -208,7 +208,7 @@ def test_operations_of_a_layer():
     assert profile.flops_of(conv, np.zeros((2, 6, 6, 4))) == 2 * 2 * 36 * 9 * 2 * 8
     gru = GRU(3, 5, rng=rng, bidirectional=True)
     assert profile.flops_of(gru, np.zeros((2, 4, 3))) == 2 * 8 * 2 * 3 * (3 * 5 + 5 * 5)
-    assert profile.flops_on_input(gru, np.zeros((2, 4, 3))) == pytest.approx(2 * 8 * 2 * 3 * 3 * 5)
+    assert profile.flops_on_input(gru, np.zeros((2, 4, 3))) == 2 * 8 * 2 * 3 * 3 * 5
 
 
 def test_exponents_of_growth(capsys, monkeypatch):

@@ -147,17 +147,22 @@ def flops_of(layer: Layer, x: Any) -> float:
         OH, OW = layer.windows.count(*x.shape[1:3])
         return 2.0 * len(x) * OH * OW * layer.weight.data.size
     if isinstance(layer, Recurrent):
-        rows = x.layout.rows if isinstance(x, Sequences) else x.shape[0] * x.shape[1]
-        return 2.0 * rows * sum(parameter.data.size for parameter in layer.parameters() if parameter.data.ndim == 3)
+        return (
+            2.0 * _steps(x) * sum(parameter.data.size for parameter in layer.parameters() if parameter.data.ndim == 3)
+        )
     return 0.0
 
 
 def flops_on_input(layer: Layer, x: Any) -> float:
-    """Those of the products with the input itself, which a backward makes no more where nobody wants its gradient."""
+    """Those of the products with the input itself, which a backward leaves out where nobody wants its gradient."""
     if isinstance(layer, Recurrent):
-        of_all = sum(parameter.data.size for parameter in layer.parameters() if parameter.data.ndim == 3)
-        return flops_of(layer, x) * sum(way.weight_ih.data.size for way in layer.directions_of(0)) / of_all
+        return 2.0 * _steps(x) * sum(direction.weight_ih.data.size for direction in layer.directions_of(0))
     return flops_of(layer, x)
+
+
+def _steps(x: Any) -> int:
+    """Those of all sequences."""
+    return x.layout.rows if isinstance(x, Sequences) else int(x.shape[0] * x.shape[1])
 
 
 def _print(case: Case, ceilings: Ceilings, passes: dict[tuple[str, str], Pass], own: dict[str, float]) -> None:

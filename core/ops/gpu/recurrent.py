@@ -11,6 +11,7 @@ from typing import Any
 
 from core.backend import Array, array_module
 from core.kernels import launch
+from core.kernels.arguments import MOST_SHARED
 from core.ops.cpu import recurrent as step_by_step
 from core.ops.cpu.recurrent import Unrolled
 from core.ops.steps import Steps
@@ -22,7 +23,7 @@ ROWS = 8  # sequences of a block
 WARP_COLUMNS = 16
 MOST_WARPS = 16
 
-SHARED = 48 * 1024  # bytes of shared memory that every GPU grants
+most_shared = MOST_SHARED  # bytes of shared memory that a block may have; the proofs allow less
 
 
 def rnn_forward(*directions: tuple[Unrolled, Array, Array, Array]) -> None:
@@ -78,7 +79,7 @@ def lstm_backward(*directions: tuple[Unrolled, Array, Array, Array | None]) -> N
 def _fits(directions: Sequence[tuple[Any, ...]]) -> bool:
     """Whether a block's rows of the state fit into its shared memory."""
     work = directions[0][0].work  # (K + 1, B, H)
-    return bool(ROWS * work.shape[2] * work.itemsize <= SHARED)
+    return bool(ROWS * work.shape[2] * work.itemsize <= most_shared)
 
 
 def _caches(cells: Sequence[Unrolled]) -> list[Array | None]:
@@ -97,7 +98,7 @@ def _walk(kernel: str, cells: Sequence[Unrolled], matrices: int, /, **arrays: Se
     blocks, columns = -(-B // ROWS), -(-H // WARP_COLUMNS)
     warps = -(-columns // -(-columns // MOST_WARPS))
     elements, bytes_of_one = ROWS * H * matrices, ROWS * H * work.itemsize
-    fits = elements * work.itemsize <= SHARED
+    fits = elements * work.itemsize <= most_shared
     scratch = None if fits else array_module(work).empty(len(cells) * blocks * elements, work.dtype)
     arrays["gates"] = [cell.gates for cell in cells]
     arrays["spans"] = [Steps.of(cell.spans).array(work) for cell in cells]

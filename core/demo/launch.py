@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -40,14 +44,37 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+@cache
 def require_gradio() -> Any:
     """Import Gradio with its reports to its makers switched off; UserError with the command that installs it."""
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1", GRADIO_SSR_MODE="False")
     try:
-        import gradio
+        with _without_stubs():
+            import gradio
     except ImportError:
         raise UserError('the demos need Gradio: pip install -e ".[demo]"') from None
     return gradio
+
+
+@contextmanager
+def _without_stubs() -> Iterator[None]:
+    """Spare Gradio, at its import, the type stubs of its components, which it writes anew each time.
+
+    That takes as long as all the rest of the import. It asks for a component's file first, and writes nothing where
+    there is none, such as in a notebook.
+    """
+    find = inspect.getfile
+
+    def find_others(thing: Any) -> str:
+        if getattr(thing, "__module__", "").startswith("gradio."):
+            raise OSError
+        return find(thing)
+
+    inspect.getfile = find_others  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        inspect.getfile = find
 
 
 def launch(demo: Any, settings: LaunchSettings) -> str:

@@ -201,7 +201,10 @@ class Layer:
 
 
 class Wrapper(Layer):
-    """What surrounds a network: its layers, names and state are the network's, as if nothing were around it."""
+    """What surrounds a network: its layers, names and state are the network's, as if nothing were around it.
+
+    Its answers are the network's, too: `core.frozen.freeze` leaves it out.
+    """
 
     def __init__(self, network: Layer) -> None:
         super().__init__()

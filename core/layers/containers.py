@@ -95,6 +95,8 @@ class Committee(Layer):
         if not members:
             raise ValueError("Committee expected at least one member")
         _expect_layers(self, *members)
+        if any(isinstance(layer, Committee) for member in members for _, layer in member.walk()):
+            raise ValueError("Committee expected members that are none themselves: name all of them in one")
         self.layers = {str(place): member for place, member in enumerate(members)}
         self.apart = True
 

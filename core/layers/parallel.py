@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 
 from core.backend import Array, Device, array_module
 from core.layers.base import Layer, Wrapper
+from core.layers.containers import Committee
 from core.layers.norm import BatchNorm
 from core.layers.sequences import Sequences
 from core.params import SharedParameter, flatten_gradients, pack, settle
@@ -24,8 +25,9 @@ class Parallel(Wrapper):
 
     Each worker has a replica: the same weights, but activations and gradients of its own. The first one is the network
     itself. The result does not depend on the number of workers beyond rounding: batch statistics are those of the whole
-    batch, dropout is drawn per sample, and the members of a `Committee` answer one after the other. On a GPU, which
-    needs no help, everything passes straight through.
+    batch, dropout is drawn per sample, and the members of a `Committee` answer one after the other. A network may have
+    several answers to a row, but as many to each; they stay together. On a GPU, which needs no help, everything passes
+    straight through.
 
     The state is that of the network inside: checkpoints know nothing of workers.
     """
@@ -44,6 +46,7 @@ class Parallel(Wrapper):
             pack(self.parameters_of[0])
         self._lay_out_gradients()
         self.streams = [_streams(replica) for replica in self.replicas]
+        self._has_members = any(isinstance(layer, Committee) for _, layer in network.walk())
         if self.count > 1:
             for rank, replica in enumerate(self.replicas):
                 _join(replica, partial(self.workers.sum, rank), updates_running=rank == 0)
@@ -85,9 +88,10 @@ class Parallel(Wrapper):
         if isinstance(outputs[-1], Sequences):
             self.remember(train, shards)
             return Sequences.join(_filled(outputs, shards))
-        members = _members(outputs[-1], len(x) - shards[-1].start)  # the last shard has rows, if any has
-        y = self.workspace("y", (members * len(x), *outputs[-1].shape[1:]), like=outputs[-1])
-        parts = [_by_member(output, members) for output in _filled(outputs, shards)]
+        answers, rows = _filled(outputs, shards), len(x) - shards[-1].start  # the last shard has rows, if any has
+        members = self._members(len(outputs[-1]), rows, train)
+        y = self.workspace("y", (sum(map(len, answers)), *outputs[-1].shape[1:]), like=outputs[-1])
+        parts = [_by_member(answer, members) for answer in answers]
         array_module(y).concatenate(parts, axis=1, out=_by_member(y, members))
         self.remember(train, shards, y=y)
         return y
@@ -102,12 +106,13 @@ class Parallel(Wrapper):
         rows = shards[-1].stop
         if isinstance(dy, Sequences) and len(dy) != rows:
             raise ValueError(f"Parallel.backward expected {rows} sequences, got {len(dy)}")
+        members = self._members(len(dy), rows, train=True)
 
         def run(rank: int) -> None:
             if rank > 0:  # what it gave last time has been added; rank 0 may be collecting several batches
                 for parameter in self.parameters_of[rank]:
                     parameter.zero_grad()
-            inputs[rank] = self.replicas[rank].backward(_rows_of(dy, rows, shards[rank]))
+            inputs[rank] = self.replicas[rank].backward(_rows_of(dy, rows, shards[rank], members))
             settle(self.parameters_of[rank])
 
         self.workers.run(run)
@@ -125,6 +130,10 @@ class Parallel(Wrapper):
         """Contiguous parts of the batch, one a worker; in training always all of them, since they meet at barriers."""
         count = self.count if train else max(1, min(self.count, rows // ROWS_WORTH_SHARING))
         return [slice(rank * rows // count, (rank + 1) * rows // count) for rank in range(count)]
+
+    def _members(self, answers: int, rows: int, train: bool) -> int:
+        """How many networks have given so many answers to so many rows: in training all members of a `Committee`."""
+        return answers // rows if self._has_members and train and rows else 1
 
     def _lay_out_gradients(self) -> None:
         """Find what to add up: stretches of gradients (size,), each the network's own and the replicas' alike.
@@ -161,16 +170,12 @@ def _filled(parts: list[Array], shards: list[slice]) -> list[Array]:
     return [part for part, shard in zip(parts, shards, strict=True) if shard.start < shard.stop] or parts
 
 
-def _rows_of(dy: Any, rows: int, shard: slice) -> Any:
+def _rows_of(dy: Any, rows: int, shard: slice, members: int) -> Any:
     """The gradient of what a shard of so many rows has given, of all members' answers."""
     if isinstance(dy, Sequences):
         return dy[shard]
-    return _by_member(dy, _members(dy, rows))[:, shard].reshape(-1, *dy.shape[1:])
-
-
-def _members(answers: Array, rows: int) -> int:
-    """How many answers each of so many rows has: one, or as many as a `Committee` has members."""
-    return len(answers) // rows if rows else 1
+    each = len(dy) // (members * rows) if rows else 1  # a member's answers to a row
+    return _by_member(dy, members)[:, shard.start * each : shard.stop * each].reshape(-1, *dy.shape[1:])
 
 
 def _by_member(answers: Array, members: int) -> Array:

@@ -76,6 +76,38 @@ def test_a_committee_answers_member_by_member(rows, apart):
     np.testing.assert_allclose(parallel.forward(x), alone.forward(x), rtol=1e-5, atol=1e-6)
 
 
+class EachStepApart(Layer):
+    """(N, T, D) -> (N * T, D)."""
+
+    def forward(self, x, train=False):
+        self.remember(train, x.shape)
+        return x.reshape(-1, x.shape[-1])
+
+    def backward(self, dy):
+        return dy.reshape(self.recall())
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5, 200])
+def test_several_answers_to_a_row_stay_together(rows):
+    def steps():
+        return Sequential(EachStepApart(), Linear(3, 2, rng=np.random.default_rng(0)))
+
+    alone, parallel = steps(), Parallel(steps(), Workers(3))
+    rng = np.random.default_rng(1)
+    x, dy = rng.standard_normal((rows, 4, 3), np.float32), rng.standard_normal((4 * rows, 2), np.float32)
+    np.testing.assert_allclose(parallel.forward(x), alone.forward(x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(parallel.forward(x, train=True), alone.forward(x, train=True), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(parallel.backward(dy), alone.backward(dy), rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(parallel.parameters(), alone.parameters(), strict=True):
+        np.testing.assert_allclose(ours.grad, theirs.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_a_committee_in_a_committee_is_refused():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="name all of them in one"):
+        Committee(Linear(3, 2, rng=rng), Sequential(Committee(Linear(3, 2, rng=rng))))
+
+
 def test_training_on_no_rows_at_all():
     model = Parallel(Sequential(Linear(12, 5, rng=np.random.default_rng(0))), Workers(2))
     assert model.forward(np.zeros((0, 12), np.float32), train=True).shape == (0, 5)

@@ -58,7 +58,7 @@ def test_help_as_a_file_from_any_folder(module, tmp_path):
     assert [line for line in examples if line not in done.stdout.splitlines()] == []
 
 
-@pytest.mark.parametrize("module", ONE_OF_EACH_FOLDER)  # other tests import the others
+@pytest.mark.parametrize("module", ONE_OF_EACH_FOLDER)  # other tests import or run the others
 def test_help_as_a_module_from_any_folder(module, tmp_path):
     done = run(sys.executable, "-m", module, "--help", cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert (done.returncode, done.stderr) == (0, "")

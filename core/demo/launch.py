@@ -66,7 +66,7 @@ def _without_stubs() -> Iterator[None]:
     find = inspect.getfile
 
     def find_others(thing: Any) -> str:
-        if getattr(thing, "__module__", "").startswith("gradio."):
+        if str(getattr(thing, "__module__", "")).startswith("gradio."):  # which is None of some functions in C
             raise OSError
         return find(thing)
 

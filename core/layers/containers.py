@@ -84,10 +84,10 @@ class Residual(Layer):
 class Committee(Layer):
     """Several networks that see the same input and learn apart, but answer together.
 
-    In training each member answers for itself: (N, ...) -> (members * N, C), the first member's rows first, so that the
-    loss of all rows is the mean of the members' own losses. Otherwise, and in training too with `apart` False, the
-    answer is the mean of theirs: (N, C). Members that start differently make different mistakes, and the mean of them
-    makes fewer (Hansen and Salamon, "Neural network ensembles", 1990).
+    In training each member answers each row for itself: (N, ...) -> (members * N, C), the first member's rows first, so
+    that the loss of all rows is the mean of the members' own losses. Otherwise, and in training too with `apart` False,
+    the answer is the mean of theirs: (N, C). Members that start differently make different mistakes, and the mean of
+    them makes fewer (Hansen and Salamon, "Neural network ensembles", 1990).
     """
 
     def __init__(self, *members: Layer) -> None:
@@ -95,14 +95,15 @@ class Committee(Layer):
         if not members:
             raise ValueError("Committee expected at least one member")
         _expect_layers(self, *members)
-        if any(isinstance(layer, Committee) for member in members for _, layer in member.walk()):
-            raise ValueError("Committee expected members that are none themselves: name all of them in one")
         self.layers = {str(place): member for place, member in enumerate(members)}
         self.apart = True
 
     def forward(self, x: Array, train: bool = False) -> Array:
         answers = [member.forward(x, train) for member in self.layers.values()]
         if train and self.apart:
+            for answer in answers:
+                if len(answer) != len(x):  # as of another Committee inside
+                    raise ValueError(f"Committee expected one answer to each of {len(x)} rows, got {len(answer)}")
             y = self.workspace("all answers", (len(answers) * len(x), *answers[0].shape[1:]), like=answers[0])
             array_module(y).concatenate(answers, out=y)
         else:

@@ -88,9 +88,10 @@ class Parallel(Wrapper):
         if isinstance(outputs[-1], Sequences):
             self.remember(train, shards)
             return Sequences.join(_filled(outputs, shards))
-        answers, rows = _filled(outputs, shards), len(x) - shards[-1].start  # the last shard has rows, if any has
-        members = self._members(len(outputs[-1]), rows, train)
-        y = self.workspace("y", (sum(map(len, answers)), *outputs[-1].shape[1:]), like=outputs[-1])
+        answers = _filled(outputs, shards)
+        count = sum(map(len, answers))
+        members = self._members(count, len(x), train)
+        y = self.workspace("y", (count, *answers[-1].shape[1:]), like=answers[-1])
         parts = [_by_member(answer, members) for answer in answers]
         array_module(y).concatenate(parts, axis=1, out=_by_member(y, members))
         self.remember(train, shards, y=y)

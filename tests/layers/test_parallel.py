@@ -102,10 +102,14 @@ def test_several_answers_to_a_row_stay_together(rows):
         np.testing.assert_allclose(ours.grad, theirs.grad, rtol=1e-4, atol=1e-4)
 
 
-def test_a_committee_in_a_committee_is_refused():
-    rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="name all of them in one"):
-        Committee(Linear(3, 2, rng=rng), Sequential(Committee(Linear(3, 2, rng=rng))))
+@pytest.mark.parametrize("several", [EachStepApart, lambda: Committee(ReLU(), ReLU())])
+def test_several_answers_to_a_row_are_none_of_a_committee(several):
+    committee = Committee(ReLU(), Sequential(several()))
+    twice = Committee(Sequential(several()), Sequential(several()))
+    x = np.ones((5, 4, 3), np.float32)
+    for refused in (committee, twice):
+        with pytest.raises(ValueError, match=r"Committee expected one answer to each of 5 rows, got (10|20)"):
+            refused.forward(x, train=True)
 
 
 def test_training_on_no_rows_at_all():

@@ -6,6 +6,7 @@ Everything else in `core` asks `array_module(x)` and calls what NumPy and CuPy h
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
@@ -29,8 +30,13 @@ def on_cpu(x: Any) -> bool:
 
 
 def array_module(x: Any) -> Any:
-    """The module that computes with `x`: numpy, or cupy for an array on a GPU."""
-    return np if on_cpu(x) else gpu_module()
+    """The module that computes with `x`: numpy, or cupy for an array on a GPU; TypeError for what is no array."""
+    if on_cpu(x):
+        return np
+    module = _stand_in or sys.modules.get("cupy")  # who has an array of it has imported it
+    if module is None or not isinstance(x, module.ndarray):
+        raise TypeError(f"expected an array of NumPy or CuPy, got {type(x).__name__}")
+    return module
 
 
 def device_of(x: Any) -> Device:

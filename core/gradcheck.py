@@ -166,6 +166,14 @@ def sequence_cases(rng: np.random.Generator) -> Cases:
     lstm = layers.LSTM(3, 4, rng=rng, num_layers=2, bidirectional=True, dropout=0.3, stream=Stream(2), dtype=double)
     yield "LSTM, two layers, dropout", layers.Sequential(lstm, layers.MeanState()), sequences
 
+    def recurrent(inputs: int) -> layers.Layer:
+        return layers.GRU(inputs, 2, rng=rng, bidirectional=True, dtype=double)
+
+    residual = layers.Sequential(recurrent(3), layers.Residual(recurrent(4)), layers.LastState())
+    yield "Residual, of sequences", residual, sequences
+    committee = layers.Committee(layers.LastState(), layers.MeanState())
+    yield "Committee, of sequences", layers.Sequential(recurrent(3), committee), sequences
+
 
 def loss_cases(rng: np.random.Generator) -> Iterator[tuple[str, Callable[[Array], tuple[Any, Array]], Array]]:
     """A case for every loss: its name, the loss as a function of its first argument, and that argument."""

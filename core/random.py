@@ -22,8 +22,9 @@ class Stream:
     """A source of random draws, each decided by (seed, salt, epoch, batch, row) alone.
 
     `salt` keeps the users of one stream apart (`new_salt` hands them out); `first_row` is the place of the first row
-    of this worker's shard in the whole batch. The stream stays at one batch, and repeats its draws, until `seek` is
-    called: `Run.batches` does that, and a loop without it has to:
+    of this worker's shard in the whole batch, and `rows`, where that is known, how many the shard has. Whoever draws
+    for another number of rows, such as the steps of sequences, gets what no other shard gets. The stream stays at one
+    batch, and repeats its draws, until `seek` is called: `Run.batches` does that, and a loop without it has to:
 
         for epoch in range(epochs):
             for batch, (x, labels) in enumerate(batches):
@@ -36,6 +37,7 @@ class Stream:
         self.epoch = 0
         self.batch = 0
         self.first_row = 0
+        self.rows: int | None = None
         self._salts = 0
 
     def new_salt(self) -> int:
@@ -47,9 +49,9 @@ class Stream:
         """Say which batch of which epoch the next draws belong to."""
         self.epoch, self.batch = epoch, batch
 
-    def follow(self, other: Stream, first_row: int) -> None:
-        """Take the place of `other` in training; the rows drawn from now on start at `first_row` of the batch."""
-        self.epoch, self.batch, self.first_row = other.epoch, other.batch, first_row
+    def follow(self, other: Stream, first_row: int, rows: int | None = None) -> None:
+        """Take the place of `other` in training; the `rows` drawn from now on start at `first_row` of the batch."""
+        self.epoch, self.batch, self.first_row, self.rows = other.epoch, other.batch, first_row, rows
 
     def generator(self, salt: int) -> np.random.Generator:
         """A NumPy generator for draws that belong to the batch as a whole."""
@@ -62,6 +64,8 @@ class Stream:
     def draws(self, salt: int, rows: int, width: int) -> Draws:
         """What `uint16` would draw, not drawn yet, so that a GPU can do it itself."""
         first_block = self.first_row * -(-width // UINT16_PER_BLOCK)
+        if self.rows not in (None, rows):
+            first_block <<= 32  # beyond all blocks of the shards before
         return Draws(self.seed % WORD, salt, first_block, self.batch, self.epoch, rows, width)
 
     def _philox(self, salt: int, block: int, purpose: int) -> np.random.Philox:

@@ -14,6 +14,7 @@ import pytest
 
 from core import backend, cli, gradcheck, initializers
 from core.errors import UserError
+from core.layers import Sequences
 from core.training.tuning import TuningSettings
 
 
@@ -249,6 +250,13 @@ def test_arrays_say_where_they_live():
     assert backend.to_cpu(x) is x
     assert backend.to_device(x, "cpu") is x
     assert backend.to_device(x, "cpu", np.float32).dtype == np.float32
+
+
+def test_what_is_no_array_is_said_to_be_none():
+    """Instead of that CuPy is missing, without which there can be no array of it."""
+    for other in ([1.0, 2.0], None, Sequences.pack(np.ones((3, 2)), [2, 1])):
+        with pytest.raises(TypeError, match=f"expected an array of NumPy or CuPy, got {type(other).__name__}"):
+            backend.array_module(other)
 
 
 def test_asking_for_a_gpu_that_is_not_there(monkeypatch):

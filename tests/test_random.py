@@ -45,6 +45,16 @@ def test_rows_do_not_depend_on_the_shard():
     np.testing.assert_array_equal(shard.uint16(1, 6, 23), expected[4:])
 
 
+def test_what_is_drawn_for_other_rows_than_the_shards_is_no_other_shards():
+    """Such as 30 steps of the shard's 4 sequences: its draws began among those of the shard before."""
+    whole, shards = Stream(1), (Stream(1), Stream(1))
+    drawn = []
+    for number, shard in enumerate(shards):
+        shard.follow(whole, first_row=4 * number, rows=4)
+        drawn += [row.tobytes() for row in shard.uint16(1, 30, 23)]
+    assert len(set(drawn)) == 60
+
+
 def test_draws_are_uniform():
     draws = Stream(2).uint16(1, 1000, 1000)
     assert draws.dtype == np.uint16

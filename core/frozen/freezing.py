@@ -9,7 +9,7 @@ And its calls of NumPy, always the same ones, are soon made without the Python i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 from core import ops
 from core.backend import Array, array_module
@@ -24,13 +24,17 @@ from core.layers.norm import BatchNorm
 from core.layers.recurrent import Recurrent
 from core.params import Constant, Parameter
 
+Kind = TypeVar("Kind", bound=Layer)
+
 
 def freeze(network: Layer) -> Layer:
     """A copy of `network` that answers as it does at test time, but for rounding, and cannot learn.
 
     Training the original further does not change it: it has weights of its own, which only frozen copies of it share. A
-    training forward of it answers alike, and a backward returns the gradient of the input. Raises TypeError for a layer
-    of layers that cannot be replaced.
+    training forward of it answers alike, and a backward returns the gradient of the input. Whatever has a forward of
+    its own keeps it, a kind of dropout that goes on in use, too. Nothing of the copy may be changed, as it may already
+    be part of an answer: change the original and freeze it again. Raises TypeError for a layer of layers that cannot be
+    replaced.
     """
     while isinstance(network, Wrapper):
         network = network.network
@@ -67,16 +71,19 @@ def _frozen(layer: Layer) -> Layer:
     """Freeze a layer and those inside it, in place; returns what stands in for it.
 
     A chain's norms are folded and its dropout left out, unless its class has a forward of its own, which may use them.
+    Who no longer draws has no stream any more, see `core.frozen.replay`.
     """
     while isinstance(layer, Wrapper):
         layer = layer.network
-    if isinstance(layer, BatchNorm):
+    if _acts_as(layer, BatchNorm):
         return ScaleShift(*layer.at_rest())
-    if isinstance(layer, Dropout):
+    if _acts_as(layer, Dropout):
         layer.rate = 0.0
-    if isinstance(layer, Recurrent):
+    if _acts_as(layer, Recurrent):
         layer.dropout = 0.0
-    if isinstance(layer, Committee):
+    if _acts_as(layer, Dropout) or _acts_as(layer, Recurrent):
+        vars(layer).pop("stream", None)
+    if _acts_as(layer, Committee):
         layer.apart = False
     layer.input_grad = True
     for name, value in vars(layer).items():
@@ -85,7 +92,7 @@ def _frozen(layer: Layer) -> Layer:
     for name in layer.buffer_names:
         setattr(layer, name, getattr(layer, name).copy())
     chain: dict[str, Layer] = {}
-    if isinstance(layer, Sequential) and type(layer).forward is Sequential.forward:
+    if _acts_as(layer, Sequential):
         chain = layer.layers = _frozen_chain(layer.layers)
         if type(layer) is Sequential and OneRowAtOnce.suits(chain.values()):
             return OneRowAtOnce(**chain)
@@ -113,13 +120,18 @@ def _frozen_chain(chain: Mapping[str, Layer]) -> dict[str, Layer]:
     layers: dict[str, Layer] = {}
     last = ""
     for name, layer in chain.items():
-        if isinstance(layer, Dropout):
+        if _acts_as(layer, Dropout):
             continue
-        if isinstance(layer, BatchNorm) and type(layers.get(last)) in (Conv2d, Linear):
+        if _acts_as(layer, BatchNorm) and type(layers.get(last)) in (Conv2d, Linear):
             layers[last] = _folded(layer, layers[last])
         else:
             last, layers[name] = name, _frozen(layer)
     return layers
+
+
+def _acts_as(layer: Layer, kind: type[Kind]) -> TypeGuard[Kind]:
+    """Whether the layer does what that class does: it is one, and no subclass with a forward of its own."""
+    return isinstance(layer, kind) and type(layer).forward is kind.forward
 
 
 def _folded(norm: BatchNorm, layer: Any) -> Layer:

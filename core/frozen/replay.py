@@ -31,11 +31,12 @@ class Replay(Wrapper):
     """A frozen network, and the calls that answer inputs of the shapes that have come most lately.
 
     Everything else goes the usual way through the network: many rows or much memory, training forwards, sequences,
-    arrays on a GPU, and layers whose calls depend on the values that they see.
+    arrays on a GPU, and layers whose calls depend on the values that they see or on what they draw.
     """
 
     def __init__(self, network: Layer) -> None:
         super().__init__(network)
+        self._draws = any(hasattr(layer, "stream") for _, layer in network.walk())
         self._calls: dict[tuple[int, ...], Calls | SharedRows] | None = None
         self._seen: Counter[tuple[int, ...]] | None = None
 
@@ -43,7 +44,7 @@ class Replay(Wrapper):
         return Replay, (self.network,)  # in copies: the calls are for the memory of this one
 
     def forward(self, x: Array, train: bool = False) -> Array:
-        if train or type(x) is not np.ndarray or len(x) > MOST_ROWS:
+        if train or self._draws or type(x) is not np.ndarray or len(x) > MOST_ROWS:
             return self.network.forward(x, train)
         calls = None if self._calls is None else self._calls.get(x.shape)
         answer = None if calls is None else calls.answer(x)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from core.backend import Array, array_module
 from core.layers.base import Layer
+from core.layers.sequences import Sequences
+from core.workspaces import Workspaces
 
 
 class Sequential(Layer):
@@ -50,7 +56,10 @@ class Sequential(Layer):
 
 
 class Residual(Layer):
-    """y = body(x) + shortcut(x), where the shortcut is x itself unless a layer is given (He et al. 2015)."""
+    """y = body(x) + shortcut(x), where the shortcut is x itself unless a layer is given (He et al. 2015).
+
+    Of `Sequences`, too: steps are added to steps, and last states, where both have them, to last states.
+    """
 
     def __init__(self, body: Layer, shortcut: Layer | None = None) -> None:
         super().__init__()
@@ -59,12 +68,14 @@ class Residual(Layer):
         self.shortcut = shortcut
 
     def forward(self, x: Array, train: bool = False) -> Array:
-        detour = self.body.forward(x, train)
-        direct = x if self.shortcut is None else self.shortcut.forward(x, train)
-        if detour.shape != direct.shape:
-            raise ValueError(f"Residual expected body and shortcut to agree, got {detour.shape} and {direct.shape}")
-        y = self.workspace("y", detour.shape, like=detour)
-        array_module(x).add(detour, direct, out=y)
+        detour: Any = self.body.forward(x, train)
+        direct: Any = x if self.shortcut is None else self.shortcut.forward(x, train)
+        if detour.shape != direct.shape or isinstance(detour, Sequences) != isinstance(direct, Sequences):
+            found = " and ".join(f"{type(part).__name__} {part.shape}" for part in (detour, direct))
+            raise ValueError(f"Residual expected body and shortcut to agree, got {found}")
+        y: Array = _sum(self.workspace, "y", [detour, direct])
+        if isinstance(y, Sequences) and (detour.last is None or direct.last is None):
+            y.last = None
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -72,8 +83,7 @@ class Residual(Layer):
         detour = self.body.backward(dy)
         if direct is None or detour is None:
             raise RuntimeError("Residual.backward needs both gradients: neither body nor shortcut may skip its own")
-        dx = self.workspace("dx", detour.shape, like=detour)
-        array_module(dy).add(detour, direct, out=dx)
+        dx: Array = _sum(self.workspace, "dx", [detour, direct])
         return dx
 
     def skip_input_grad(self) -> Layer:
@@ -100,6 +110,8 @@ class Committee(Layer):
 
     def forward(self, x: Array, train: bool = False) -> Array:
         answers = [member.forward(x, train) for member in self.layers.values()]
+        if any(isinstance(answer, Sequences) for answer in answers):
+            raise TypeError("Committee expected arrays as its members' answers, got Sequences")
         if train and self.apart:
             for answer in answers:
                 if len(answer) != len(x):  # as of another Committee inside
@@ -107,7 +119,7 @@ class Committee(Layer):
             y = self.workspace("all answers", (len(answers) * len(x), *answers[0].shape[1:]), like=answers[0])
             array_module(y).concatenate(answers, out=y)
         else:
-            y = self._sum("mean answer", answers, 1 / len(answers))
+            y = _sum(self.workspace, "mean answer", answers, 1 / len(answers))
         self.remember(train, len(x), y=y)
         return y
 
@@ -119,15 +131,7 @@ class Committee(Layer):
         else:
             gradients = [member.backward(dy / len(members)) for member in members]
         found = [gradient for gradient in gradients if gradient is not None]
-        return self._sum("dx", found, 1.0) if found else None
-
-    def _sum(self, name: str, parts: list[Array], factor: float) -> Array:
-        total = self.workspace(name, parts[0].shape, like=parts[0])
-        total[...] = parts[0]
-        for part in parts[1:]:
-            total += part
-        total *= factor
-        return total
+        return _sum(self.workspace, "dx", found) if found else None
 
     def skip_input_grad(self) -> Layer:
         """Spend nothing on the gradient of the input, in any member; see Sequential for subclasses."""
@@ -151,7 +155,44 @@ class Flatten(Layer):
         return dy.reshape(shape)
 
 
+def _sum(memory: Workspaces, name: str, parts: Sequence[Any], factor: float = 1.0) -> Any:
+    """The sum of several arrays times a factor, or of gradients of sequences, in which None stands for zeros."""
+    first = parts[0]
+    if isinstance(first, Sequences):
+        if any(not np.array_equal(part.lengths, first.lengths) for part in parts):
+            raise ValueError("sequences of different lengths cannot be added")
+        rows = [part.rows for part in parts if part.rows is not None]
+        lasts = [part.last for part in parts if part.last is not None]
+        return Sequences(
+            _sum(memory, f"{name}, steps", rows, factor) if rows else None,
+            first.layout,
+            _sum(memory, f"{name}, last states", lasts, factor) if lasts else None,
+        )
+    total = memory(name, first.shape, like=first)
+    if len(parts) == 1:
+        total[...] = first
+    else:
+        array_module(first).add(first, parts[1], out=total)
+    for part in parts[2:]:
+        total += part
+    if factor != 1:
+        total *= factor
+    return total
+
+
 def _expect_layers(container: Layer, *layers: Layer) -> None:
+    """Raise TypeError for what is no layer, and ValueError for one with two places.
+
+    It would remember the second input only, and overwrite its first output while others still need it.
+    """
+    known: dict[int, Layer] = {}
     for layer in layers:
         if not isinstance(layer, Layer):
             raise TypeError(f"{type(container).__name__} expected layers, got {layer!r}")
+        inside = {id(part): part for _, part in layer.walk()}
+        for twice in known.keys() & inside.keys():
+            raise ValueError(
+                f"{type(container).__name__} expected every layer at one place, got a {type(known[twice]).__name__} at "
+                "two: make another one; what two layers can share is a Parameter"
+            )
+        known |= inside

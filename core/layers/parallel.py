@@ -26,8 +26,9 @@ class Parallel(Wrapper):
     Each worker has a replica: the same weights, but activations and gradients of its own. The first one is the network
     itself. The result does not depend on the number of workers beyond rounding: batch statistics are those of the whole
     batch, dropout is drawn per sample, and the members of a `Committee` answer one after the other. A network may have
-    several answers to a row, but as many to each; they stay together. On a GPU, which needs no help, everything passes
-    straight through.
+    several answers to a row, but as many to each; they stay together. Only what a Dropout drops there, or of the steps
+    of sequences, depends on how the batch has been split. On a GPU, which needs no help, everything passes straight
+    through.
 
     The state is that of the network inside: checkpoints know nothing of workers.
     """
@@ -80,8 +81,9 @@ class Parallel(Wrapper):
 
         def run(rank: int) -> None:
             if rank < len(shards):
+                start, stop = shards[rank].start, shards[rank].stop
                 for stream, original in zip(self.streams[rank], self.streams[0], strict=True):
-                    stream.follow(original, first_row=shards[rank].start)
+                    stream.follow(original, first_row=start, rows=stop - start)
                 outputs[rank] = self.replicas[rank].forward(x[shards[rank]], train)
 
         self.workers.run(run)

@@ -35,6 +35,12 @@ class BatchParts:
         total, self.size, self.total = self.total, 0, 0
         return total
 
+    def discard(self) -> None:
+        """Forget a batch that is not finished, and what it has added to the gradient."""
+        if self.size or self.total:
+            self._flat.zero_grad()
+            self.size = self.total = 0
+
     def _scale(self, factor: float) -> None:
         self._flat.settle()
         self._flat.grad *= factor

@@ -230,10 +230,11 @@ class Run:
     def validate(self, **metrics: float) -> None:
         """Finish an epoch with its validation figures, such as loss=... and accuracy=...: log, save, stop early.
 
-        Without any figure each epoch counts as the best so far. Raises UserError for a figure that is not finite, and
-        SystemExit as `step` does.
+        Without any figure each epoch counts as the best so far. A batch that has been left in the middle is forgotten.
+        Raises UserError for a figure that is not finite, and SystemExit as `step` does.
         """
         state = self.state
+        self._parts.discard()
         self._check_figures(metrics)
         check_weights(self.model, f"epoch {state.epoch + 1}", self._safe())
         row, best = state.end_epoch(metrics)

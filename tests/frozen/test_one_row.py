@@ -41,14 +41,14 @@ def test_one_row_goes_the_short_way_and_everything_else_the_usual_one(monkeypatc
 
 
 def test_the_short_way_begins_at_the_first_of_the_last_layers_that_can_take_it():
-    linear = Linear(4, 4, rng=np.random.default_rng(0))
-    assert OneRowAtOnce.suits([Flatten(), linear, ReLU(), linear])
+    linear, other = (Linear(4, 4, rng=np.random.default_rng(0)) for _ in range(2))
+    assert OneRowAtOnce.suits([Flatten(), linear, ReLU(), other])
     assert not OneRowAtOnce.suits([])
     assert not OneRowAtOnce.suits([Flatten()])
     assert not OneRowAtOnce.suits([linear, LeakyReLU()])
-    layers = {"a": linear, "b": LeakyReLU(), "c": ReLU(), "d": Flatten(), "e": linear, "f": ReLU()}
+    layers = {"a": linear, "b": LeakyReLU(), "c": ReLU(), "d": Flatten(), "e": other, "f": ReLU()}
     assert OneRowAtOnce(**layers).before == [linear, layers["b"], layers["c"]]
-    layers = {"a": Flatten(), "b": ReLU(), "c": Flatten(), "d": linear, "e": ReLU(), "f": linear}
+    layers = {"a": Flatten(), "b": ReLU(), "c": Flatten(), "d": linear, "e": ReLU(), "f": other}
     assert OneRowAtOnce(**layers).before == [layers["a"], layers["b"]]
     x = np.linspace(-1, 1, 4, dtype=np.float32).reshape(1, 2, 2)
     network = Sequential(Flatten(), ReLU(), Flatten(), linear)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from core.frozen import freeze
+from core.frozen.replay import WORTH_WRITING_DOWN
 from core.layers import BatchNorm, Dropout, Flatten, Linear, Residual, Sequential, Tanh
 from core.layers.base import Wrapper
 from core.random import Stream
@@ -98,6 +99,34 @@ def test_a_chain_of_its_own_class_has_its_norms_folded():
     rng = np.random.default_rng(0)
     network = Chain(Linear(5, 4, rng=rng), BatchNorm(4), Dropout(0.5, stream=Stream(0)), Tanh())
     assert [type(layer) for _, layer in freeze(network).children()] == [Linear, Tanh]
+
+
+class NormReLU(BatchNorm):
+    """A norm with an activation."""
+
+    def forward(self, x, train=False):
+        return np.maximum(super().forward(x, train), 0)
+
+
+class MonteCarlo(Dropout):
+    """Dropout that goes on in use, for an idea of how sure an answer is (Gal and Ghahramani, 2016)."""
+
+    def forward(self, x, train=False):
+        return super().forward(x, train=True)
+
+
+@pytest.mark.parametrize("own", [lambda: NormReLU(16), lambda: MonteCarlo(0.5, stream=Stream(1))])
+@pytest.mark.parametrize("place", [lambda own, linear: Sequential(linear, own), lambda own, _: Residual(own)])
+def test_what_has_a_forward_of_its_own_keeps_it(own, place):
+    rng = np.random.default_rng(0)
+    network = Sequential(Linear(8, 16, rng=rng), place(own(), Linear(16, 16, rng=rng)), Linear(16, 4, rng=rng))
+    frozen = freeze(network)
+    for batch in range(2 * WORTH_WRITING_DOWN):
+        for _, layer in (*network.walk(), *frozen.walk()):
+            if hasattr(layer, "stream"):
+                layer.stream.seek(0, batch)
+        x = rng.standard_normal((5, 8), np.float32)
+        np.testing.assert_allclose(frozen.forward(x), network.forward(x), rtol=1e-5, atol=1e-5)
 
 
 def test_buffers_are_copied_and_layers_out_of_reach_are_refused():

@@ -8,6 +8,7 @@ from core.layers import (
     GRU,
     BatchNorm,
     Committee,
+    Dropout,
     EachStep,
     LastState,
     Layer,
@@ -19,6 +20,7 @@ from core.layers import (
 )
 from core.params import pack
 from core.predict import predict
+from core.random import Stream
 from core.workers import Workers
 
 
@@ -100,6 +102,13 @@ def test_several_answers_to_a_row_stay_together(rows):
     np.testing.assert_allclose(parallel.backward(dy), alone.backward(dy), rtol=1e-5, atol=1e-6)
     for ours, theirs in zip(parallel.parameters(), alone.parameters(), strict=True):
         np.testing.assert_allclose(ours.grad, theirs.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_workers_drop_different_things_where_rows_are_no_samples():
+    """16 samples of 4 steps each: the second worker's steps do not begin with those of the first one's fourth."""
+    network = Sequential(EachStepApart(), Dropout(0.5, stream=Stream(0)))
+    y = Parallel(network, Workers(2)).forward(np.ones((16, 4, 30), np.float32), train=True)
+    assert len({row.tobytes() for row in y}) == 64
 
 
 @pytest.mark.parametrize("several", [EachStepApart, lambda: Committee(ReLU(), ReLU())])

@@ -106,6 +106,19 @@ def test_one_sequence_of_any_length_is_read_as_in_training(frozen, hidden, bidir
     set_threads(before)
 
 
+def test_one_sequence_may_have_another_precision_than_the_weights(monkeypatch):
+    """NumPy's own numbers are float64: pairs of them are no pairs of the weights'."""
+    before = workers().count
+    set_threads(2)
+    monkeypatch.setattr(gru_of_one_sequence, "has_blas_threads", lambda: True)
+    layer = build(GRU, np.float32)
+    reader, x = freeze(layer), padded([7])
+    expected = layer.forward(x).rows.copy()
+    for _ in range(4 * TRIES):
+        np.testing.assert_allclose(reader.forward(x).rows, expected, atol=1e-5)
+    set_threads(before)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_order_of_the_batch_does_not_matter(cell):
     model = Sequential(build(cell, dropout=0.0), LastState())

@@ -33,6 +33,22 @@ def test_the_gradient_of_parts_is_that_of_the_whole(sizes):
     np.testing.assert_allclose(layer.bias.grad, dy.mean(axis=0), rtol=1e-12)
 
 
+def test_what_was_left_in_the_middle_is_forgotten():
+    layer = Linear(2, 1, rng=np.random.default_rng(0))
+    flat = pack(layer.parameters())
+    parts = BatchParts(flat)
+    for size, steps in [(2, True), (2, False)]:  # the backward of the second part was there, its step was not
+        parts.begin(size)
+        layer.backward(layer.forward(np.ones((size, 2), np.float32), train=True))
+        if steps:
+            parts.count()
+    parts.discard()
+    assert flat.is_zero
+    parts.begin(3)
+    parts.count()
+    assert parts.finish() == 3
+
+
 def test_accumulation_equals_the_large_batch(tmp_path):
     """110 samples in batches of 32 leave parts of 8, 8 and 6 at the end."""
     same = ["--batch-size", "32", "--no-norm", "--augment", "none", "--dropout", "0", "--optimizer", "sgd"]

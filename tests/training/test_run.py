@@ -165,6 +165,23 @@ def test_a_run_without_validation_publishes_the_last_weights(run_folder):
     assert (run_folder / "history.csv").read_text().startswith("epoch,step,learning_rate,train_loss,gradient_norm,")
 
 
+def test_an_epoch_may_end_in_the_middle_of_a_batch(run_folder):
+    """What its first part has added to the gradient is no part of the next epoch's first update."""
+    x, labels = np.ones((8, 2), np.float32), np.zeros(8, int)
+    gradients = []
+    with tiny(run_folder, epochs=2, batch_size=4, accumulate=2, lr=0.1) as run:
+        for _ in run.epochs():
+            for number, (batch, _) in enumerate(run.batches(x, labels)):
+                run.model.forward(batch, train=True)
+                run.model.backward(np.ones((len(batch), 2), np.float32))
+                gradients.append(run.optimizer.flat.grad.copy())
+                run.step(1.0)
+                if number == 2:
+                    break
+    assert len(gradients) == 6
+    np.testing.assert_array_equal(gradients[3], gradients[0])
+
+
 def test_an_epoch_may_be_trained_all_at_once(run_folder):
     """As a kernel does that takes the whole epoch: the history, and what a resume goes on from, know of it."""
     with tiny(run_folder, epochs=2, lr=0.1) as run:

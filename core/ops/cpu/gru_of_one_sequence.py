@@ -79,9 +79,17 @@ class _Walk:
 
     def make(self, T: int, weights: Sequence[Array], memory: Workspaces) -> None:
         """Walk T steps, with the weights (3, H, H) of all directions, of which `memory` keeps what is derived."""
-        suits = self._shape[-1] % 2 == 0 and self._like.dtype in WITH_COMPLEX and all(map(is_constant, weights))
-        walk = self._fastest if suits and can_share() and has_blas_threads() else _Walk._make
+        walk = self._fastest if self._has_ways(weights) and can_share() and has_blas_threads() else _Walk._make
         walk(self, T, weights, memory)
+
+    def _has_ways(self, weights: Sequence[Array]) -> bool:
+        """Whether there is more than one: pairs of numbers make complex ones, of constants and of one precision."""
+        dtype = self._like.dtype
+        return (
+            self._shape[-1] % 2 == 0
+            and dtype in WITH_COMPLEX
+            and all(is_constant(weight) and weight.dtype == dtype for weight in weights)
+        )
 
     def _make(self, T: int, weights: Sequence[Array], memory: Workspaces) -> None:
         weight = memory.derived("all directions", _of_all_directions, *weights)  # (3, D, H, H)

@@ -42,6 +42,9 @@ def some_layers():
     yield "images to channels last, and back", Sequential(shrink, layers.LayerNorm(2), layers.MaxPool2d(2)), images
     deep = Sequential(layers.GRU(3, 4, rng=RNG), layers.LSTM(4, 2, rng=RNG, bidirectional=True), MeanState())
     yield "one recurrent layer upon another", deep, RNG.standard_normal((4, 5, 3))
+    steps = Sequential(layers.LSTM(4, 2, rng=RNG), layers.EachStep(Linear(2, 4, rng=RNG)))
+    mixed_forms = Sequential(layers.GRU(3, 4, rng=RNG), layers.Residual(steps), layers.GRU(4, 2, rng=RNG), MeanState())
+    yield "Residual, steps and states", mixed_forms, RNG.standard_normal((4, 5, 3))
 
 
 CASES = {name: (layer, x.astype(np.float32)) for name, layer, x in some_layers()}

@@ -35,11 +35,24 @@ def sequential(graph: Graph, layer: layers.Sequential, x: Form) -> Form:
     return x
 
 
-def residual(graph: Graph, layer: layers.Residual, x: Value) -> Value:
+def residual(graph: Graph, layer: layers.Residual, x: Form) -> Form:
     detour = graph.layer(layer.body, x, "body")
     direct = x if layer.shortcut is None else graph.layer(layer.shortcut, x, "shortcut")
+    if not isinstance(detour, Value):
+        return _sum_of_sequences(graph, detour, direct)
     direct = graph.channels_first(direct) if detour.channels_first else graph.channels_last(direct)
     return Value(graph.add("Add", detour.name, direct.name), detour.channels_first)
+
+
+def _sum_of_sequences(graph: Graph, one: Steps | States, other: Steps | States) -> Steps | States:
+    """Of two layers' states it is again states, with both directions as one."""
+    steps = as_steps(graph, one)
+    total = graph.add("Add", steps.name, as_steps(graph, other).name)  # (T, N, C)
+    if not (isinstance(one, States) and isinstance(other, States)):
+        return Steps(total, steps.lengths)
+    last = graph.add("Add", last_state(graph, None, one).name, last_state(graph, None, other).name)  # (N, C)
+    by_direction = graph.add("Unsqueeze", total, graph.constant("axis_1", np.array([1])))
+    return States(by_direction, graph.add("Unsqueeze", last, graph.constant("axis_0", np.array([0]))), steps.lengths)
 
 
 def committee(graph: Graph, layer: layers.Committee, x: Form) -> Value:
@@ -214,7 +227,7 @@ def each_step(graph: Graph, layer: layers.EachStep, x: Form) -> Steps:
     return Steps(graph.layer(layer.layer, Value(steps.name), "layer").name, steps.lengths)
 
 
-def last_state(graph: Graph, layer: layers.LastState, x: States) -> Value:
+def last_state(graph: Graph, _: layers.LastState | None, x: States) -> Value:
     return Value(graph.add("Flatten", graph.add("Transpose", x.last, perm=[1, 0, 2]), axis=1))
 
 

@@ -40,11 +40,13 @@ def gradcheck(layer: Layer, x: Array, rng: np.random.Generator, samples: int = S
     expect_whole("gradcheck", samples=samples)
     y = layer.forward(x, train=True)
     weights = rng.standard_normal(y.shape)
-    for parameter in layer.parameters():
-        parameter.zero_grad()
+    parameters = layer.parameters()
+    before = [rng.standard_normal(parameter.data.shape) for parameter in parameters]
+    for parameter, gradient in zip(parameters, before, strict=True):
+        parameter.grad[...] = gradient  # to which backward has to add
     dx = layer.backward(weights)
     checked = [] if dx is None else [(x, np.array(dx))]
-    checked += [(parameter.data, parameter.grad.copy()) for parameter in layer.parameters()]
+    checked += [(one.data, one.grad - gradient) for one, gradient in zip(parameters, before, strict=True)]
 
     def loss() -> float:
         return float((layer.forward(x, train=True) * weights).sum())

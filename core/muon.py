@@ -70,7 +70,7 @@ class Muon(Optimizer):
         for stretch in sorted(self._places(), key=lambda stretch: -stretch.size):
             least = work.index(min(work))
             shares[least].append(stretch)
-            work[least] += stretch.size * min(stretch.shape)
+            work[least] += stretch.size * min(stretch.shape, default=1)
         return [[self._update_of(share)] if share else [] for share in shares]
 
     def _places(self) -> Iterator[Stretch]:

@@ -21,6 +21,7 @@ from core.workers import workers
 
 LONGEST_PIECE = 1 << 17  # elements; four float32 buffers of this length are 2 MB, and ten operations go over them
 ELEMENTS_WORTH_SHARING = 1 << 16  # fewer are updated sooner by one worker than another one wakes
+LEAST_EPS = 1e-12  # of Adam's; with a smaller one, moments that are nearly subnormal matter
 SWEEP_EVERY = 100  # steps; by the usual factor of 0.9 a step, a number takes 170 of them from tiny to subnormal
 
 
@@ -71,9 +72,14 @@ class Optimizer:
         else:
             workers().run(run)
         self.flat.zero_grad()
-        if self.steps % SWEEP_EVERY == 0:
+        if self.steps % SWEEP_EVERY == 0 and self.forgets_tiny:
             for slot in self.state.values():
                 ops.of(slot).zero_tiny(slot)
+
+    @property
+    def forgets_tiny(self) -> bool:
+        """Whether what is nearly subnormal in the buffers has no effect. Half of float16 is."""
+        return bool(self.flat.data.dtype != np.float16)
 
     def begin_step(self, lr: float) -> None:
         """Compute what all pieces of this step have in common, and put it into `factors`."""
@@ -109,7 +115,7 @@ class Optimizer:
         The first worker, who calls the others, has the last ones: those of the small layers on which it works alone.
         """
         size, count = self.flat.data.size, self._workers()
-        longest = size if device_of(self.flat.data) == "gpu" else min(LONGEST_PIECE, size)
+        longest = size if device_of(self.flat.data) == "gpu" else min(LONGEST_PIECE, max(1, size))
         pieces: list[list[Piece]] = [[] for _ in range(count)]
         scratches = [empty(longest + FLOATS, self.flat.data.dtype, self.flat.data) for _ in range(count)]
         for first, last, decays in self._stretches():
@@ -207,6 +213,10 @@ class Adam(Optimizer):
         v_factor = (1 - beta2) / (1 - beta2**self.steps)  # v^ = v_factor * second_moment
         lr_scaled, eps_scaled = lr * m_factor / v_factor**0.5, self.eps / v_factor**0.5
         ops.of(self.factors).set_factors(self.factors, lr_scaled, eps_scaled, 1 - lr * self.weight_decay)
+
+    @property
+    def forgets_tiny(self) -> bool:
+        return super().forgets_tiny and self.eps >= LEAST_EPS
 
     def update(self, piece: Piece) -> None:
         m, v, *largest = piece.slots

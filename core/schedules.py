@@ -122,4 +122,5 @@ def _check_fall(schedule: str, lr: float, minimum: float) -> None:
 
 def _check_warm_up(schedule: str, warm_up: int, steps: int) -> None:
     expect_whole(schedule, steps=steps)
+    expect_whole(schedule, 0, warm_up=warm_up)
     expect_in(f"[0, {steps})", schedule, warm_up=warm_up)

@@ -25,7 +25,8 @@ class Settings(TrainingSettings):
     validation: float = 0.1
     """Share of the training images held out to choose the best epoch by."""
     class_weights: WeightingName = "none"
-    """How much more a sample of a rare class counts: not at all, by the root of how rare it is, or in full."""
+    """How much more a sample of a rare class counts: not at all, by the root of how rare it is, or in full. With
+    --accumulate, each part of a batch is weighted by itself."""
     retrain: bool = False
     """Train even if these settings have been trained on these data before."""
 

@@ -100,6 +100,17 @@ def test_a_number_of_numpy_leaves_the_dtype_alone(number):
     assert {result.dtype for result in results} == {np.dtype(np.float32)}
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_sums_over_a_large_batch_do_not_overflow_in_float16(smoothing):
+    rng = np.random.default_rng(0)
+    logits, labels = 4 * rng.standard_normal((1024, 100)), rng.integers(0, 100, 1024)
+    loss, dlogits = softmax_cross_entropy(logits.astype(np.float16), labels, smoothing)
+    expected, expected_dlogits = softmax_cross_entropy(logits, labels, smoothing)
+    assert dlogits.dtype == np.float16
+    np.testing.assert_allclose(loss, expected, rtol=1e-3)
+    np.testing.assert_allclose(dlogits, expected_dlogits, rtol=0.01, atol=1e-7)  # half a step of its smallest number
+
+
 def test_losses_leave_their_inputs_alone():
     rng = np.random.default_rng(0)
     logits, labels = rng.standard_normal((6, 4)), rng.integers(0, 4, 6)

@@ -136,3 +136,11 @@ def test_a_matrix_of_zeros_may_learn():
     optimizer.step(0.1)
     assert np.isfinite(layer.weight.data).all()
     assert np.any(layer.weight.data)
+
+
+def test_a_single_number_may_be_among_the_others():
+    matrix, scale = Parameter(np.eye(3, dtype=np.float32)), Parameter(np.array(1, np.float32), decay=False)
+    optimizer = Muon([matrix], [Group([scale], 1.0)])
+    scale.grad[...] = 1
+    optimizer.step(0.1)
+    assert scale.data < 1

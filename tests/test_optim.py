@@ -188,6 +188,27 @@ def test_moments_never_become_subnormal_and_nothing_changes_by_it(kind, monkeypa
     np.testing.assert_array_equal(swept.flat.data, unswept.flat.data)
 
 
+def test_a_small_eps_and_float16_are_swept_of_nothing():
+    """With them, a second moment of 1e-36 has an effect, and half of all numbers of float16 are below 1."""
+    data = {kind: np.ones(3, kind) for kind in (np.float32, np.float16)}
+    exact = Adam([Parameter(data[np.float32])], eps=0.0)
+    half = SGD([Parameter(data[np.float16])], momentum=0.9)
+    for _ in range(SWEEP_EVERY):
+        exact.flat.parameters[0].grad[...] = 1e-18
+        half.flat.parameters[0].grad[...] = 1
+        exact.step(0.01)
+        half.step(0.0)
+    np.testing.assert_allclose(exact.flat.data, 1 - 0.01 * SWEEP_EVERY, atol=1e-3)
+    assert (exact.state["second_moment"] > 0).all()
+    np.testing.assert_allclose(half.state["velocity"], 10, rtol=0.01)
+
+
+def test_parameters_may_be_empty():
+    optimizer = Adam([Parameter(np.zeros((0, 3), np.float32))])
+    optimizer.step(0.1)
+    assert optimizer.flat.data.size == 0
+
+
 def test_clipping_by_value():
     parameter = Parameter(np.zeros(3, np.float32))
     parameter.add_grad(np.array([-5, 0.25, 5], np.float32))

@@ -79,3 +79,10 @@ def test_reduce_on_plateau_continues_from_its_state():
     for schedule in (first, second):
         schedule.observe(1.0)
     assert first(0) == second(0) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("schedule", [linear, cosine])
+def test_a_warm_up_is_of_whole_steps(schedule):
+    """After 0.3 steps the rate would stand at three times the highest one."""
+    with pytest.raises(ValueError, match=r"warm_up to be a whole number of at least 0, got 0\.3"):
+        schedule(1e-3, 10, warm_up=0.3)

@@ -7,7 +7,7 @@ import math
 from core import ops
 from core.backend import Array
 from core.checks import expect_in
-from core.layers.base import Layer
+from core.layers.base import Layer, expect_floats
 from core.random import Stream
 
 
@@ -31,6 +31,7 @@ class Dropout(Layer):
         if not train or self.rate == 0:
             self.remember(train, None, y=x)
             return x
+        expect_floats(self, x)
         rows = x.reshape(len(x), math.prod(x.shape[1:]))  # (N, D)
         mask = self.workspace("mask", rows.shape, like=x)
         y = self.workspace("y", x.shape, like=x)

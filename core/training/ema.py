@@ -17,24 +17,34 @@ class Ema:
 
     Every `every` steps, average <- average + (1 - d) (weights - average) with d = min(decay ** every, (1 + t) / (10 +
     t)) at the t-th update: the rising d forgets the untrained beginning (as TensorFlow's ExponentialMovingAverage
-    does). Weights are averaged in one pass over their flat buffer, running statistics beside them.
+    does). Weights are averaged in one pass over their flat buffer, running statistics beside them. Where an optimizer
+    has a part of the weights only, as in fine-tuning, it is made first.
     """
 
     def __init__(self, model: Layer, decay: float, every: int = 1) -> None:
         if not 0 < decay < 1 or every < 1:
             raise ValueError(f"Ema expected a decay between 0 and 1 and every >= 1, got {decay} and {every}")
         self._model, self._decay, self._every = model, decay, every
+        buffers = {id(parameter.flat) for parameter in model.parameters()}
+        self._in_one_buffer = len(buffers) == 1  # or in none yet; otherwise an optimizer has some of them only
         self._averages = {name: array.copy() for name, array in self._live().items()}
         self._scratch = {name: array_module(array).empty_like(array) for name, array in self._averages.items()}
         self._steps = 0
         self._worn = False
 
     def _live(self) -> dict[str, Array]:
-        """The model's own arrays: the flat weights, and each buffer of floating-point statistics."""
+        """The model's own arrays: the weights, and each buffer of floating-point statistics."""
         parameters = {name for name, _ in self._model.named_parameters()}
         buffers = {name: array for name, array in self._model.named_state() if name not in parameters}
-        weights = {"weights": pack(self._model.parameters()).data}
-        return weights | {name: array for name, array in buffers.items() if array.dtype.kind == "f"}
+        return self._weights() | {name: array for name, array in buffers.items() if array.dtype.kind == "f"}
+
+    def _weights(self) -> dict[str, Array]:
+        """All in their buffer, or each by itself where some lie in an optimizer's buffer, which is to keep them."""
+        learning = self._model.parameters()
+        if self._in_one_buffer:
+            return {"weights": pack(learning).data}
+        names = {id(parameter): name for name, parameter in self._model.named_parameters()}
+        return {names[id(parameter)]: parameter.data for parameter in learning}
 
     def update(self) -> None:
         """Take in the model's weights after an optimizer step."""

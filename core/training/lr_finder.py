@@ -69,7 +69,8 @@ def lr_range_test(
 ) -> RangeTest:
     """Train for up to `steps` batches (x, labels) with a learning rate that rises from `lowest` to `highest`.
 
-    `loss_of(outputs, labels)` returns (loss, doutputs). Stops early when the smoothed loss is four times its best.
+    `loss_of(outputs, labels)` returns (loss, doutputs). Where there are fewer batches, the rate ends below `highest`:
+    give it `Feed.endless`. Stops early when the smoothed loss is four times its best.
     Model and optimizer come back exactly as they were, running statistics included. Raises UserError when the loss
     is not finite before anything can be seen, ValueError for a range or a number of batches that is too small.
     """

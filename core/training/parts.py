@@ -17,16 +17,18 @@ class BatchParts:
         self._flat = flat
         self.size = 0  # samples in the latest part
         self.total = 0  # samples whose gradients are in the buffer
+        self.is_open = False  # a part has begun and is not counted yet
 
     def begin(self, size: int) -> None:
         """Prepare for the backward of a part of `size` samples."""
         if self.total and size != self.size:
             self._scale(self.size / size)
-        self.size = size
+        self.size, self.is_open = size, True
 
     def count(self) -> None:
         """Note that the part's backward is done."""
         self.total += self.size
+        self.is_open = False
 
     def finish(self) -> int:
         """Make the gradient the mean over the batch; returns the batch's size."""
@@ -39,7 +41,7 @@ class BatchParts:
         """Forget a batch that is not finished, and what it has added to the gradient."""
         if self.size or self.total:
             self._flat.zero_grad()
-            self.size = self.total = 0
+            self.size, self.total, self.is_open = 0, 0, False
 
     def _scale(self, factor: float) -> None:
         self._flat.settle()

@@ -87,10 +87,13 @@ class Run:
         self._stack = ExitStack()
         self._parts = BatchParts(optimizer.flat)
         self._parts_an_epoch = 0
+        self._place = 0  # in its epoch, of the batch that `batches` has yielded
+        self._losses: list[Any] = []  # of the parts whose gradients are in the buffer
         self._feed: Feed | None = None
         self._fed: tuple[Any, ...] = ()
         self._last_save = time.monotonic()
         self._epoch_averaged = -1
+        self._has_begun = False
 
     @property
     def best(self) -> Row:
@@ -100,6 +103,9 @@ class Run:
     # -- beginning and end --------------------------------------------------------------------------------------
 
     def __enter__(self) -> Run:
+        if self._has_begun:
+            raise RuntimeError("a Run is for one training: make another one")
+        self._has_begun = True
         with ExitStack() as stack:
             self._say(self.folder.open(self.settings.resume))
             stack.callback(self.folder.close)
@@ -186,7 +192,7 @@ class Run:
         feed = self._feed_of(arrays, normalize, augment, rows, numbers)
         self._parts_an_epoch = steps_per_epoch(len(feed), size)
         self._outputs.progress.begin(state.epoch, self._parts_an_epoch, state.batch)
-        for batch in feed.epoch(state.epoch, size, first=state.batch):
+        for self._place, batch in enumerate(feed.epoch(state.epoch, size, first=state.batch), start=state.batch):
             self._parts.begin(len(batch[0]))
             yield batch
 
@@ -197,16 +203,17 @@ class Run:
         history as train_loss, train_accuracy ... Raises UserError when the loss or the gradient is not finite, and
         SystemExit with code 130 or 143, after saving, when Ctrl-C or SIGTERM came in the meantime.
         """
-        if not self._parts.size:
+        if not self._parts.is_open or self._place != self.state.batch:
             raise RuntimeError("Run.step expected one call for each batch that Run.batches yields")
         state = self.state
         state.tally.add(self._parts.size, {"loss": loss, **metrics})
         self._parts.count()
+        self._losses.append(loss)
         self._outputs.progress.advance()
         state.batch += 1
         if state.batch % self.settings.accumulate and state.batch < self._parts_an_epoch:
             return
-        self._update(loss)
+        self._update()
         if self._signals.caught:
             self.save()
             self._stop()
@@ -235,8 +242,9 @@ class Run:
         """
         state = self.state
         self._parts.discard()
+        self._losses.clear()
         self._check_figures(metrics)
-        check_weights(self.model, f"epoch {state.epoch + 1}", self._safe())
+        self._check_state(f"epoch {state.epoch + 1}")
         row, best = state.end_epoch(metrics)
         if best:
             description = {"kind": WEIGHTS, "metrics": row, "about": self._about}
@@ -251,8 +259,10 @@ class Run:
             self._stop()
 
     def save(self) -> None:
-        """Save the state of the training, from which --resume goes on."""
-        check_weights(self.model, f"step {self.state.step}", self._safe())
+        """Save the state of the training, from which --resume goes on; RuntimeError in the middle of a batch."""
+        if self._parts.total:
+            raise RuntimeError("Run.save expected whole batches: with --accumulate, not between the parts of one")
+        self._check_state(f"step {self.state.step}")
         tensors, description = self.state.collect()
         self.folder.save_last(tensors, self._record.identity | description)
         self._last_save = time.monotonic()
@@ -268,18 +278,20 @@ class Run:
             self._feed, self._fed = Feed(arrays, self.stream, self.device, *how), given
         return self._feed
 
-    def _update(self, loss: Any) -> None:
+    def _update(self) -> None:
         state, flat, settings = self.state, self.optimizer.flat, self.settings
+        losses, self._losses = self._losses, []
         size = self._parts.finish()
         lr = state.schedule(state.step)
         look = self.device == "cpu" or state.step % STEPS_BETWEEN_GPU_CHECKS == 0
         norm = gradient_norm(flat)  # first, so that a GPU has it while the host waits for what follows
         if state.mixed is not None and state.mixed.overflowed():
-            if state.mixed.scale.helps and finite(loss):
+            if state.mixed.scale.helps and finite(*losses):
                 state.skip_step()
                 return
             look = True
-        if look and not finite(loss, norm):
+        if look and not finite(*losses, norm):
+            loss = next((loss for loss in losses if not finite(loss)), losses[-1])
             where = f"epoch {state.epoch + 1}, batch {state.batch} (step {state.step}, lr {lr:.3g})"
             raise bad_step(self.model, loss, norm, where, self._safe())
         if settings.clip_value:
@@ -288,6 +300,16 @@ class Run:
             clip_by_norm(flat, settings.clip_norm)
         self.optimizer.step(lr)
         state.end_step(norm, size)
+
+    def _check_state(self, where: str) -> None:
+        """Raise NotFiniteError unless all that would be saved is finite: also the weights that are not averaged."""
+        ema = self.state.ema
+        for averaged in (False,) if ema is None else (False, True):
+            with nullcontext() if ema is None else ema.worn(averaged):
+                check_weights(self.model, where, self._safe())
+        for name, mean in self.state.tally.means().items():
+            if not math.isfinite(mean):
+                raise NotFiniteError(f"the training's {name} is {mean:g} in {where}. {self._safe()}")
 
     def _check_figures(self, metrics: Mapping[str, float]) -> None:
         if isinstance(self.state.schedule, ReduceOnPlateau) and "loss" not in metrics:

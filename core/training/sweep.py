@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from core.errors import UserError
 from core.training.files import save_picture
+from core.training.guard import NotFiniteError
 from core.training.history import Row
 from core.training.settings import kinds_of
 from core.training.tuning import UNTUNED, Settings, Train, TuningSettings, as_table, as_text, variant, write_table
@@ -21,17 +22,26 @@ def sweep(settings: Settings, train: Train, folder: Path, notice: str = "") -> l
     """Train with every combination of the values in `settings.sweep`; returns the best epoch's row of each.
 
     The runs are called <name>-sweep/<setting>-<value>. A table is printed at the end; sweep.csv and sweep.png are in
-    `folder`. With --resume, trainings that are finished are not repeated. Raises UserError for a setting that does not
-    exist or cannot be compared, for a value that does not fit, and for what is there twice, before anything is trained.
+    `folder`. With --resume, trainings that are finished are not repeated. One whose numbers overflow is left out.
+    Raises UserError for a setting that does not exist or cannot be compared, for a value that does not fit, and for
+    what is there twice, before anything is trained; and if no training succeeds.
     """
-    changes = combinations(settings)
-    names = [f"{settings.run_name}-sweep/" + "_".join(f"{name}-{as_text(c[name])}" for name in c) for c in changes]
-    variants = [variant(settings, name, change) for name, change in zip(names, changes, strict=True)]
+    wanted = combinations(settings)
+    names = [f"{settings.run_name}-sweep/" + "_".join(f"{name}-{as_text(c[name])}" for name in c) for c in wanted]
+    variants = [variant(settings, name, change) for name, change in zip(names, wanted, strict=True)]
+    changes: list[dict[str, Any]] = []
     rows: list[Row] = []
-    for number, one in enumerate(variants, start=1):
+    for number, (one, change) in enumerate(zip(variants, wanted, strict=True), start=1):
         print(f"\n{number} of {len(variants)}: {one.name}", flush=True)
-        rows.append(train(one))
-        write_table(folder / "sweep.csv", changes[:number], rows)
+        try:
+            rows.append(train(one))
+        except NotFiniteError as error:
+            print(f"failed: {error}", flush=True)
+            continue
+        changes.append(change)
+        write_table(folder / "sweep.csv", changes, rows)
+    if not rows:
+        raise UserError(f"none of the {len(variants)} trainings succeeded; sweep around a lower --lr")
     monitored = f"validation_{settings.monitor}"
     _draw(folder / "sweep.png", changes, [row[monitored] for row in rows], monitored, notice)
     print("\n" + as_table(changes, rows, monitored, highest_first=settings.monitor != "loss"), flush=True)

@@ -157,6 +157,20 @@ def test_gradcheck_notices_a_wrong_backward():
     assert gradcheck(WrongReLU(), x, np.random.default_rng(1)) > 100 * TOLERANCE
 
 
+def test_gradcheck_notices_a_backward_that_overwrites_a_gradient():
+    """It has to add: parts of a batch, and layers that share a weight, count on it."""
+
+    class Overwrites(Linear):
+        def backward(self, dy):
+            for parameter in self.parameters():
+                parameter.zero_grad()
+            return super().backward(dy)
+
+    x = np.random.default_rng(0).standard_normal((4, 5))
+    layer = Overwrites(5, 3, rng=np.random.default_rng(0), dtype=np.float64)
+    assert gradcheck(layer, x, np.random.default_rng(1)) > 100 * TOLERANCE
+
+
 def test_gradcheck_notices_a_wrong_parameter_gradient():
     class ForgetsTheBias(Linear):
         def backward(self, dy):
@@ -205,6 +219,9 @@ def test_integers_are_refused_or_passed_on_as_they_are(name, dtype):
     else:
         with pytest.raises(TypeError, match=f"expected floating-point numbers, got {np.dtype(dtype)}"):
             layer.forward(x.astype(dtype))
+    if name != "Flatten":
+        with pytest.raises(TypeError, match=f"expected floating-point numbers, got {np.dtype(dtype)}"):
+            layer.forward(x.astype(dtype), train=True)
 
 
 def test_training_on_no_rows_leaves_the_running_statistics_alone():

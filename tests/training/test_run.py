@@ -165,6 +165,30 @@ def test_a_run_without_validation_publishes_the_last_weights(run_folder):
     assert (run_folder / "history.csv").read_text().startswith("epoch,step,learning_rate,train_loss,gradient_norm,")
 
 
+def test_a_batch_that_is_left_out_or_stepped_twice_is_a_mistake(run_folder):
+    """The position that a resume goes on from would be another one."""
+    x, labels = np.ones((8, 2), np.float32), np.zeros(8, int)
+    with tiny(run_folder, batch_size=4, accumulate=2) as run:
+        for number, _ in enumerate(run.batches(x, labels)):
+            if number == 0:
+                run.step(1.0)
+                with pytest.raises(RuntimeError, match="not between the parts of one"):
+                    run.save()
+            if number in (0, 2):  # once more, and after one that was left out
+                with pytest.raises(RuntimeError, match="one call for each batch"):
+                    run.step(1.0)
+
+
+def test_a_run_is_for_one_training(run_folder):
+    run = tiny(run_folder, epochs=1)
+    with run:
+        for _ in run.epochs():
+            pass
+    with pytest.raises(RuntimeError, match="make another one"), run:
+        pass
+    assert (run_folder / "best.safetensors").exists()
+
+
 def test_an_epoch_may_end_in_the_middle_of_a_batch(run_folder):
     """What its first part has added to the gradient is no part of the next epoch's first update."""
     x, labels = np.ones((8, 2), np.float32), np.zeros(8, int)

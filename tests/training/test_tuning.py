@@ -124,6 +124,16 @@ def test_a_sweep_trains_each_variant_and_writes_a_table(tmp_path, capsys):
     assert [line.split()[0] for line in lines[1:]] == ["0.01", "0.001", "0.0001"]
 
 
+def test_a_sweep_goes_on_after_a_training_that_overflows(tmp_path, capsys):
+    rows = sweep(settings_of("--sweep", "lr=1e-3,0.06,1e-2"), fake_train, tmp_path)
+    assert [row["validation_accuracy"] for row in rows] == pytest.approx([0.9, 1.0])
+    assert "failed: the loss is nan" in capsys.readouterr().out
+    assert [line.split(",")[0] for line in (tmp_path / "sweep.csv").read_text().splitlines()] == ["lr", "0.001", "0.01"]
+    assert (tmp_path / "sweep.png").exists()
+    with pytest.raises(UserError, match="none of the 2 trainings succeeded"):
+        sweep(settings_of("--sweep", "lr=0.06,0.07"), fake_train, tmp_path)
+
+
 def test_a_sweep_of_several_settings_is_drawn_as_a_list(tmp_path):
     sweep(settings_of("--sweep", "lr=1e-3,1e-2", "hidden=8,8x8"), fake_train, tmp_path, notice="MADE-UP")
     assert [settings.name for settings in trained][1] == "default-sweep/lr-0.001_hidden-8x8"

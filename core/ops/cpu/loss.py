@@ -21,6 +21,9 @@ def softmax_cross_entropy(
     if class_weights is not None:
         return _weighted_cross_entropy(logits, labels, label_smoothing, temperature, class_weights)
     xp = array_module(logits)
+    if logits.dtype == xp.float16:  # in which the sums below would overflow
+        loss, dlogits = softmax_cross_entropy(logits.astype(xp.float32), labels, label_smoothing, temperature, None)
+        return loss, dlogits.astype(xp.float16)
     N, C = logits.shape
     at_label = (xp.arange(N), labels)  # a label beyond C - 1 is an IndexError here
     shifted = logits / temperature if temperature != 1 else logits.copy(order="C")

@@ -70,8 +70,7 @@ class Architecture:
             within = {"cnn": 0, "resnet": 2, "fast": 1}[self.model]
             if len(shapes) > 1:  # the first layer stands alone
                 shapes += [(9 * after, after)] * within
-        last = self.widths[-1]
-        size = (H // 4) * (W // 4) * last if self.model == "cnn" else last
+        size = networks.features_of_cnn(self) if self.model == "cnn" else self.widths[-1]
         return [*shapes, *pairwise((size, *self.hidden, self.classes))]
 
     def __str__(self) -> str:

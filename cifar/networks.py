@@ -70,9 +70,14 @@ def cnn(about: Architecture, rng: np.random.Generator, stream: Stream) -> Sequen
             if pool > 1 and not normed:
                 features[f"pool{place}"] = MaxPool2d(pool)
         channels = width
+    return Sequential(features=Sequential(**features), head=_connected(about, features_of_cnn(about), rng, stream))
+
+
+def features_of_cnn(about: Architecture) -> int:
+    """How many numbers the convolutions of `cnn` make of an image: what its first fully connected layer sees."""
     H, W, _ = about.shape
-    size = (H // 2**POOLS_OF_CNN) * (W // 2**POOLS_OF_CNN) * channels
-    return Sequential(features=Sequential(**features), head=_connected(about, size, rng, stream))
+    shrunk = 2 ** min(POOLS_OF_CNN, len(about.widths))
+    return (H // shrunk) * (W // shrunk) * about.widths[-1]
 
 
 def resnet(about: Architecture, rng: np.random.Generator, stream: Stream) -> Sequential:

@@ -15,6 +15,7 @@ from core.training.settings import (
     TrainingSettings,
     check_above_zero,
     check_at_least,
+    check_at_most,
     check_below_one,
     check_validated,
 )
@@ -77,6 +78,7 @@ class Settings(TrainingSettings):
         check_at_least(
             self, decay_at=1, validation=0, widths=1, hidden=1, crop=0, rotate=0, cutout=0, bias_rate=0, head_rate=0
         )
+        check_at_most(self, crop=SHAPES[self.dataset][0] - 1)  # the mirrored border has no more pixels
         check_below_one(self, "dropout", "jitter")
         if self.model == "mlp" and self.widths:
             raise UserError("--widths are channels of convolutions, which the mlp has none of: use --hidden")

@@ -28,7 +28,7 @@ def tune(settings: Settings) -> None:
     def test(run: str) -> None:
         test_model.test(test_model.Settings(run=run, data=settings.data))
 
-    improve(settings, train, test, training.PROJECT / "runs", pairs.info["notice"])
+    improve(settings, train, test, training.PROJECT / "runs", pairs.info)
 
 
 def find_lr(settings: Settings, pairs: Pairs) -> None:

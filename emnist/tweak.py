@@ -71,7 +71,7 @@ def tweak(settings: Settings) -> None:
     def test(run: str) -> None:
         test_model.test(test_model.Settings(run=run, data=settings.data))
 
-    improve(settings, training.train, test, training.PROJECT / "runs", info["notice"], SPACE)
+    improve(settings, training.train, test, training.PROJECT / "runs", info, SPACE)
 
 
 if __name__ == "__main__":

@@ -72,14 +72,23 @@ class Heard(NamedTuple):
     features: Array
 
 
-def start(settings: Settings) -> None:
-    """Judge the files that were given; without any, do what is typed until the end of the input."""
+def start(settings: Settings) -> int:
+    """Judge the files that were given; without any, do what is typed until the end of the input.
+
+    Returns the exit code: 2 if there was a file that could not be judged.
+    """
     require_librosa()
     session = Session(settings)
+    code = 0
     for path in settings.audio:
-        session.judge(path.name, load_audio(path))
+        try:
+            session.judge(path.name, load_audio(path))
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            code = 2
     if not settings.audio:
         session.converse()
+    return code
 
 
 class Session:

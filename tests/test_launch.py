@@ -149,6 +149,8 @@ def test_a_port_that_is_taken_is_passed_over():
         assert free_port("127.0.0.1", port, {port + 1}) != port + 1
     with pytest.raises(SetupError, match="no free port among the 100"):
         free_port("127.0.0.1", 65536)
+    with pytest.raises(SetupError, match=r"cannot listen at 999\.1\.1\.1: "):
+        free_port("999.1.1.1", 7860)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is a matter of POSIX")

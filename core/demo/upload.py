@@ -53,6 +53,8 @@ def _open(path: Path | str, mode: str) -> Image.Image:
             with Image.open(path, formats=FORMATS) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise UserError(TOO_LARGE)
+                if picture.mode.startswith("I"):
+                    return _of_16_bits(picture).convert("RGBA")
                 picture.draft(mode, (WORK_SIDE, WORK_SIDE))  # JPEG can skip most of the work
                 picture.thumbnail((WORK_SIDE, WORK_SIDE))
                 upright = ImageOps.exif_transpose(picture).convert("RGBA")
@@ -62,6 +64,14 @@ def _open(path: Path | str, mode: str) -> Image.Image:
         raise UserError(f"this file is not a picture that can be read ({', '.join(FORMATS)})") from None
     paper = Image.new("RGBA", upright.size, "white")
     return Image.alpha_composite(paper, upright)
+
+
+def _of_16_bits(picture: Image.Image) -> Image.Image:
+    """A grey picture of 16 bits a pixel, as scanners make them, in 8: Pillow's `convert` cuts off all above 255."""
+    values = np.asarray(ImageOps.exif_transpose(picture))
+    in_8_bits = Image.fromarray((values >> 8).clip(0, 255).astype(np.uint8))
+    in_8_bits.thumbnail((WORK_SIDE, WORK_SIDE))
+    return in_8_bits
 
 
 def ink_of(grey: Grey) -> Grey:

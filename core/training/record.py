@@ -59,7 +59,7 @@ class RunRecord:
     def refuse_changes(self, folder: Path, saved: Mapping[str, Any]) -> None:
         """Raise UserError, in one line that says what differs, unless the saved run can go on with this record."""
         if not (isinstance(saved.get("settings"), dict) and isinstance(saved.get("data"), dict)):
-            raise UserError(f"cannot resume {folder}: its checkpoint does not say with which settings it was made")
+            raise UserError(f"cannot resume {folder}: it does not say with which settings it was made")
         before, now = saved["settings"], self.identity["settings"]
         changes = [
             f"--{name.replace('_', '-')} was {before.get(name, 'unknown')} and is {now.get(name, 'unknown')}"

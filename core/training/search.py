@@ -16,6 +16,7 @@ from core.errors import UserError
 from core.training.files import save_picture
 from core.training.guard import NotFiniteError
 from core.training.history import Row
+from core.training.record import RunRecord
 from core.training.tuning import Settings, Train, as_table, as_text, variant, write_table
 
 # Setting to its lowest and highest value, searched on a logarithmic scale, or to a list of choices.
@@ -30,19 +31,31 @@ def search(
     settings: Settings,
     train: Train,
     folder: Path,
-    notice: str = "",
+    data_info: Mapping[str, Any] | None = None,
     space: Space = SPACE,
 ) -> Settings:
     """Try `settings.search` combinations out of `space`; returns the best settings.
+
+    `data_info` is the info of the prepared data, whose notice is on the pictures.
 
     Trials are called <name>-search/<number>. In `folder` are study.journal, search.csv and three pictures: search.png
     (the figure against each setting), parallel.png (all settings side by side) and time.png. All processes that search
     in `folder` work on the same number of trials, and trials of an interrupted search count. After an epoch that is
     worse than the median of the other trials at that epoch, a trial is given up. A trial whose numbers overflow counts
-    as failed. Raises UserError when Optuna is not installed or no trial succeeds.
+    as failed. Raises UserError when Optuna is not installed, when the folder's trials were made with other settings or
+    data, when their journal is damaged, or when no trial succeeds.
     """
     optuna = _optuna()
-    study = _open_study(optuna, settings, folder)
+    record = RunRecord(variant(settings, settings.name, {}), "cpu", data_info)
+    for name in space:
+        record.identity["settings"].pop(name)
+    try:
+        study = _open_study(optuna, settings, folder)
+        _refuse_changes(study, record, folder)
+    except (ValueError, LookupError, TypeError, AssertionError) as error:  # Optuna cannot read the journal
+        raise UserError(
+            f"{folder / 'study.journal'} is damaged: put a copy in its place, or search under another --name"
+        ) from error
     monitored = f"validation_{settings.monitor}"
     while sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)) < settings.search:
         trial = study.ask()
@@ -66,7 +79,17 @@ def search(
         else:
             trial.set_user_attr("row", row)
             study.tell(trial, row[monitored])
-    return _conclude(optuna, study, settings, folder, notice, space)
+    return _conclude(optuna, study, settings, folder, record.notice, space)
+
+
+def _refuse_changes(study: Any, record: RunRecord, folder: Path) -> None:
+    """Let a new study say what its trials are made with; UserError for another one where that was something else."""
+    has_trials = bool(study.get_trials(deepcopy=False))  # first: another process may be making the first one
+    made_with = study.user_attrs.get("made_with")
+    if made_with is None and not has_trials:
+        study.set_user_attr("made_with", {key: record.identity[key] for key in ("settings", "data")})
+    else:
+        record.refuse_changes(folder, made_with or {})
 
 
 def _suggest(trial: Any, space: Space) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import subprocess
 import sys
@@ -121,10 +122,17 @@ class Children:
 
 
 def free_port(host: str, first: int, taken: Collection[int] = ()) -> int:
-    """The first port from `first` on that can be listened at; SetupError if there is none among PORTS."""
+    """The first port from `first` on that can be listened at.
+
+    Raises SetupError if there is none among PORTS, or if the host is no address of this computer.
+    """
     for port in range(first, min(first + PORTS, 65536)):
-        with contextlib.suppress(OSError):
-            if port not in taken:
-                socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-                return port
+        if port in taken:
+            continue
+        try:
+            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+            return port
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise SetupError(f"cannot listen at {host}: {error.strerror or error}") from error
     raise SetupError(f"{host} has no free port among the {PORTS} from {first}")

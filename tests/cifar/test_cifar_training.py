@@ -209,6 +209,8 @@ def test_a_preset_for_another_network_is_a_mistake():
         ("mlp", {"dropout": 1.0}, "--dropout must be"),
         ("cnn", {"jitter": 1.5}, "--jitter must be"),
         ("cnn", {"cutout": -1}, "--cutout must be at least 0"),
+        ("cnn", {"crop": 32}, "--crop must be at most 31"),
+        ("mnist", {"crop": 28}, "--crop must be at most 27"),
         ("cnn", {"decay_at": (0,)}, "--decay-at must be at least 1"),
     ],
 )

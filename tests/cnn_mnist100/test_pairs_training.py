@@ -104,6 +104,7 @@ def test_too_few_pairs(quick):
         ({"validation": 20}, "--validation 20 of 20 twentieths"),
         ({"dropout": 1.0}, "--dropout must be"),
         ({"shift": -1}, "--shift must be at least 0"),
+        ({"shift": 57}, "--shift must be at most 56"),
         ({"contrast": 1.0}, "--contrast must be"),
     ],
 )

@@ -88,6 +88,15 @@ def test_pictures_are_opened_upright_on_white_and_small(tmp_path):
     assert upload.open_grey(save(tmp_path, Image.new("L", (90, 30)), "JPEG", exif=exif)).shape == (90, 30)
 
 
+def test_a_grey_picture_of_16_bits_keeps_its_shades(tmp_path):
+    grey = np.random.default_rng(0).integers(10, 250, (60, 90), dtype=np.uint8)
+    path = save(tmp_path, Image.fromarray(grey.astype(np.uint16) * 256 + 99))
+    np.testing.assert_array_equal(upload.open_grey(path), grey)
+    np.testing.assert_array_equal(upload.open_colour(path)[..., 1], grey)
+    large = save(tmp_path, Image.fromarray(np.full((1000, 3000), 40_000, np.uint16)))
+    assert upload.open_grey(large).shape == (160, 480)
+
+
 def bomb() -> bytes:
     content = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(content, "PNG")

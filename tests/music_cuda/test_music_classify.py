@@ -155,6 +155,15 @@ def test_files_given_as_flags_are_judged_without_a_question(project, monkeypatch
     assert "bc.wav, 2 s" in told
 
 
+def test_a_file_that_cannot_be_judged_keeps_none_of_the_others_from_it(project, monkeypatch, capsys):
+    from pathlib import Path
+
+    assert classify.start(Settings(audio=(Path("a.txt"), Path("bc.wav")))) == 2
+    out, complaint = capsys.readouterr()
+    assert "bc.wav, 2 s" in out
+    assert complaint == "error: a.txt is no sound file\n"
+
+
 # -- recordings -------------------------------------------------------------------------------------------------------
 
 

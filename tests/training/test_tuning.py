@@ -156,7 +156,7 @@ def test_settings_as_flags_are_understood_again():
 
 def test_a_sweep_is_not_followed_by_a_test(tmp_path):
     tested = []
-    improve(settings_of("--sweep", "lr=1e-3,1e-2", "--name", "a"), fake_train, tested.append, tmp_path)
+    improve(settings_of("--sweep", "lr=1e-3,1e-2", "--name", "a"), fake_train, tested.append, tmp_path, {})
     assert (tmp_path / "a-sweep" / "sweep.csv").exists()
     assert (len(trained), tested) == (2, [])
 
@@ -205,7 +205,7 @@ def journal(folder):
 
 
 def test_a_search_finds_good_settings_and_says_so(tmp_path, capsys):
-    best = search(settings_of("--search", "25", "--name", "mine"), fake_train, tmp_path, notice="MADE-UP")
+    best = search(settings_of("--search", "25", "--name", "mine"), fake_train, tmp_path, {"notice": "MADE-UP"})
     assert 2e-3 < best.lr < 5e-2
     assert (best.name, best.search) == ("mine", 0)
     states = journal(tmp_path)
@@ -222,7 +222,7 @@ def test_a_search_finds_good_settings_and_says_so(tmp_path, capsys):
 def test_what_follows_a_search(auto, tmp_path, capsys):
     tested = []
     flags = ["--search", "4", "--name", "mine", *(["--auto"] if auto else [])]
-    improve(settings_of(*flags), fake_train, tested.append, tmp_path, space={"lr": (1e-3, 1e-2)})
+    improve(settings_of(*flags), fake_train, tested.append, tmp_path, {}, space={"lr": (1e-3, 1e-2)})
     (best,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("best: ")]
     searched, after = trained[:4], trained[4:]
     highest = max(searched, key=lambda settings: settings.lr)  # fake_train likes 1e-2 best
@@ -260,6 +260,44 @@ def test_an_interrupted_search_goes_on(tmp_path):
     before = len(trained)
     search(settings, fake_train, tmp_path)
     assert len(trained) == before  # all trials were done already
+
+
+@pytest.mark.parametrize(
+    ("flags", "files", "told"),
+    [
+        (["--monitor", "loss"], "aa", "--monitor was accuracy and is loss"),
+        (["--epochs", "3", "--hidden", "9"], "aa", r"--epochs was 20 and is 3; --hidden was \[256, 128\] and is \[9\]"),
+        ([], "bb", "the data's files changed"),
+    ],
+)
+def test_a_search_goes_on_only_with_what_it_was_started_with(tmp_path, flags, files, told):
+    """Else trials of another network or of other data would count, and the best one might be the worst."""
+    space = {"lr": (1e-3, 1e-2)}
+    search(settings_of("--search", "2"), fake_train, tmp_path, {"files": "aa"}, space)
+    with pytest.raises(UserError, match=f"cannot resume {tmp_path}: {told}. Resume with what the run"):
+        search(settings_of("--search", "3", *flags), fake_train, tmp_path, {"files": files}, space)
+    assert len(trained) == len(journal(tmp_path)) == 2
+    search(settings_of("--search", "3", "--lr", "0.5", "--threads", "1"), fake_train, tmp_path, {"files": "aa"}, space)
+    assert len(trained) == 3
+
+
+def test_a_study_that_does_not_say_what_it_was_made_with_is_left_alone(tmp_path):
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
+    optuna.create_study(storage=storage, study_name="default").ask()
+    with pytest.raises(UserError, match="does not say with which settings"):
+        search(settings_of("--search", "3"), fake_train, tmp_path)
+
+
+@pytest.mark.parametrize("damage", [b"\xff\x00\xfe" * 99, b'{"a": 1}\n', None], ids=["noise", "json", "torn"])
+def test_a_damaged_journal_is_one_line(tmp_path, damage):
+    search(settings_of("--search", "1"), fake_train, tmp_path, space={"lr": (1e-3, 1e-2)})
+    path = tmp_path / "study.journal"
+    path.write_bytes(path.read_bytes()[:300] if damage is None else damage)
+    with pytest.raises(UserError, match=r"study\.journal is damaged: put a copy in its place"):
+        search(settings_of("--search", "2"), fake_train, tmp_path)
 
 
 def test_trials_that_overflow_fail_and_all_of_them_is_one_line(tmp_path, capsys):

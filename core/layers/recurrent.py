@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -98,13 +98,11 @@ class Recurrent(Layer):
             masks.append(self._drop(level, rows, layout) if dropped else None)
         last = self.workspace("last", (len(sequences), self.output_size), like=rows)
         last[layout.order_like(rows)] = array_module(rows).concatenate(states, axis=1)
-        self.remember(train, layout, masks, None if isinstance(x, Sequences) else x.shape)
+        self.remember(train, layout, self.output_size, masks, None if isinstance(x, Sequences) else x.shape)
         return Sequences(rows, layout, last)
 
     def backward(self, dy: Sequences) -> Sequences | Array | None:  # type: ignore[override]
-        expect_sequences(self, dy)
-        layout, masks, padded_shape = self.recall()
-        expect_like_output(self, dy, layout, self.output_size)
+        layout, _, masks, padded_shape = recall_sequences(self, dy)
         drows, dlast = dy.rows, None
         if dy.last is not None:
             dlast = dy.last[layout.order_like(dy.last)]  # (N, C) longest first
@@ -237,9 +235,7 @@ class EachStep(Layer):
         return y
 
     def backward(self, dy: Sequences) -> Sequences | None:  # type: ignore[override]
-        expect_sequences(self, dy)
-        layout, size = self.recall()
-        expect_like_output(self, dy, layout, size)
+        layout, _ = recall_sequences(self, dy)
         drows = self.layer.backward(dy.present_rows())
         return None if drows is None else Sequences(drows, layout)
 
@@ -280,8 +276,19 @@ def expect_sequences(layer: Layer, x: object) -> None:
         raise TypeError(f"{type(layer).__name__} expected Sequences, got {type(x).__name__}: see Sequences.pack_padded")
 
 
-def expect_like_output(layer: Layer, dy: Sequences, layout: Layout, size: int) -> None:
-    """Raise ValueError unless `dy` is of sequences as in `layout` and has `size` features, TypeError for integers."""
+def recall_sequences(layer: Layer, dy: Sequences) -> Any:
+    """What a forward has remembered of its output, first of all the layout and the number of features, see `recall`.
+
+    Raises TypeError for arrays and for integers, and ValueError unless `dy` is of the same sequences and features.
+    """
+    expect_sequences(layer, dy)
+    if layer._remembered is not None:
+        layout, size, *_ = layer._remembered
+        _expect_like_output(layer, dy, layout, size)
+    return layer.recall()
+
+
+def _expect_like_output(layer: Layer, dy: Sequences, layout: Layout, size: int) -> None:
     if dy.layout is not layout and not np.array_equal(dy.lengths, layout.lengths):
         raise ValueError(
             f"{type(layer).__name__}.backward expected sequences of the lengths {layout.lengths}, got {dy.lengths}"

@@ -32,8 +32,9 @@ def gradcheck(layer: Layer, x: Array, rng: np.random.Generator, samples: int = S
 
     The loss is a random linear function of the output, so that no symmetry can hide a mistake. `x` must be float64,
     like the layer (`layer.to(dtype=np.float64)`), and away from kinks such as 0 for a ReLU. Of each array up to
-    `samples` entries are checked. Layers that keep running statistics change them, as in training. A gradient with a
-    NaN or infinity anywhere has an error of NaN, which is below no limit; one of another shape raises ValueError.
+    `samples` entries are checked. Parameters' gradients have to be added to what is there, and are zero afterwards.
+    Layers that keep running statistics change them, as in training. A gradient with a NaN or infinity anywhere has an
+    error of NaN, which is below no limit; one of another shape raises ValueError.
     """
     if x.dtype != np.float64:
         raise TypeError(f"gradcheck expected a float64 input, got {x.dtype}")
@@ -47,6 +48,8 @@ def gradcheck(layer: Layer, x: Array, rng: np.random.Generator, samples: int = S
     dx = layer.backward(weights)
     checked = [] if dx is None else [(x, np.array(dx))]
     checked += [(one.data, one.grad - gradient) for one, gradient in zip(parameters, before, strict=True)]
+    for parameter in parameters:
+        parameter.zero_grad()
 
     def loss() -> float:
         return float((layer.forward(x, train=True) * weights).sum())

@@ -79,9 +79,9 @@ def _frozen(layer: Layer) -> Layer:
         return ScaleShift(*layer.at_rest())
     if _acts_as(layer, Dropout):
         layer.rate = 0.0
+        vars(layer).pop("stream", None)
     if _acts_as(layer, Recurrent):
         layer.dropout = 0.0
-    if _acts_as(layer, Dropout) or _acts_as(layer, Recurrent):
         vars(layer).pop("stream", None)
     if _acts_as(layer, Committee):
         layer.apart = False

@@ -2,6 +2,7 @@
 
 import os
 
+import fake_tuning
 import pytest
 
 from core.training.outputs import Outputs
@@ -19,3 +20,9 @@ def quick(monkeypatch):
 @pytest.fixture
 def run_folder(tmp_path):
     return tmp_path / "run"
+
+
+@pytest.fixture
+def nothing_trained():
+    """For those that look at what `fake_train` has trained."""
+    fake_tuning.trained.clear()

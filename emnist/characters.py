@@ -115,7 +115,7 @@ def opened(source: Path | WebFile) -> Iterator[zipfile.ZipFile]:
 def read_members(archive: zipfile.ZipFile, split: str) -> dict[str, bytes]:
     """The members of a split by name; UserError, which tells the splits that there are, if one is missing."""
     try:
-        return {name: read_zip_member(archive, name, LARGEST) for name in member_names(split)}
+        return {name: read_zip_member(archive, archive.getinfo(name), LARGEST) for name in member_names(split)}
     except KeyError:
         names = archive.namelist()
         held = [other for other in OFFICIAL if all(name in names for name in member_names(other))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import tarfile
 import zipfile
 import zlib
@@ -17,6 +18,7 @@ from core.errors import UserError
 MOST_FILES = 200_000  # entries of an archive
 EXECUTABLE = 0o100
 BLOCK = 512  # bytes: a tar archive is made of these
+DAMAGED_HEADER = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError)  # type: ignore[attr-defined]
 
 
 class Member(NamedTuple):
@@ -32,7 +34,7 @@ def understood(name: str) -> Iterator[None]:
     """Turn what is wrong with the archive `name` into a UserError of one line."""
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError):
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError):
         raise UserError(f"{name}: a damaged or truncated archive, or none; fetch it again") from None
     except (NotImplementedError, RuntimeError):  # a compression that Python lacks, or a password
         raise UserError(f"{name}: encrypted, or compressed in a way that cannot be read here") from None
@@ -40,16 +42,15 @@ def understood(name: str) -> Iterator[None]:
         raise UserError(f"{name}: cannot be read ({error.strerror or error})") from error
 
 
-def read_zip_member(archive: zipfile.ZipFile, path: str, largest: int) -> bytes:
+def read_zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, largest: int) -> bytes:
     """The content, at most `largest` bytes, of one file of an open zip archive, whose CRC-32 is checked.
 
-    Raises KeyError where there is no such file, and UserError where it is larger than it may be or than it claims.
+    Raises UserError where it is larger than it may be or than it claims.
     """
-    info = archive.getinfo(path)
     with archive.open(info) as stream:
         data = stream.read(min(largest, info.file_size) + 1) if info.file_size <= largest else b""
     if len(data) != info.file_size:
-        raise UserError(f"{path}: larger than the {largest:,} bytes that it may have, or than it claims")
+        raise UserError(f"{info.filename}: larger than the {largest:,} bytes that it may have, or than it claims")
     return data
 
 
@@ -70,7 +71,7 @@ def _zip_files(stream: BinaryIO, wanted: Callable[[str], bool], largest: int, pa
         for count, info in enumerate(archive.infolist()):
             _check_count(count, path)
             if not info.is_dir() and wanted(info.filename):
-                data = read_zip_member(archive, info.filename, largest)
+                data = read_zip_member(archive, info, largest)
                 yield Member(info.filename, data, bool(info.external_attr >> 16 & EXECUTABLE))
 
 
@@ -78,7 +79,7 @@ def _tar_files(stream: BinaryIO, wanted: Callable[[str], bool], largest: int, pa
     budget = 2 * BLOCK * MOST_FILES + 20 * path.stat().st_size
     with gzip.open(stream) as plain:
         capped = cast("BinaryIO", _Capped(plain, budget, path))  # it has the one method that is called
-        with tarfile.open(fileobj=capped, mode="r|") as archive:
+        with tarfile.open(fileobj=capped, mode="r|", tarinfo=_StrictHeader) as archive:
             for count, info in enumerate(archive):
                 _check_count(count, path)
                 if not info.isfile() or not wanted(info.name):
@@ -90,6 +91,17 @@ def _tar_files(stream: BinaryIO, wanted: Callable[[str], bool], largest: int, pa
                 if len(data) != info.size:
                     raise EOFError
                 yield Member(info.name, data, bool(info.mode & EXECUTABLE))
+
+
+class _StrictHeader(tarfile.TarInfo):
+    """Refuses a damaged header, which `tarfile` would take for the end of the archive once it has read a member."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> _StrictHeader:
+        try:
+            return super().fromtarfile(archive)
+        except DAMAGED_HEADER as error:
+            raise tarfile.ReadError(str(error)) from None
 
 
 class _Capped:

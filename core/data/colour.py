@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +23,17 @@ class ColourJitter:
         saturation  x3 = s x2 + (1 - s) g(x2)
 
     All three are linear in the pixel, so together x3 = x T + (1 - c) b m with T = b c (s I + (1 - s) g). The result is
-    limited to 0 .. 1 once, at the end. Grey values are weighted by LUMA for three channels, else evenly.
+    limited to 0 .. 1 once, at the end. Grey values are weighted by LUMA for three channels, else evenly. Raises
+    ValueError for a bound that is negative or not finite.
     """
 
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not all(0 <= bound < math.inf for bound in (self.brightness, self.contrast, self.saturation)):
+            raise ValueError(f"ColourJitter expected finite bounds >= 0, got {self}")
 
     def columns(self, shape: tuple[int, int, int]) -> int:
         """How many numbers an image of `shape` (H, W, C) draws."""

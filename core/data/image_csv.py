@@ -27,6 +27,7 @@ from core.files import replacing
 WIDEST = 64  # characters that a field may take on average, so that a file without line ends cannot fill the memory
 ROWS = 500  # written at once
 NEWLINE = ord("\n")
+LABEL_NAMES = ("label", "labels", "class", "target")  # in headers
 
 Bytes = NDArray[np.uint8]
 
@@ -121,6 +122,9 @@ def _is_header(form: _Form, line: str) -> bool:
         raise _mistake(form, 1, 1, fields[0])
     if len(fields) != form.columns:
         raise _wrong_width(form, 1, len(fields))
+    named = [column for column, field in enumerate(fields, 1) if field.lower() in LABEL_NAMES]
+    if named and named[0] != 1:
+        raise UserError(f"{form.path}, line 1: column {named[0]} is the label, which must come first")
     return True
 
 

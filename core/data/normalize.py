@@ -11,6 +11,7 @@ from core.backend import Array
 
 BLOCK = 2**18  # values per step of the statistics, which are summed up in float64
 CONSTANT = 1e-12  # a standard deviation below this share of the mean is rounding error: the channel is constant
+SMALLEST = float(np.finfo(np.float32).tiny)  # one below would be kept as 0, or with few digits
 
 
 class Normalize:
@@ -43,7 +44,7 @@ class Normalize:
         mean, variance = moments(x.reshape(-1, x.shape[-1] if per_channel else 1))  # (C,)
         std = np.sqrt(variance)
         mean, std = mean * unit_of(x), std * unit_of(x)
-        std[std <= CONSTANT * np.abs(mean)] = 1
+        std[std <= np.maximum(CONSTANT * np.abs(mean), SMALLEST)] = 1
         return cls(mean, std) if per_channel else cls(mean[0], std[0])
 
     def __call__(self, x: Array, out: Array | None = None) -> Array:

@@ -17,13 +17,18 @@ class RandomCrop:
     """Pad each image by `padding` pixels on all sides and cut a window of the original size from a random place.
 
     border: the padding is of value `fill` ("constant"), or the image mirrored at its border pixels ("reflect"). With a
-    constant border this is a shift by whole pixels, up to `padding` along each axis.
+    constant border this is a shift by whole pixels, up to `padding` along each axis. Raises ValueError for another
+    border or a negative padding.
     """
 
     padding: int
     border: Literal["constant", "reflect"] = "constant"
     fill: float = 0.0
     _work: ThreadBuffers = field(default_factory=ThreadBuffers, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.padding < 0 or self.border not in ("constant", "reflect"):
+            raise ValueError(f"RandomCrop expected a padding >= 0 and border constant or reflect, got {self}")
 
     def columns(self, shape: tuple[int, int, int]) -> int:
         """How many numbers an image of `shape` (H, W, C) draws."""
@@ -61,9 +66,13 @@ class RandomCrop:
 
 @dataclass(frozen=True)
 class HorizontalFlip:
-    """Exchange left and right in a share `probability` of the images."""
+    """Exchange left and right in a share `probability` of the images. Raises ValueError for one outside 0 ... 1."""
 
     probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"HorizontalFlip expected a probability from 0 to 1, got {self.probability}")
 
     def columns(self, shape: tuple[int, int, int]) -> int:
         """How many numbers an image of `shape` (H, W, C) draws."""
@@ -83,11 +92,15 @@ class Cutout:
     """Blank one square of `size` x `size` pixels, centred on a random pixel and cut off at the image's border.
 
     fill: the value of the square. DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with
-    Cutout" (2017), section 3.
+    Cutout" (2017), section 3. Raises ValueError for a negative size.
     """
 
     size: int
     fill: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            raise ValueError(f"Cutout expected a size >= 0, got {self.size}")
 
     def columns(self, shape: tuple[int, int, int]) -> int:
         """How many numbers an image of `shape` (H, W, C) draws."""

@@ -16,6 +16,7 @@ from core.errors import UserError
 
 MARK = object()  # on the stack: where a group of values begins
 MOST_STEPS = 10_000_000  # instructions of a file
+DEEPEST = 20  # lists and dictionaries within each other
 
 RECONSTRUCT = tuple(f"numpy.{core}.multiarray _reconstruct" for core in ("core", "_core"))
 ARRAY, DTYPE = "numpy ndarray", "numpy dtype"
@@ -65,13 +66,15 @@ class _Reader:
         self.name = name
         self.stack: list[Any] = []
         self.memory: dict[int, Any] = {}
+        self.left = 0  # bytes that arrays may still take: no more than the file has, even if many take the same ones
 
     def read(self, data: bytes) -> Any:
+        self.left = len(data)
         for count, (instruction, argument, _) in enumerate(pickletools.genops(data)):
             if count > MOST_STEPS:
                 raise ValueError("too long")
             if instruction.name == "STOP":
-                return _finished(self.stack.pop())
+                return _finished(self.stack.pop(), {})
             self.step(instruction.name, argument)
         raise ValueError("it does not end")
 
@@ -108,7 +111,9 @@ class _Reader:
             raise UserError(f"{self.name}: refused, because this pickle is not plain data (instruction {name})")
 
     def _take_group(self, name: str) -> None:
-        place = max(n for n, value in enumerate(self.stack) if value is MARK)
+        place = next((n for n in reversed(range(len(self.stack))) if self.stack[n] is MARK), None)
+        if place is None:
+            raise ValueError("a group without its beginning")
         values = self.stack[place + 1 :]
         del self.stack[place:]
         if name == "TUPLE":
@@ -116,18 +121,18 @@ class _Reader:
         elif name == "LIST":
             self.stack.append(values)
         elif name == "DICT":
-            self.stack.append(dict(_pairs(values)))
+            self.stack.append(_dict_of(values))
         elif name == "APPENDS":
             _expect(self.stack[-1], list).extend(values)
         else:
-            _expect(self.stack[-1], dict).update(_pairs(values))
+            _expect(self.stack[-1], dict).update(_dict_of(values))
 
     def _add(self, target: Any, name: str) -> None:
         value = self.stack.pop()
         if name == "APPEND":
             _expect(target, list).append(value)
         else:
-            _expect(target, dict)[self.stack.pop()] = value
+            _expect(target, dict).update(_dict_of([self.stack.pop(), value]))
 
     def _mention(self, text: str) -> None:
         if text not in NAMES:
@@ -154,29 +159,39 @@ class _Reader:
         _, shape, dtype, is_fortran, content = state
         if not isinstance(content, str) or not isinstance(dtype, _Raw):
             raise ValueError("an array without its bytes")
+        self.left -= len(content)
+        if self.left < 0:
+            raise ValueError("arrays of more bytes than the file has")
         values = np.frombuffer(content.encode("latin-1"), dtype.value)
         raw.value = values.reshape(shape, order="F" if is_fortran else "C")
 
 
-def _finished(value: Any, depth: int = 0) -> Any:
-    """The value with its arrays in place of what announced them."""
-    if depth > 20:
+def _finished(value: Any, known: dict[int, Any], depth: int = 0) -> Any:
+    """The value with its arrays in place of what announced them.
+
+    `known` holds, by their ids, the lists and dictionaries that are finished: what stands at many places is built once,
+    or a file of a few hundred bytes could describe more than any computer holds.
+    """
+    if depth > DEEPEST:
         raise ValueError("nested too deeply")
     if isinstance(value, _Raw):
         return value.value
-    if isinstance(value, list):
-        return [_finished(item, depth + 1) for item in value] if any(map(_is_nested, value)) else value
-    if isinstance(value, dict):
-        return {key: _finished(item, depth + 1) for key, item in value.items()}
-    return value
+    if not isinstance(value, list | dict):
+        return value
+    if id(value) not in known:
+        if isinstance(value, list):
+            known[id(value)] = [_finished(item, known, depth + 1) for item in value]
+        else:
+            known[id(value)] = {key: _finished(item, known, depth + 1) for key, item in value.items()}
+    return known[id(value)]
 
 
-def _is_nested(value: Any) -> bool:
-    return isinstance(value, _Raw | list | dict)
-
-
-def _pairs(values: list[Any]) -> zip[tuple[Any, Any]]:
-    return zip(values[::2], values[1::2], strict=True)
+def _dict_of(values: list[Any]) -> dict[Any, Any]:
+    """A dictionary of keys and values in turns; keys are texts and numbers, since to hash a tuple that nests millions
+    deep would end Python itself."""
+    if not all(isinstance(key, str | int | float) for key in values[::2]):
+        raise ValueError("a key that is neither text nor a number")
+    return dict(zip(values[::2], values[1::2], strict=True))
 
 
 def _expect(value: Any, kind: type) -> Any:

@@ -13,6 +13,7 @@ import re
 import shlex
 import shutil
 import sys
+import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -29,6 +30,8 @@ INFO = "info.json"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 PLAIN_KINDS = "biufU"  # numbers and text; objects would need pickle
 ALWAYS_VERIFIED = 1 << 20  # bytes, whose checksum takes a millisecond
+# What NumPy raises for one changed byte in the header of a `.npy` file, which it reads as a Python expression.
+DAMAGED_HEADER = (ValueError, TypeError, EOFError, AttributeError, OverflowError, SyntaxError, tokenize.TokenError)
 REQUIRED = ("dataset", "origin", "complete", "notice", "command")
 
 Arrays = dict[str, NDArray[Any]]
@@ -171,7 +174,10 @@ def _read_info(folder: Path, setup_flags: str) -> dict[str, Any]:
         info = json.loads(path.read_bytes())
         described = info["arrays"].items()
         sound = isinstance(info["notice"], str) and all(
-            NAME.fullmatch(name) and isinstance(array["sha256"], str) and np.dtype(array["dtype"]).kind in PLAIN_KINDS
+            NAME.fullmatch(name)
+            and isinstance(array["sha256"], str)
+            and isinstance(array["shape"], list)
+            and np.dtype(array["dtype"]).kind in PLAIN_KINDS
             for name, array in described
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -187,7 +193,7 @@ def _read_array(folder: Path, name: str, info: dict[str, Any], verify: bool) -> 
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         whole = path.stat().st_size == mapped.offset + mapped.nbytes
-    except (OSError, ValueError, TypeError, EOFError, AttributeError, OverflowError):
+    except (OSError, *DAMAGED_HEADER):
         raise _damaged(folder, path.name, info) from None
     if not whole or list(mapped.shape) != expected["shape"] or mapped.dtype.str != expected["dtype"]:
         raise _damaged(folder, path.name, info)

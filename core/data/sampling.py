@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -10,6 +10,12 @@ from core.backend import Array
 from core.data.thread_buffers import ThreadBuffers
 
 Border = Literal["constant", "edge", "reflect"]
+
+
+def check_border(border: str) -> None:
+    """ValueError for a border that `sample_bilinear` does not know."""
+    if border not in get_args(Border):
+        raise ValueError(f"expected border {', '.join(get_args(Border))}, got {border!r}")
 
 
 def sample_bilinear(

@@ -121,7 +121,8 @@ def _start(response: requests.Response, have: int, version: str) -> int | None:
         return have if content_range == f"bytes */{have}" else None
     asked = response.headers.get("Retry-After", "")
     wait = min(float(asked), LONGEST_WAIT) if asked.isascii() and asked.isdigit() else 0.0
-    raise TransferError(f"HTTP {status} {response.reason or ''}".strip(), again=status in TEMPORARY, wait=wait)
+    words = _printable(response.reason or "")
+    raise TransferError(f"HTTP {status} {words}".strip(), again=status in TEMPORARY, wait=wait)
 
 
 def _version(response: requests.Response) -> str:
@@ -182,7 +183,7 @@ def explain(error: Exception) -> str:
         return "the proxy gave no connection"
     if isinstance(error, (requests.ConnectionError, urllib3.exceptions.ProtocolError)):
         return f"no connection, or it broke ({_innermost(error)})"
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {_printable(str(error))}"
 
 
 def _innermost(error: BaseException) -> str:
@@ -190,4 +191,9 @@ def _innermost(error: BaseException) -> str:
     while isinstance(inner := error.__cause__ or error.__context__, BaseException) and not isinstance(inner, UserError):
         error = inner
     reason: Any = getattr(error, "strerror", None) or error
-    return str(reason)[:100]
+    return _printable(str(reason))
+
+
+def _printable(words: str) -> str:
+    """At most 100 characters, and none that moves a terminal's cursor: the other side may have chosen them."""
+    return "".join(letter if letter.isprintable() else "?" for letter in words[:100])

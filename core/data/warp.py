@@ -24,7 +24,7 @@ from functools import lru_cache
 import numpy as np
 
 from core.backend import Array
-from core.data.sampling import Border, sample_bilinear
+from core.data.sampling import Border, check_border, sample_bilinear
 from core.data.thread_buffers import ThreadBuffers
 
 REACH = 3  # a Gaussian is cut off after three standard deviations
@@ -39,7 +39,8 @@ class Affine:
     shift: pixels, along each axis. border and fill: what lies outside the image, see `sample_bilinear`.
 
     In this order on the content: scale and stretch, shear, rotate, shift; a point p goes to R S Z p + t. Raises
-    ValueError for a scale or stretch outside 0 ... 1, at which an image would vanish or turn over.
+    ValueError for a scale or stretch outside 0 ... 1, at which an image would vanish or turn over, for another bound
+    that is not finite, and for an unknown border.
     """
 
     rotate: float = 0.0
@@ -53,6 +54,9 @@ class Affine:
     def __post_init__(self) -> None:
         if not (0 <= self.scale < 1 and 0 <= self.stretch < 1):
             raise ValueError(f"Affine expected 0 <= scale, stretch < 1, got {self}")
+        if not np.isfinite([self.rotate, self.shear, self.shift]).all():
+            raise ValueError(f"Affine expected finite bounds, got {self}")
+        check_border(self.border)
 
     def columns(self, shape: tuple[int, int, int]) -> int:
         """How many numbers an image of `shape` (H, W, C) draws."""
@@ -75,13 +79,13 @@ class Affine:
 class Elastic:
     """Displace pixels by a smooth random field: uniform noise from -1 to 1, smoothed by a Gaussian, times `alpha`.
 
-    alpha: strength; the displacement has a root mean square of alpha / (sigma sqrt(12 pi)) pixels along each axis.
-    sigma: standard deviation of the Gaussian in pixels. border and fill: see `sample_bilinear`.
+    alpha: strength; the displacement has a root mean square of alpha / (sigma sqrt(12 pi)) pixels along each axis,
+    for sigma >= 1. sigma: standard deviation of the Gaussian in pixels. border and fill: see `sample_bilinear`.
 
     After Simard, Steinkraus and Platt, "Best Practices for Convolutional Neural Networks" (2003), section 2, where
     alpha = 34 and sigma = 4 on 29x29 digits. The noise is drawn on a mesh as coarse as sigma (rounded down), which
     leaves the covariance of the field the same to a part in a thousand, and does not end at the border of the image.
-    Raises ValueError for a sigma that is not positive.
+    Raises ValueError for a sigma that is not positive, for values that are not finite, and for an unknown border.
     """
 
     alpha: float
@@ -90,8 +94,9 @@ class Elastic:
     fill: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.sigma > 0:
-            raise ValueError(f"Elastic expected a positive sigma, got {self.sigma}")
+        if not (0 < self.sigma < math.inf and math.isfinite(self.alpha)):
+            raise ValueError(f"Elastic expected a positive sigma and a finite alpha, got {self}")
+        check_border(self.border)
 
     @property
     def spacing(self) -> int:

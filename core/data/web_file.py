@@ -19,6 +19,7 @@ SKIP = 1 << 16  # bytes that are read and thrown away rather than asked for anew
 class WebFile(io.RawIOBase):
     """The file at `url`, seekable and read-only; reading on from where the last read ended uses one connection.
 
+    Raw: a read may give less than was asked for, so that most readers need an io.BufferedReader around it.
     Every answer must be a part (HTTP 206) of a file of the same size and version as the first one. Raises TransferError
     where the server does not know ranges or cannot be reached, so that the caller can fetch the whole file instead.
     """

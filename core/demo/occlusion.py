@@ -31,9 +31,12 @@ def occlude(
 ) -> Occlusion:
     """Cover `picture` uint8 (H, W, 3) by a grey patch, one place after the other; Zeiler and Fergus 2014, section 4.2.
 
-    `probabilities` maps uint8 (N, H, W, 3) to (N, K). The patch has `patch` pixels a side and moves by `stride`.
+    `probabilities` maps uint8 (N, H, W, 3) to (N, K). The patch has `patch` pixels a side and moves by `stride`. Raises
+    ValueError for a picture smaller than the patch.
     """
     H, W = picture.shape[:2]
+    if min(H, W) < patch:
+        raise ValueError(f"occlude expected a picture of at least {patch}x{patch} pixels, got {H}x{W}")
     tops, lefts = (range(0, size - patch + 1, stride) for size in (H, W))
     places = [(top, left) for top in tops for left in lefts]
     covered = np.repeat(picture[None], len(places), axis=0)  # (P, H, W, 3)

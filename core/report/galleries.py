@@ -17,15 +17,20 @@ LINE = 0.16  # inches, for each line of a caption
 
 
 def as_pictures(images: ArrayLike) -> NDArray[np.uint8]:
-    """Images (N, H, W), (N, H, W, 1) or (N, H, W, 3) as uint8 (N, H, W, 3); floats are scaled from their range."""
+    """Images (N, H, W), (N, H, W, 1) or (N, H, W, 3) as uint8 (N, H, W, 3).
+
+    What is not uint8 is scaled from its range to black and white; a value that is no number becomes black.
+    """
     pictures = np.asarray(images)
     if pictures.ndim == 3:
         pictures = pictures[..., None]
     if pictures.ndim != 4 or pictures.shape[-1] not in (1, 3):
         raise ValueError(f"expected images (N, H, W), (N, H, W, 1) or (N, H, W, 3), got {np.shape(images)}")
     if pictures.dtype != np.uint8:
-        low, high = (float(pictures.min()), float(pictures.max())) if pictures.size else (0.0, 1.0)
-        pictures = ((pictures - low) / ((high - low) or 1.0) * 255).round().astype(np.uint8)
+        pictures = pictures.astype(np.float64)
+        finite = np.isfinite(pictures)
+        low, high = (pictures[finite].min(), pictures[finite].max()) if finite.any() else (0.0, 1.0)
+        pictures = ((np.where(finite, pictures, low) - low) / ((high - low) or 1.0) * 255).round().astype(np.uint8)
     return np.broadcast_to(pictures, (*pictures.shape[:3], 3))  # (N, H, W, 3)
 
 

@@ -86,10 +86,11 @@ def _leave_out_the_start(axes: Axes, columns: Mapping[str, Floats], names: Seque
     """Let the first two epochs of a longer run leave the plot: next to them the rest would look flat."""
     begin = min(2, len(columns[names[0]]) // 10)
     every, later = (np.concatenate([columns[name][start:] for name in names]) for start in (0, begin))
-    if not begin or not np.isfinite(later).any():
+    every, later = every[np.isfinite(every)], later[np.isfinite(later)]
+    if not begin or not later.size:
         return
-    low = float(np.nanmin(later if what == "accuracy" else every))
-    high = float(np.nanmax(every if what == "accuracy" else later))
+    low = float((later if what == "accuracy" else every).min())
+    high = float((every if what == "accuracy" else later).max())
     margin = 0.06 * ((high - low) or 0.1)
     axes.set_ylim(low - margin, high + margin)
 

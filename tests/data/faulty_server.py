@@ -84,6 +84,17 @@ def status(code: int, **headers: object) -> Behaviour:
     return lambda handler, body: handler.reply(code, HTML, **headers)
 
 
+def saying(reason: str) -> Behaviour:
+    """An answer 404 with words of the server's own."""
+
+    def behave(handler: Handler, body: bytes) -> None:
+        handler.send_response(404, reason)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return behave
+
+
 def html(handler: Handler, body: bytes) -> None:
     handler.reply(200, HTML, Content_Type="text/html")
 

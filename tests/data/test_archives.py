@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 import zipfile
@@ -109,11 +110,42 @@ def test_a_password_is_one_line(tmp_path):
         list(archive_files(path, texts, largest=1000))
 
 
-def test_a_member_that_is_not_there_is_a_key_error(tmp_path):
+def test_one_member_is_read(tmp_path):
     with zipfile.ZipFile(make_zip(tmp_path / "x.zip")) as archive:
-        assert read_zip_member(archive, "top/a.txt", 10) == b"first"
-        with pytest.raises(KeyError):
-            read_zip_member(archive, "nowhere", 10)
+        assert read_zip_member(archive, archive.getinfo("top/a.txt"), 10) == b"first"
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_members_of_one_name_keep_their_contents(tmp_path):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "first")
+        archive.writestr("a.txt", "second")
+    assert [member.data for member in archive_files(path, texts, largest=1000)] == [b"first", b"second"]
+
+
+def test_a_damaged_lzma_member_is_one_line(tmp_path):
+    path = make_zip(tmp_path / "x.zip", {"a.txt": bytes(range(256)) * 20}, zipfile.ZIP_LZMA)
+    data = bytearray(path.read_bytes())
+    data[60] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="damaged"):
+        list(archive_files(path, texts, largest=10_000))
+
+
+def test_a_damaged_header_within_a_tar_does_not_end_it(tmp_path):
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as archive:
+        for name in ("a.txt", "b.txt", "c.txt"):
+            info = tarfile.TarInfo(name)
+            info.size = 3
+            archive.addfile(info, io.BytesIO(b"xyz"))
+    data = bytearray(plain.getvalue())
+    data[2 * 512] ^= 1  # the first letter of the second name: its header no longer has its checksum
+    path = tmp_path / "x.tar.gz"
+    path.write_bytes(gzip.compress(data))
+    with pytest.raises(UserError, match="damaged"):
+        list(archive_files(path, texts, largest=1000))
 
 
 def test_what_the_disk_does_is_one_line():

@@ -146,6 +146,24 @@ def test_more_reflection_than_image_is_refused():
         Compose([RandomCrop(10, border="reflect")])(IMAGES, RNG)
 
 
+@pytest.mark.parametrize(
+    "impossible",
+    [
+        lambda: RandomCrop(-1),
+        lambda: RandomCrop(1, border="edge"),
+        lambda: Cutout(-2),
+        lambda: HorizontalFlip(2.0),
+        lambda: HorizontalFlip(float("nan")),
+        lambda: ColourJitter(contrast=float("nan")),
+        lambda: ColourJitter(saturation=-0.1),
+        lambda: ColourJitter(brightness=float("inf")),
+    ],
+)
+def test_impossible_transforms_are_refused(impossible):
+    with pytest.raises(ValueError, match=r"(RandomCrop|Cutout|HorizontalFlip|ColourJitter) expected .*, got "):
+        impossible()
+
+
 def test_flipping_twice_gives_the_image_back():
     flip = Compose([HorizontalFlip(probability=1)])
     once = flip(IMAGES, RNG).copy()

@@ -97,6 +97,11 @@ def test_damaged_statistics_are_refused(stored):
         Normalize.from_dict(stored)
 
 
+def test_a_spread_too_small_for_float32_counts_as_none():
+    tiny = np.array([0.0, 1e-50, 2e-50])
+    assert Normalize.fit(tiny).std == 1
+
+
 def test_wrong_channels_and_empty_data_are_refused():
     with pytest.raises(ValueError, match=r"expected \(N, ..., 2\), got \(30, 8, 6, 3\)"):
         Normalize([0, 0], [1, 1])(IMAGES)

@@ -99,6 +99,38 @@ def test_damaged_pickles_end_in_one_line(data):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"}" + b")" + b"\x85" * 300_000 + b"Ns.",  # a key that nests 300,000 deep, which Python hashes by recursion
+        b"}(" + b")" + b"\x85" * 300_000 + b"Nu.",
+        b"(" + b")" + b"\x85" * 300_000 + b"Nd.",
+    ],
+)
+def test_a_deep_key_does_not_end_python(data):
+    with pytest.raises(UserError, match="a key that is neither text nor a number"):
+        read_plain_pickle(data, "x")
+
+
+def test_what_stands_at_many_places_is_built_once():
+    layers = 15
+    lists = b"".join(b"](" + (b"h" + bytes([n])) * 8 + b"eq" + bytes([n + 1]) for n in range(layers))
+    value = read_plain_pickle(b"\x80\x02]q\x00" + lists + b".", "x")  # of 8**15 lists, if each were a copy
+    for _ in range(layers):
+        assert len(value) == 8
+        value = value[7]
+    assert value == []
+
+
+def test_many_arrays_cannot_take_the_same_bytes():
+    array = array_pickle(np.ones(9000, np.uint8))
+    content = b"T" + (9000).to_bytes(4, "little") + b"\1" * 9000
+    first, again = array.replace(content, content + b"q\x07"), array.replace(content, b"h\x07")
+    assert len(read_plain_pickle(b"\x80\x02](" + first + b"e.", "x")) == 1
+    with pytest.raises(UserError, match="more bytes than the file has"):
+        read_plain_pickle(b"\x80\x02](" + first + again + b"e.", "x")
+
+
 def test_a_pickle_cut_anywhere_is_refused():
     whole = b"\x80\x02}(U\x04data" + array_pickle(np.ones((2, 3), np.uint8)) + b"U\x06labels](K\x01K\x02eu."
     assert read_plain_pickle(whole, "x")["labels"] == [1, 2]

@@ -137,6 +137,12 @@ def claim(folder: Path, size: int) -> None:
     change_info(folder, arrays={"x": {"shape": [size], "dtype": "|u1", "sha256": ""}})
 
 
+def change_text(path: Path, old: bytes, new: bytes) -> None:
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new, 1))
+
+
 DAMAGE = {
     "array missing": lambda folder: (folder / "x.npy").unlink(),
     "array empty": lambda folder: (folder / "x.npy").write_bytes(b""),
@@ -147,6 +153,9 @@ DAMAGE = {
     "array of another type": lambda folder: np.save(folder / "x.npy", OLD["x"].view(np.int8)),
     "array needs pickle": lambda folder: np.save(folder / "x.npy", np.array([{}]), allow_pickle=True),
     "array is a zip": lambda folder: shutil.move(make_npz(folder), folder / "x.npy"),
+    "array with a changed bracket": lambda folder: change_text(folder / "x.npy", b"(", b"["),
+    "array with a changed word": lambda folder: change_text(folder / "x.npy", b"False", b"F(lse"),
+    "array with a changed quote": lambda folder: change_text(folder / "x.npy", b": '", b": ,"),
     "array claims a petabyte": lambda folder: claim(folder, 10**15),
     "info empty": lambda folder: (folder / "info.json").write_text(""),
     "info is no text": lambda folder: (folder / "info.json").write_bytes(b"\xff\xfe\x00"),
@@ -154,6 +163,9 @@ DAMAGE = {
     "info nested too deep": lambda folder: (folder / "info.json").write_text("[" * 200_000),
     "info without arrays": lambda folder: change_info(folder, arrays=None),
     "info with half an array": lambda folder: change_info(folder, arrays={"x": {}}),
+    "info with an array without its shape": lambda folder: change_info(
+        folder, arrays={"x": {"dtype": "|u1", "sha256": ""}}
+    ),
     "info with a path": lambda folder: (
         np.save(folder.parent / "x.npy", OLD["t"]),
         change_info(folder, arrays={"../x": {"shape": [2], "dtype": "<i8", "sha256": ""}}),

@@ -194,6 +194,13 @@ def test_the_common_variants_are_understood(tmp_path, text):
     check(written(tmp_path / "x.csv", text))
 
 
+@pytest.mark.parametrize("name", ["label", '"Class"', "target"])
+def test_a_label_in_another_column_than_the_first_is_refused(tmp_path, name):
+    text = f"a,b,c,d,e,f,{name}\n" + "\n".join(lines())
+    with pytest.raises(UserError, match=r"line 1: column 7 is the label, which must come first"):
+        read(written(tmp_path / "x.csv", text))
+
+
 def test_a_gzipped_csv(tmp_path):
     check(written(tmp_path / "x.csv.gz", pack("\n".join(lines()).encode())))
 

@@ -6,7 +6,7 @@ import io
 
 import pytest
 import requests
-from faulty_server import chunked, cut_after, html, ignoring_ranges, stall_after, status, trickle, with_headers
+from faulty_server import chunked, cut_after, html, ignoring_ranges, saying, stall_after, status, trickle, with_headers
 from toy_file import BODY, NAME, OTHER, PATH, leave_part, source, target_in, visible
 
 from core.data import fetch, transfer
@@ -28,6 +28,13 @@ def test_lasting_trouble_is_not_tried_again(server, tmp_path, code):
     with pytest.raises(FetchError, match=f"HTTP {code}"):
         download(source(server.url + PATH), tmp_path)
     assert len(server.requests) == 1
+
+
+def test_what_a_server_says_cannot_move_the_cursor(server, tmp_path):
+    server.plans[PATH] = [saying("\x1b]0;owned\x07\x1b[2J" + "gone " * 100)]
+    with pytest.raises(FetchError, match=r"HTTP 404 \?\]0;owned\?\?\[2Jgone") as caught:
+        download(source(server.url + PATH), tmp_path)
+    assert str(caught.value).count("gone") < 20
 
 
 def test_patience_has_an_end(server, tmp_path, pauses):

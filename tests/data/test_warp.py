@@ -1,5 +1,7 @@
 """The geometric transforms against plain loops, against scipy where it is installed, and against their formulas."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -211,8 +213,15 @@ def test_impossible_transforms_are_refused():
     for bad in ({"scale": 1.0}, {"scale": -0.1}, {"stretch": 1.5}):
         with pytest.raises(ValueError, match="Affine expected"):
             Affine(**bad)
-    with pytest.raises(ValueError, match="positive sigma, got 0"):
-        Elastic(alpha=3, sigma=0)
+    for bad in ({"rotate": float("nan")}, {"shear": float("inf")}, {"shift": float("nan")}):
+        with pytest.raises(ValueError, match="Affine expected finite bounds"):
+            Affine(**bad)
+    for bad in ({"sigma": 0}, {"sigma": float("inf")}, {"alpha": float("nan")}):
+        with pytest.raises(ValueError, match="positive sigma and a finite alpha"):
+            Elastic(**{"alpha": 3, **bad})
+    for transform in (Affine, partial(Elastic, 3)):
+        with pytest.raises(ValueError, match="expected border constant, edge, reflect, got 'wrap'"):
+            transform(border="wrap")
     with pytest.raises(ValueError, match="Elastic only in the last place"):
         Warp([Elastic(1), Affine()])
     with pytest.raises(ValueError, match="one border and one fill"):

@@ -66,6 +66,11 @@ def test_nothing_changes_an_answer_that_looks_nowhere():
     assert not found.drop.any()
 
 
+def test_a_picture_smaller_than_the_patch_is_refused():
+    with pytest.raises(ValueError, match="at least 8x8 pixels, got 6x9"):
+        occlude(lambda pictures: np.ones((len(pictures), 2)) / 2, np.zeros((6, 9, 3), np.uint8))
+
+
 def test_each_filter_fills_the_scale_by_itself():
     filters = np.zeros((3, 3, 3, 4), np.float32)
     filters[1, 1, 0, 0], filters[1, 1, 2, 1], filters[0, 0, :, 3] = 1e-3, -5, 2

@@ -105,6 +105,11 @@ def test_a_bad_start_does_not_flatten_the_rest():
     assert plots.learning_curves(short).axes[0].get_ylim()[1] > 9
 
 
+def test_an_infinite_loss_leaves_a_gap():
+    loss = plots.learning_curves({"train_loss": [9.0] + [0.5] * 18 + [float("inf")]}).axes[0]
+    assert loss.get_ylim()[1] < 1
+
+
 def test_learning_curves_of_nothing_are_refused():
     with pytest.raises(ValueError, match="no curve"):
         plots.learning_curves({"epoch": [1, 2], "train_loss": [float("nan")] * 2})
@@ -167,6 +172,17 @@ def test_pictures_of_every_usual_shape(shape):
     pictures = galleries.as_pictures(images)
     assert pictures.shape == (3, 5, 4, 3)
     assert (pictures.min(), pictures.max()) == (0, 255)
+
+
+def test_a_pixel_that_is_no_number_spoils_no_other():
+    images = np.array([[[0, 1], [2, 4]], [[np.nan, np.inf], [-np.inf, 4]]], np.float16)
+    pictures = galleries.as_pictures(images)[..., 0]
+    assert pictures.tolist() == [[[0, 64], [128, 255]], [[0, 0], [0, 255]]]
+
+
+def test_pictures_of_a_wide_float16_range():
+    images = np.array([[[-60_000, 60_000]]], np.float16)  # the range itself is beyond float16
+    assert galleries.as_pictures(images)[0, ..., 0].tolist() == [[0, 255]]
 
 
 def test_pictures_of_other_shapes_are_refused():

@@ -95,16 +95,21 @@ def focal_loss(logits: Array, labels: Array, gamma: float = 2.0) -> tuple[Any, A
     """Mean of -(1 - p)^gamma log p for the label's probability p, and its gradient; Lin et al. 2017, eq. 4.
 
     logits: float (N, C); labels: integers (N,). With gamma 0 it is the cross-entropy; a larger gamma cares less about
-    samples that are right already. Gradient: dp/dz = p (onehot - softmax), times the derivative with respect to p.
+    samples that are right already. Gradient: dp/dz = p (onehot - softmax), times the derivative with respect to p. A
+    label that is no class is an IndexError on a CPU, and makes the loss not a number on a GPU.
     """
     _check_classes(logits, labels)
     (gamma,) = expect_in("[0, inf)", "focal_loss", gamma=gamma)
     xp = array_module(logits)
-    N = len(logits)
+    N, C = logits.shape
     rows = xp.arange(N)
+    if not on_cpu(labels):  # where an index out of range is no error
+        known, labels = (labels >= 0) & (labels < C), labels % C
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))  # (N, C)
     at_label = log_p[rows, labels]  # (N,)
+    if not on_cpu(labels):
+        at_label = xp.where(known, at_label, xp.nan)
     p = xp.exp(at_label)  # (N,)
     # (N,) 1 - p, exact also where p is close to 1; and never 0, of which a negative power would be infinite.
     rest = xp.maximum(-xp.expm1(at_label), xp.finfo(logits.dtype).tiny)

@@ -190,8 +190,8 @@ __global__ void column_statistics_forward(const T* x,                       // (
         int c = own.first + k;
         Moments<A> m = found[k];
         mean[c] = m.mean;
-        inverse_deviation[c] = 1 / sqrt(m.squares / m.n + eps);
-        if (!running_mean) continue;
+        inverse_deviation[c] = 1 / sqrt(m.squares / max(m.n, A(1)) + eps);
+        if (!running_mean || m.n == 0) continue;  // no rows, nothing learnt
         running_mean[c] += momentum * (m.mean - running_mean[c]);
         running_var[c] += momentum * (m.squares / max(m.n - 1, A(1)) - running_var[c]);
     }

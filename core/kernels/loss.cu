@@ -6,7 +6,8 @@
 //     loss    = -sum_c a_c log p_c / W,    summed over the rows
 //     dlogits = (p_c sum a - a_c) / (W T),    p = softmax(z / T).
 //
-// Without weights w is 1 and W is N. A label outside of 0 ... C - 1 makes its row's loss not a number.
+// Without weights w is 1 and W is N. A label outside of 0 ... C - 1 makes its row's loss not a number. A class of weight 0
+// costs nothing, also one that is ruled out by -infinity.
 template <typename T>
 __global__ void softmax_cross_entropy_forward(const T* logits,         // (N, C)
                                               const long long* labels, // (N)
@@ -33,11 +34,12 @@ __global__ void softmax_cross_entropy_forward(const T* logits,         // (N, C)
             T largest = -INFINITY, sum = 0, sum_a = a_label, sum_a_z = 0, others = 0, others_z = 0;
             look([&](int, T v) { largest = max(largest, v); }, z);
             largest = warp_max(largest);  // subtracting it changes nothing, and avoids overflow
-            if (known) sum_a_z = a_label * ((z_label - largest) * sharpness);
+            if (a_label > 0) sum_a_z = a_label * ((z_label - largest) * sharpness);
             if (smoothing > 0) {
                 auto add = [&](int c, T v) {
-                    others += weight_of(c);
-                    others_z += weight_of(c) * ((v - largest) * sharpness);
+                    T w = weight_of(c);
+                    others += w;
+                    if (w > 0) others_z += w * ((v - largest) * sharpness);
                 };
                 look(add, z);
                 sum_a += everywhere * warp_sum(others);
@@ -60,6 +62,7 @@ __global__ void softmax_cross_entropy_forward(const T* logits,         // (N, C)
 }
 
 // The share of the rows whose largest element is that of the label; of equal elements, the first counts as the largest.
+// What is not a number counts as larger than all numbers, as in NumPy's argmax.
 template <typename T>
 __global__ void accuracy_forward(const T* logits,          // (N, C)
                                  const long long* labels,  // (N)
@@ -74,8 +77,12 @@ __global__ void accuracy_forward(const T* logits,          // (N, C)
             Row<T, K> z(logits + row * C, C);
             long long label = labels[row];
             bool known = label >= 0 && label < C;
-            T of_label = known ? logits[row * C + label] : T(NAN), beaten = of_label == of_label ? 0 : 1;
-            look([&](int c, T v) { if (v > of_label || (v == of_label && c < label)) beaten = 1; }, z);
+            T of_label = known ? logits[row * C + label] : T(NAN), beaten = known ? 0 : 1;
+            auto is_larger = [](T a, T b) { return a > b || (isnan(a) && !isnan(b)); };
+            auto compare = [&](int c, T v) {
+                if (is_larger(v, of_label) || (c < label && !is_larger(of_label, v))) beaten = 1;
+            };
+            look(compare, z);
             right += warp_max(beaten) == 0;
         }
     };

@@ -78,9 +78,9 @@ __global__ void muon_update(T* data,           // (N)
                             const int* table,  // (S, 4)
                             const T* squares,  // (2, S)
                             const T* x,        // (X)
-                            int N, int S, int X, T lr) {
+                            int N, int S, int X, T lr, T smallest) {
     Stretch own(table);
     if (own.place < 0) return;
-    T factor = sqrt(own.columns / squares[S + blockIdx.y]);
+    T factor = sqrt(T(own.columns)) / max(sqrt(squares[S + blockIdx.y]), smallest);
     each(own.size, [=](T& w, T x) { w = factor * w - lr * x; }, updates(data + own.start), reads(x + own.place));
 }

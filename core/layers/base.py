@@ -176,6 +176,7 @@ class Layer:
 
         layers = {id(layer): layer for _, layer in self.walk()}  # each once, however many places it has
         for layer in layers.values():
+            layer.workspace = layer.workspace.another()  # the old one's memory is on the old device
             for name, value in list(vars(layer).items()):
                 if isinstance(value, Parameter):
                     kind = Constant if isinstance(value, Constant) else Parameter

@@ -29,7 +29,7 @@ __device__ void product(const A* x, const A* m, const A* bias, const A* kept, A*
             sum += __shfl_xor_sync(ALL_LANES, sum, distance);
         if (output < B * J && first == 0) {
             if (bias) sum += bias[j];
-            if (relu) sum = sum > 0 ? sum : A(0);
+            if (relu) sum = sum < 0 ? A(0) : sum;  // not a number stays so, and shows in the loss
             if (kept) sum = kept[output] > 0 ? sum : A(0);
             y[output] = sum;
         }

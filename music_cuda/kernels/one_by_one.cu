@@ -5,7 +5,7 @@
 // registers, each in the lane that multiplies by it, and only a layer's outputs go from lane to lane. Forward a lane
 // makes an output, and needs a column of the weights; backward it makes the gradient of an input, and needs a row. So it
 // has both of the second and the third layer, and updates both: the same products of the same numbers, so that they stay
-// equal to the bit.
+// equal to the bit. (__fmul_rn keeps a compiler from rounding once with a subtraction in one place and twice in another.)
 //
 // Layers are filled up to fixed sizes with weights of zero, which stay zero: what is not there puts out zero, and its
 // gradient is zero. Classes that are not there have a bias of minus infinity, and so the probability zero. The lanes
@@ -75,6 +75,9 @@ __device__ void put_column(float* w, const Numbers<N>& column, int I, int J, int
         if (row + k < I && j < J) w[(row + k) * J + j] = column.at[k];
 }
 
+// Not max(x, 0), which would make 0 of what is not a number: it has to show in the loss.
+__device__ inline float relu(float x) { return x < 0 ? 0.0f : x; }
+
 // One of D features, zero beyond them.
 __device__ inline float feature(const float* song, int D, int d) { return d < D ? song[d] : 0.0f; }
 
@@ -118,11 +121,11 @@ __global__ void __launch_bounds__(32) one_by_one_epoch(float* w1,           // (
         following = order[min(t + 2, M - 1)];
 
         Numbers<INPUTS>& song = songs[t % 2];
-        float h1 = max(dot(song, column1) + bias1, 0.0f);
+        float h1 = relu(dot(song, column1) + bias1);
         exchange(h1_room, h1);
         Numbers<FIRST / 2> h1_half = *packs<FIRST / 2>(h1_room.at + half);
         float sum2 = dot(h1_half, column2);
-        float h2 = max(sum2 + __shfl_xor_sync(ALL_LANES, sum2, 16) + bias2, 0.0f);
+        float h2 = relu(sum2 + __shfl_xor_sync(ALL_LANES, sum2, 16) + bias2);
         Numbers<SECOND> h2_all = exchange(h2_room, h2);
         float z = dot(h2_all, column3) + bias3;
 
@@ -132,8 +135,8 @@ __global__ void __launch_bounds__(32) one_by_one_epoch(float* w1,           // (
         Numbers<CLASSES> dz_all = exchange(e_room, e);
         float total = folded<CLASSES>(dz_all.at, [](float a, float b) { return a + b; }), inverse = 1 / total;
 #pragma unroll
-        for (int c = 0; c < CLASSES; ++c) dz_all.at[c] = dz_all.at[c] * inverse - (c == label ? 1.0f : 0.0f);
-        float dz = e * inverse - (low == label ? 1.0f : 0.0f);
+        for (int c = 0; c < CLASSES; ++c) dz_all.at[c] = __fmul_rn(dz_all.at[c], inverse) - (c == label ? 1.0f : 0.0f);
+        float dz = __fmul_rn(e, inverse) - (low == label ? 1.0f : 0.0f);
         unsigned highest = __ballot_sync(ALL_LANES, z == top);
         if (own == 0) {
             losses[t] = log(total) - (of_label - top);

@@ -134,6 +134,23 @@ def test_the_order_of_threads_changes_not_a_bit(way, batch_size, songs):
         assert_same(other, results[0], 0)
 
 
+@pytest.mark.parametrize(
+    ("way", "batch_size"),
+    [
+        ("vectors", 1),
+        pytest.param("fused", 1, marks=needs_compiler),
+        pytest.param("fused", 3, marks=needs_compiler),
+        pytest.param("naive", 1, marks=needs_compiler),
+    ],
+)
+def test_a_weight_that_is_no_number_shows_in_the_loss(way, batch_size, songs):
+    network = build(Architecture(), seed=3)
+    network.parameters()[0].data[:, 2] = np.nan  # a hidden unit, which a ReLU by max(x, 0) would make 0
+    run = make_epoch(way, linears_of(network), *songs, batch_size)
+    loss, _ = run(np.arange(6), rates_for(6, batch_size))
+    assert np.isnan(loss)
+
+
 @needs_compiler
 @pytest.mark.parametrize("way", ["fused", "naive"])
 def test_on_an_emulated_gpu(way, songs):

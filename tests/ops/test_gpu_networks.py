@@ -14,9 +14,10 @@ from core.gradcheck import layer_cases
 from core.kernels import shim
 from core.kernels.emulated import EmulatedArray, EmulatedGPU, emulated_gpu
 from core.layers import Layer, Sequences
-from core.losses import focal_loss, softmax_cross_entropy
+from core.losses import accuracy, focal_loss, softmax_cross_entropy
+from core.ops.gpu import dropout_forward
 from core.optim import SGD, AdamW, AMSGrad, clip_by_norm
-from core.random import Stream
+from core.random import Draws, Stream
 from core.training.history import Tally
 from scripts.gpu.gradients import gradient_error
 from scripts.gpu_check import TOLERANCE
@@ -79,10 +80,47 @@ def test_losses_agree_without_waiting(name):
             np.testing.assert_allclose(to_cpu(one), other, rtol=1e-12, atol=1e-15)
 
 
-def test_a_label_that_is_no_class_makes_the_loss_not_a_number():
+@pytest.mark.parametrize("loss", [softmax_cross_entropy, focal_loss])
+@pytest.mark.parametrize("label", [-1, 4])
+def test_a_label_that_is_no_class_makes_the_loss_not_a_number(loss, label):
     with emulated_gpu() as gpu:
-        loss, _ = softmax_cross_entropy(gpu.ones((3, 4)), gpu.array([0, 4, 1]))
-        assert np.isnan(float(loss))
+        value, _ = loss(gpu.ones((3, 4)), gpu.array([0, label, 1]))
+        assert np.isnan(float(value))
+
+
+def test_losses_take_every_other_label_and_weight():
+    rng = np.random.default_rng(4)
+    logits, labels, weights = rng.standard_normal((6, 8)), rng.integers(0, 4, 12), rng.uniform(0.5, 1.5, 8)
+    expected = softmax_cross_entropy(logits[:, ::2], labels[::2], class_weights=weights[::2])
+    share = accuracy(logits[:, ::2], labels[::2])
+    with emulated_gpu():
+        logits, labels, weights = (to_device(array, "gpu") for array in (logits, labels, weights))
+        found = softmax_cross_entropy(logits[:, ::2], labels[::2], class_weights=weights[::2])
+        assert float(accuracy(logits[:, ::2], labels[::2])) == share
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(to_cpu(one), other, rtol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [5, 2])
+def test_a_network_that_has_run_on_one_device_runs_on_the_other(rows):
+    rng = np.random.default_rng(5)
+    network = convolutions(rng, Stream(1))
+    x = rng.standard_normal((5, 8, 8, 1))
+    expected = network.forward(x.astype(np.float32))
+    with emulated_gpu():
+        network.to("gpu")
+        for part in (x, x[:rows]):
+            found = network.forward(to_device(part.astype(np.float32), "gpu"))
+            np.testing.assert_allclose(to_cpu(found), expected[: len(part)], rtol=1e-4, atol=1e-5)
+    network.to("cpu")
+    np.testing.assert_allclose(network.forward(x[:rows].astype(np.float32)), expected[:rows], rtol=1e-4, atol=1e-5)
+
+
+def test_more_draws_than_the_kernel_can_count_are_refused():
+    tiny = np.zeros((1, 1), np.float32)
+    draws = Draws(seed=1, salt=1, first_block=0, batch=0, epoch=0, rows=2**29 + 1, width=1)
+    with pytest.raises(ValueError, match="at most 536,870,912 blocks of draws, got 536,870,913"):
+        dropout_forward(tiny, draws, 0.5, tiny, tiny)
 
 
 def perceptron(rng: np.random.Generator, stream: Stream) -> Layer:

@@ -34,8 +34,9 @@ template <typename V> V atomicCAS(V* place, V wanted, V value) { V before = *pla
 inline void __threadfence() {}
 template <typename V> V __ldg(const V* place) { return *place; }
 
-template <typename A, typename B> auto min(A a, B b) -> typename std::common_type<A, B>::type { return b < a ? b : a; }
-template <typename A, typename B> auto max(A a, B b) -> typename std::common_type<A, B>::type { return a < b ? b : a; }
+// Of a number and what is none, CUDA's return the number.
+template <typename A, typename B> auto min(A a, B b) -> typename std::common_type<A, B>::type { return b < a || a != a ? b : a; }
+template <typename A, typename B> auto max(A a, B b) -> typename std::common_type<A, B>::type { return a < b || a != a ? b : a; }
 using std::abs; using std::ceil; using std::erf; using std::erfc; using std::exp; using std::expm1; using std::fabs;
 using std::floor; using std::fma; using std::isfinite; using std::isinf; using std::isnan; using std::log;
 using std::log1p; using std::pow; using std::sqrt; using std::tanh;

@@ -20,14 +20,14 @@ def softmax_cross_entropy(
     xp = array_module(logits)
     logits = xp.ascontiguousarray(logits)
     dlogits, loss = xp.empty_like(logits), xp.empty((), logits.dtype)
-    labels = labels.astype(np.int64, copy=False)
+    labels = _indices(labels)
     launch(
         "softmax_cross_entropy_forward",
         max(1, blocks_for(len(logits), WARPS)),
         THREADS,
         logits=logits,
         labels=labels,
-        weights=class_weights,
+        weights=None if class_weights is None else xp.ascontiguousarray(class_weights),
         weight_total=None if class_weights is None else class_weights[labels].sum(keepdims=True),
         loss=loss,
         dlogits=dlogits,
@@ -40,14 +40,21 @@ def softmax_cross_entropy(
 
 def accuracy(logits: Array, labels: Array) -> Any:
     """See `core.losses.accuracy`; a label that is no class counts as wrong."""
-    share = array_module(logits).empty((), logits.dtype)
+    xp = array_module(logits)
+    share = xp.empty((), logits.dtype)
     launch(
         "accuracy_forward",
         max(1, blocks_for(len(logits), WARPS)),
         THREADS,
-        logits=logits,
-        labels=labels.astype(np.int64, copy=False),
+        logits=xp.ascontiguousarray(logits),
+        labels=_indices(labels),
         share=share,
         **room_for_sums(share),
     )
     return share
+
+
+def _indices(labels: Array) -> Array:
+    """As the kernels take them."""
+    indices: Array = array_module(labels).ascontiguousarray(labels, np.int64)
+    return indices

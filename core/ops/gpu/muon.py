@@ -64,7 +64,7 @@ class MuonUpdate:
         launch("muon_normalize", self._grid, THREADS, smallest=SMALLEST, **common)
         for _ in range(ROUNDS):
             self._polynomials.apply()
-        launch("muon_update", self._grid, THREADS, data=self._data, lr=lr, **common)
+        launch("muon_update", self._grid, THREADS, data=self._data, lr=lr, smallest=SMALLEST, **common)
 
 
 class _Batch(NamedTuple):

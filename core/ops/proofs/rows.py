@@ -85,20 +85,34 @@ def _cross_entropy(smoothing: float, temperature: float, weighted: bool) -> Call
     return run
 
 
+def _ruled_out(op: Any, draw: Draw, N: int, C: int) -> Results:
+    """Class 0 has no weight, and is impossible: labels are others, but for the first row's."""
+    logits, labels, weights = draw.normal(N, C), draw.integers(1, C, N), draw.positive(C)
+    logits[:, 0], labels[0], weights[0] = -np.inf, 0, 0
+    results: dict[str, Any] = {}
+    for smoothing in (0.0, 0.1):
+        loss, dlogits = op.softmax_cross_entropy(logits, labels, smoothing, 1.0, weights)
+        results |= {f"loss, {smoothing}": loss, f"dlogits, {smoothing}": dlogits}
+    return results
+
+
 def _accuracy(op: Any, draw: Draw, N: int, C: int) -> Results:
     some, alike = draw.normal(N, C), draw.integers(0, 3, N, C, dtype=draw.compute)
-    labels = draw.integers(0, C, N)
-    return {"share": op.accuracy(some, labels), "of equals": op.accuracy(alike, labels)}
+    labels, holes = draw.integers(0, C, N), draw.normal(N, C)
+    holes[draw.integers(0, 3, N, C) == 0] = np.nan
+    found = {"share": some, "of equals": alike, "with holes": holes}
+    return {name: op.accuracy(logits, labels) for name, logits in found.items()}
 
 
 CASES = [
     Case("column sums", _columns, [*SIZES, EMPTY], HALF_TOO),
     Case("batch norm", _batch_norm, [*SIZES, EMPTY], HALF_TOO),
-    Case("batch norm in training", _batch_norm_in_training, SEVERAL, HALF_TOO),
+    Case("batch norm in training", _batch_norm_in_training, [*SEVERAL, EMPTY], HALF_TOO),
     Case("scale and shift", _scale_shift, [*SIZES, EMPTY]),
     Case("layer norm", _layer_norm, [*SEVERAL, EMPTY]),
     Case("accuracy", _accuracy, SIZES),
     Case("cross-entropy", _cross_entropy(0.0, 1.0, False), SEVERAL),
     Case("cross-entropy, smoothing and temperature", _cross_entropy(0.1, 2.5, False), SEVERAL),
     Case("cross-entropy, class weights", _cross_entropy(0.1, 1.0, True), SEVERAL),
+    Case("cross-entropy, a class ruled out", _ruled_out, SEVERAL),
 ]

@@ -38,12 +38,14 @@ def _adam(amsgrad: bool, decay: float, shrink: bool) -> Callable[..., Results]:
 
 
 def _muon(op: Any, draw: Draw, rows: int, columns: int) -> Results:
-    """Matrices of which two have one shape, some are wide, and one has a rate, like the vectors."""
-    shapes = [(rows, columns), (5,), (columns, rows), (rows, columns), (7, 4), (6,)]
-    rates = [None, 2.0, None, None, 0.5, 0.0]
+    """Matrices of which two have one shape, some are wide, one has a rate, like the vectors, and two hardly any weight."""
+    shapes = [(rows, columns), (5,), (columns, rows), (rows, columns), (7, 4), (6,), (4, 3), (3, 4)]
+    rates = [None, 2.0, None, None, 0.5, 0.0, None, None]
     sizes = [int(np.prod(shape)) for shape in shapes]
     stretches = [Stretch(sum(sizes[:n]), shape, rates[n]) for n, shape in enumerate(shapes)]
     data, grad, velocity = (draw.normal(sum(sizes)) for _ in range(3))
+    data[-24:-12] = 0  # (4, 3)
+    data[-12:] *= 1e-30  # (3, 4), of which float32 cannot hold the squares
     update = op.MuonUpdate(data, grad, velocity, stretches, 0.6, 0.85, 0.1)
     update(0.1)
     grad[...] = draw.normal(sum(sizes))

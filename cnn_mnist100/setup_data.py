@@ -96,8 +96,8 @@ def check(settings: Settings) -> None:
     for flag, size in (("per-class", settings.per_class), ("test-per-class", settings.test_per_class)):
         if size is not None and not 1 <= size <= 10_000:
             raise UserError(f"--{flag} must lie in 1..10,000, got {size}")
-    if settings.seed < 0:
-        raise UserError(f"--seed must be at least 0, got {settings.seed}")
+    if not 0 <= settings.seed < 2**64:  # what fits the generator's key
+        raise UserError(f"--seed must lie in 0..2**64 - 1, got {settings.seed}")
 
 
 def make_recipe(settings: Settings) -> Info:

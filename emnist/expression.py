@@ -8,6 +8,7 @@ factor     = { "+" | "-" } ( number | "(" expression ")" )
 from __future__ import annotations
 
 import re
+from decimal import Context, Decimal, Inexact
 from fractions import Fraction
 
 from core.errors import UserError
@@ -37,6 +38,10 @@ def as_text(value: Fraction) -> str:
     """A value as people write it: exact where DIGITS_SHOWN digits are enough, else rounded and marked with ≈."""
     if value.denominator == 1 and abs(value) < 10**DIGITS_SHOWN:
         return str(value).replace("-", "−")
+    digits = Context(prec=DIGITS_SHOWN, traps=[])
+    decimal = digits.divide(Decimal(value.numerator), Decimal(value.denominator))
+    if not digits.flags[Inexact] and 1e-6 <= abs(decimal) < 10**DIGITS_SHOWN:
+        return f"{decimal:f}".replace("-", "−")
     rounded = f"{float(value):.{DIGITS_SHOWN - 9}g}" if abs(value) < 10**300 else _power_of_ten(value)
     mark = "" if "e" not in rounded and Fraction(rounded) == value else "≈ "
     return mark + rounded.replace("-", "−")

@@ -66,6 +66,9 @@ def _as_term(row: int, word: str, answers: Answers, classes: Sequence[str]) -> s
     A slash and a 1 differ only in how far they lean, and a plus is a t to whoever knows letters; so for these the lean
     decides, and the answer to the picture of a sign.
     """
+    terms = [k for k, name in enumerate(classes) if name in ARITHMETIC]
+    if not terms:  # the network knows letters only
+        return ""
     inside = 0 < row < len(answers.lean) - 1
     if word in BARS:
         return "slash" if answers.lean[row] > LEANING else "1"
@@ -74,7 +77,7 @@ def _as_term(row: int, word: str, answers: Answers, classes: Sequence[str]) -> s
     if inside and word in TIMES:
         return word
     found = answers.as_characters[row]
-    best = max((k for k, name in enumerate(classes) if name in ARITHMETIC), key=lambda k: float(found[k]))
+    best = max(terms, key=lambda k: float(found[k]))
     return classes[best] if found[best] >= PENALTY * found.max() else ""
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,7 @@ class Session:
         elif line == "train":
             self.train()
         else:
-            path = Path(line.strip("'\"")).expanduser()
+            path = Path(os.path.expanduser(line.strip("'\"")))  # of Path, ~nobody would be an error
             self.judge(path.name, load_audio(path))
 
     def judge(self, name: str, sound: Array) -> None:

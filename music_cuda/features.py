@@ -89,7 +89,8 @@ def load_audio(path: Path) -> Array:
     """The middle 30 s of a sound file, or all of a shorter one: mono float32 (samples,) at 22,050 Hz.
 
     Raises UserError for a file that is missing, too large, damaged, cut off or no sound, and for one that is silent or
-    shorter than a second. Reads no more of it than is used, whatever its header says.
+    shorter than a second. (An OGG file does not say how long it is, so that one that is cut off passes for a shorter
+    one.) Reads no more of it than is used, whatever its header says.
     """
     librosa = require_librosa()
     import soundfile
@@ -134,7 +135,7 @@ def is_cut_off(log: str) -> bool:
 def checked(sound: Array, name: str, rate: int = RATE) -> Array:
     """The sound, if it can be judged; UserError where it is too short, silent, or holds values that are no numbers."""
     if len(sound) < SHORTEST * rate:
-        raise UserError(f"{name} holds {len(sound) / rate:.1f} s of sound; at least {SHORTEST:g} s are needed")
+        raise UserError(f"{name} holds less than {SHORTEST:g} s of sound, which is too little to judge")
     if not float(np.abs(sound).max()) < LOUDEST:  # also where it is no number
         raise UserError(f"{name} holds values that are no sound")
     if float(np.abs(sound - sound.mean()).max()) < SILENT:  # what never changes cannot be heard, either

@@ -9,6 +9,7 @@ It needs the extra `demo`. Where nothing has been trained yet, it offers to do t
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -174,12 +175,45 @@ class Table:
         return cards.answers(self.classes, belief.latest) + chart + cards.pictures(*shown)
 
 
+class Seat:
+    """A visitor's place: one object, so that an answer under way sees that the visitor has gone on meanwhile."""
+
+    def __init__(self) -> None:
+        self.game: Game | None = None
+        self.turn = 0  # how often there was another target
+
+
+def going_on(act: Callable[..., Any]) -> Callable[..., Any]:
+    """`act(game)` as it is at a seat, where it sets another target."""
+
+    def move(seat: Seat) -> tuple[Any, ...]:
+        seat.turn += 1
+        seat.game, *shown = act(seat.game)
+        return seat, *shown
+
+    return move
+
+
+def answering(act: Callable[..., Any]) -> Callable[..., Any]:
+    """`act(game, value)` as it is at a seat; the answer is thrown away if there is another target by then."""
+
+    def move(seat: Seat, value: Any) -> tuple[Any, ...]:
+        turn = seat.turn
+        game, *shown = act(seat.game, value)
+        if seat.turn != turn:
+            return seat, *[require_gradio().skip() for _ in shown]
+        seat.game = game
+        return seat, *shown
+
+    return move
+
+
 def game_page(guesser: Guesser, table: Table) -> Any:
     """The page of the game."""
     gradio = require_gradio()
     subtitle = f"A {guesser.architecture} guesses what you draw: forward, backward and all, by hand in NumPy."
     with page(TITLE, subtitle, guesser.notice) as demo:
-        game = gradio.State()
+        seat = gradio.State(Seat())
         with gradio.Row(equal_height=False):
             with gradio.Column(min_width=320):
                 board = html("", "board")
@@ -198,12 +232,12 @@ def game_page(guesser: Guesser, table: Table) -> Any:
             with gradio.Column(min_width=320):
                 answer = html("", "answer")
                 facts(guesser.weights, "drawings")
-        seen = [game, board, answer]
-        demo.load(table.begin, None, seen, api_visibility="private")
-        reset.click(lambda: (*table.begin(), "[]"), None, [*seen, pad], api_visibility="private")
-        skip.click(table.next_target, game, [*seen, pad], api_visibility="private")
-        pad.input(table.on_drawing, [game, pad], seen, api_name="guess", **LIVE)
-        look.click(table.on_paste, [game, pasted], seen, api_name="guess_pasted")
+        seen = [seat, board, answer]
+        demo.load(going_on(lambda game: table.begin()), seat, seen, api_visibility="private")
+        reset.click(going_on(lambda game: (*table.begin(), "[]")), seat, [*seen, pad], api_visibility="private")
+        skip.click(going_on(table.next_target), seat, [*seen, pad], api_visibility="private")
+        pad.input(answering(table.on_drawing), [seat, pad], seen, api_name="guess", **LIVE)
+        look.click(answering(table.on_paste), [seat, pasted], seen, api_name="guess_pasted")
     return demo
 
 

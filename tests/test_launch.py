@@ -48,6 +48,11 @@ def test_flags_go_to_the_demo(tmp_path):
         (["--port", "8000", "cifar"], "the name of a demo comes first, and its flags after it: launch.py cifar ..."),
         (["--port", "70000"], "--port must lie in 0..65535, got 70000"),
         pytest.param(
+            ["--host", "a..b", "--port", "7860"],
+            "cannot listen at a..b:7860",
+            marks=needs_gradio,
+        ),
+        pytest.param(
             ["--host", "no.such.host.invalid", "--port", "7860"],
             "cannot listen at no.such.host.invalid:7860",
             marks=needs_gradio,

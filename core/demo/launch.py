@@ -86,10 +86,11 @@ def launch(demo: Any, settings: LaunchSettings) -> str:
     from gradio.route_utils import FnIndexInferError
 
     demo.queue(max_size=64, default_concurrency_limit=4)
+    host = settings.host.strip("[]")  # in which some write an address of IPv6
     try:
-        _expect_own(settings.host)
+        _expect_own(host)
         _, address, _ = demo.launch(
-            server_name=settings.host,
+            server_name=f"[{host}]" if ":" in host else host,  # as Gradio puts it into addresses
             server_port=settings.port or None,
             share=settings.share,
             inline=False,
@@ -108,7 +109,7 @@ def launch(demo: Any, settings: LaunchSettings) -> str:
             theme=_theme(gradio),
             css=(files("core.demo") / "cards.css").read_text("utf-8"),
         )
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for what no name of a host can be
         where = (
             f"{settings.host}:{settings.port}" if settings.port else f"{settings.host}, {PORTS} ports from {FIRST_PORT}"
         )

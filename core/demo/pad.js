@@ -19,6 +19,7 @@ let cursor = null; // where the keyboard's pen is, once it is used
 let penDown = false; // whether the keyboard's pen draws
 let replay = 0; // number of the example being shown; a new drawing stops it
 let sentAt = 0, timer = null, painting = false;
+let own = props.value; // what was sent last, to tell it from what the server sets
 
 function parse(value) {
   try { return JSON.parse(value || '[]'); } catch { return []; }
@@ -43,8 +44,9 @@ function extend(point, always) {
   changed();
 }
 
-function undo() { replay++; penDown = false; strokes.pop(); changed(true); }
-function clear() { replay++; penDown = false; strokes = []; changed(true); }
+function drop() { replay++; penDown = false; pointer = null; } // the pen, where one draws
+function undo() { drop(); strokes.pop(); changed(true); }
+function clear() { drop(); strokes = []; changed(true); }
 function points() { return strokes.reduce((sum, stroke) => sum + stroke.length, 0); }
 function full() { return strokes.length >= MAX_STROKES || points() >= MAX_POINTS; }
 
@@ -59,7 +61,7 @@ function send() {
   sentAt = performance.now();
   const value = JSON.stringify(strokes);
   if (value === props.value) return;
-  props.value = value;
+  props.value = own = value;
   trigger('input');
 }
 
@@ -202,7 +204,13 @@ for (const { name, strokes: example } of props.examples) {
 
 // -- the page around it -----------------------------------------------------------------------------------------------
 
-watch('value', () => { strokes = parse(props.value); paint(); }); // set by the server
+watch('value', () => {
+  if (props.value === own) return;
+  own = props.value; // set by the server; a stroke that is being drawn goes on
+  replay++;
+  strokes = [...parse(own), ...(pointer !== null || penDown ? strokes.slice(-1) : [])];
+  paint();
+});
 new ResizeObserver(paint).observe(canvas);
 new MutationObserver(paint).observe(document.body, { attributes: true, attributeFilter: ['class'] }); // light or dark
 paint();

@@ -45,7 +45,10 @@ def parse_strokes(value: object, width: float, height: float) -> list[Stroke]:
     if points > MAX_POINTS:
         raise UserError(f"a drawing has at most {MAX_POINTS} points, this one has {points}: please start again")
     corner = np.array([width, height], dtype=np.float64)
-    return [np.clip(_points(stroke, number), 0, corner) for number, stroke in enumerate(drawing, start=1) if stroke]
+    # Rounded to less than any pad can tell apart: by an extent of 1e-310, nothing could be scaled.
+    return [
+        np.clip(_points(stroke, number), 0, corner).round(6) for number, stroke in enumerate(drawing, start=1) if stroke
+    ]
 
 
 def load_json(text: str, depth: int = DEPTH) -> object:

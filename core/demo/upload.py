@@ -17,6 +17,7 @@ MAX_PIXELS = 50_000_000  # a telephone's photograph; a small file can hold far m
 TOO_LARGE = f"this picture has more than {MAX_PIXELS // 1_000_000} million pixels: please show a smaller one"
 WORK_SIDE = 480  # pixels: photographs are shrunk to this before anything else
 FAINTEST = 12  # grey levels between paper and ink, below which a picture counts as empty
+GRAINY = 2  # grey levels by which half of the pixels of a grainy photograph differ from their neighbours
 THINNEST = 1.8  # pixels after scaling, below which a line is thickened to the usual pen
 
 Grey = NDArray[np.uint8]
@@ -56,14 +57,22 @@ def _open(path: Path | str, mode: str) -> Image.Image:
                 if picture.mode.startswith("I"):
                     return _of_16_bits(picture).convert("RGBA")
                 picture.draft(mode, (WORK_SIDE, WORK_SIDE))  # JPEG can skip most of the work
-                picture.thumbnail((WORK_SIDE, WORK_SIDE))
-                upright = ImageOps.exif_transpose(picture).convert("RGBA")
+                shades = _with_shades(picture)
+                shades.thumbnail((WORK_SIDE, WORK_SIDE))
+                upright = ImageOps.exif_transpose(shades).convert("RGBA")
     except Image.DecompressionBombError:  # what Pillow says of far more pixels, before we can ask
         raise UserError(TOO_LARGE) from None
     except (OSError, ValueError, SyntaxError):
         raise UserError(f"this file is not a picture that can be read ({', '.join(FORMATS)})") from None
     paper = Image.new("RGBA", upright.size, "white")
     return Image.alpha_composite(paper, upright)
+
+
+def _with_shades(picture: Image.Image) -> Image.Image:
+    """A picture that can be shrunk by averaging: of numbered colours and of single bits Pillow keeps one in so many."""
+    if picture.mode == "P":
+        return picture.convert("RGBA")
+    return picture.convert("L") if picture.mode == "1" else picture
 
 
 def _of_16_bits(picture: Image.Image) -> Image.Image:
@@ -82,7 +91,9 @@ def ink_of(grey: Grey) -> Grey:
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     dark_on_light = grey if np.median(border) > 127 else 255 - grey
     if min(grey.shape) > 4 * SIDE:  # in a small picture each pixel counts
-        dark_on_light = np.asarray(Image.fromarray(dark_on_light).filter(ImageFilter.MedianFilter(5)))
+        smooth = np.asarray(Image.fromarray(dark_on_light).filter(ImageFilter.MedianFilter(5)))
+        grain = np.median(np.abs(dark_on_light.astype(np.int16) - smooth))
+        dark_on_light = smooth if grain >= GRAINY else dark_on_light  # which would lose lines of 2 pixels
     depth = _paper(dark_on_light) - dark_on_light  # (H, W), grey levels
     threshold = max(_otsu(np.clip(depth, 0, 255).astype(np.uint8)), FAINTEST)
     strong = depth > threshold

@@ -37,7 +37,8 @@ def model_card(figures: dict[str, Any]) -> str:
 
 
 def _limits(figures: dict[str, Any]) -> str:
-    worst = min(figures["classes"], key=lambda row: float(row["recall"]))
+    tested = [row for row in figures["classes"] if row["support"]]
+    worst = min(tested, key=lambda row: float(row["recall"]))
     limits = [
         *figures["limits"],
         "It always names one of its classes, also for what belongs to none of them.",

@@ -89,12 +89,13 @@ def measure(labels: metrics.Indices, probabilities: metrics.Floats, classes: Seq
     confusion = metrics.confusion_matrix(labels, probabilities.argmax(axis=1), len(classes))
     right = metrics.accuracy(labels, probabilities)
     table = metrics.per_class(confusion)
+    occurs = confusion.any(axis=0) | confusion.any(axis=1)  # (K,) whether a class is a label or an answer at all
     rows = zip(classes, table.precision, table.recall, table.f1, table.support, strict=True)
     return {
         "images": right.total,
         "accuracy": {"value": right.value, "low": right.low, "high": right.high, "correct": right.correct},
         "top_k": {str(k): metrics.top_k_accuracy(labels, probabilities, k) for k in (3, 5) if k < len(classes)},
-        "macro_f1": float(table.f1.mean()),
+        "macro_f1": float(table.f1[occurs].mean()),
         "calibration_error": metrics.reliability(labels, probabilities).ece,
         "classes": [
             {"name": name, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
@@ -136,7 +137,7 @@ def as_table(figures: Figures) -> str:
         "",
     ]
     if len(rows) > LISTED_CLASSES:
-        rows = sorted(rows, key=lambda row: float(row["f1"]))[:10]
+        rows = sorted((row for row in rows if row["support"]), key=lambda row: float(row["f1"]))[:10]
         lines.append(f"The {len(rows)} worst of {len(figures['classes'])} classes:")
     width = max(len("class"), *(len(row["name"]) for row in rows))
     lines.append(f"  {'class':{width}}  precision   recall       F1 {figures['samples']:>8}")

@@ -95,6 +95,11 @@ def test_nothing_drawn_is_an_empty_drawing(value):
     assert parse_strokes(value, WIDTH, HEIGHT) == []
 
 
+def test_distances_that_nothing_can_be_scaled_by_are_none():
+    (stroke,) = parse_strokes("[[[0,0],[5e-324,1e-310]]]", WIDTH, HEIGHT)
+    np.testing.assert_array_equal(stroke, 0)
+
+
 def test_points_outside_the_pad_are_moved_to_its_edge():
     (stroke,) = parse_strokes("[[[-5,3],[1e300,-1e300],[7.5,9]]]", WIDTH, HEIGHT)
     np.testing.assert_array_equal(stroke, [[0, 3], [WIDTH, 0], [7.5, 9]])

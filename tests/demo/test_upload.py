@@ -97,6 +97,20 @@ def test_a_grey_picture_of_16_bits_keeps_its_shades(tmp_path):
     assert upload.open_grey(large).shape == (160, 480)
 
 
+@pytest.mark.parametrize("mode", ["1", "P"])
+def test_thin_lines_survive_whatever_the_pixels_are(tmp_path, mode):
+    ink = draw(DIGITS[3], pen=8, box=2000, oversampling=1)
+    picture = Image.fromarray(np.pad(255 - ink, 200, constant_values=255))
+    shades = upload.open_grey(save(tmp_path, picture))
+    found = upload.open_grey(save(tmp_path, picture.convert(mode)))
+    np.testing.assert_allclose(found, shades, atol=10)
+
+
+def test_thin_lines_on_clean_paper_are_ink():
+    page = np.pad(draw(DIGITS[3], pen=2, box=200, oversampling=1), 50)
+    assert agreement(upload.digit_of_photo(255 - page), rasterise(DIGITS[3])) > 0.8
+
+
 def bomb() -> bytes:
     content = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(content, "PNG")

@@ -76,6 +76,12 @@ def read(*symbols, signs=None, lean=None, low=None):
     )
 
 
+def test_a_network_that_knows_letters_only_reads_words():
+    shares = np.array([[0.1, 0.2, 0.7], [0.8, 0.1, 0.1]])
+    reading = read_line(Answers(shares, shares, [0.0, 0.0], [0.0, 0.0]), ["A", "B", "I"])
+    assert (reading.text, reading.value) == ("IA", "")
+
+
 def test_lookalikes_are_read_as_digits_where_that_makes_a_sum():
     reading = read({"I": 0.7, "1": 0.3}, {"Z": 0.9, "2": 0.1}, {"plus": 1}, {"O": 0.6, "0": 0.4})
     assert (reading.text, reading.value) == ("12+0", "12")

@@ -105,6 +105,7 @@ def test_training_again_keeps_the_name_and_the_prepared_songs_stay(project, monk
         ("is jazz", "judge a song first"),
         ("train", "correct a song with `is GENRE` first"),
         ("nothing.txt", "nothing.txt is no sound file"),
+        ("~nosuchuser/x.txt", "x.txt is no sound file"),  # which pathlib cannot expand
         ("record many", "a number of seconds, such as 30, and not 'many'"),
         ("record 900", "a recording takes 1 to 30 seconds, not 900"),
         ("record nan", "a recording takes 1 to 30 seconds, not nan"),

@@ -70,6 +70,16 @@ def test_the_notice_is_in_the_terminal_the_json_and_the_card(tmp_path, about, ca
     assert not (tmp_path / "mistakes.png").exists()
 
 
+def test_classes_that_the_data_do_not_have_count_for_nothing(tmp_path, about, capsys):
+    labels = np.array([1, 1, 2, 2])
+    figures = write_report(tmp_path, labels, np.eye(len(CLASSES))[labels], None, CLASSES, "", about)
+    assert figures["macro_f1"] == 1
+    assert f'It finds "{CLASSES[1]}" least often: 100.00% of 2.' in (tmp_path / "model_card.md").read_text()
+    labels = np.arange(60)
+    figures |= measure(labels, np.eye(100)[labels], [f"{i:02d}" for i in range(100)])
+    assert " 0.00%" not in as_table(figures).partition("10 worst of 100")[2]
+
+
 def test_a_hundred_classes_are_not_all_listed_in_the_terminal():
     labels = np.arange(200) % 100
     figures = measure(labels, np.eye(100)[labels], [f"{i:02d}" for i in range(100)])

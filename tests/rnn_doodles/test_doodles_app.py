@@ -196,6 +196,25 @@ def test_the_next_target_is_another_one_and_every_class_comes():
     assert seen == set(range(len(CLASSES)))
 
 
+def test_an_answer_that_comes_after_the_next_target_is_thrown_away(table):
+    gradio = pytest.importorskip("gradio")
+    seat = app.Seat()
+    app.going_on(lambda game: table.begin())(seat)
+    drawings, _ = some_drawings(200)
+
+    def slow(game, value):
+        app.going_on(table.next_target)(seat)
+        return table.on_drawing(game, value)
+
+    same, *shown = app.answering(slow)(seat, on_pad(drawings, 0))
+    assert same is seat
+    assert seat.game.rounds == 2
+    assert shown == [gradio.skip()] * 2
+    _, board, answer = app.answering(table.on_drawing)(seat, on_pad(drawings, 0))
+    assert "Round 2" in board
+    assert "bn-top" in answer
+
+
 def test_the_belief_ends_with_the_answer_for_the_whole_drawing(run):
     guesser = load_guesser(str(run))
     drawings, _ = some_drawings(200)

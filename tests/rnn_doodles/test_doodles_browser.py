@@ -58,6 +58,64 @@ def target(page):
     return page.locator("#board h1").inner_text().split(": ")[1].rstrip("!")
 
 
+def status(page):
+    return page.locator("#pad .pad-status")
+
+
+def on_canvas(page, x, y):
+    """A place on the page, from shares of the pad."""
+    box = page.locator("#pad canvas").bounding_box()
+    return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+
+def test_a_stroke_that_is_begun_before_the_next_target_is_there_goes_on(page):
+    errors, held = [], []
+    page.on("pageerror", lambda error: errors.append(error))
+    stroke(page, [(0.1, 0.1), (0.2, 0.9)])
+    settled(page)
+    page.route("**/queue/join*", lambda route: held.append(route), times=1)
+    page.locator("#next").click()
+    while not held:
+        page.wait_for_timeout(20)
+    page.mouse.move(*on_canvas(page, 0.2, 0.5))
+    page.mouse.down()
+    page.mouse.move(*on_canvas(page, 0.4, 0.5))
+    held[0].continue_()
+    page.get_by_text("Round 2").wait_for()
+    page.mouse.move(*on_canvas(page, 0.8, 0.6))
+    page.mouse.up()
+    settled(page)
+    assert status(page).inner_text() == "1 stroke"
+    assert errors == []
+
+
+@pytest.mark.parametrize("key", ["Control+z", "Delete"])
+def test_what_is_taken_back_while_it_is_drawn_is_gone(page, key):
+    errors, sent = [], []
+    page.on("pageerror", lambda error: errors.append(error))
+    page.on("request", lambda request: sent.append(request.post_data) if "queue/join" in request.url else None)
+    stroke(page, [(0.1, 0.1), (0.2, 0.1)])
+    page.mouse.move(*on_canvas(page, 0.5, 0.8))
+    page.mouse.down()
+    page.mouse.move(*on_canvas(page, 0.6, 0.8))
+    page.locator("#pad canvas").press(key)
+    page.mouse.move(*on_canvas(page, 0.9, 0.9))
+    page.mouse.up()
+    settled(page)
+    assert status(page).inner_text() == ("1 stroke" if key == "Control+z" else "")
+    assert not any("360" in data for data in sent), "0.9 of the pad's 400 units"
+    assert errors == []
+
+
+def test_an_example_that_is_shown_ends_with_its_round(page):
+    page.locator("#pad .pad-examples button").first.click()
+    page.wait_for_timeout(100)
+    page.locator("#next").click()
+    page.get_by_text("Round 2").wait_for()
+    page.wait_for_timeout(1000)
+    assert status(page).inner_text() == ""
+
+
 def test_a_game(page, tmp_path):
     assert target(page) in CLASSES
 

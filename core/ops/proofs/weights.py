@@ -38,7 +38,7 @@ def _adam(amsgrad: bool, decay: float, shrink: bool) -> Callable[..., Results]:
 
 
 def _muon(op: Any, draw: Draw, rows: int, columns: int) -> Results:
-    """Matrices of which two have one shape, some are wide, one has a rate, like the vectors, and two hardly any weight."""
+    """Matrices: two of one shape, some wide ones, one with a rate, like the vectors, and two of hardly any weight."""
     shapes = [(rows, columns), (5,), (columns, rows), (rows, columns), (7, 4), (6,), (4, 3), (3, 4)]
     rates = [None, 2.0, None, None, 0.5, 0.0, None, None]
     sizes = [int(np.prod(shape)) for shape in shapes]

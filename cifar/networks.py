@@ -45,88 +45,93 @@ POOLS_OF_CNN = 2  # its first two convolutions are followed by one
 FAST_MOMENTUM = 0.4  # of the running statistics: few and large batches, so the latest ones count
 
 
-def mlp(about: Architecture, rng: np.random.Generator, stream: Stream) -> Sequential:
+def mlp(architecture: Architecture, rng: np.random.Generator, stream: Stream) -> Sequential:
     """Fully connected layers, each with its activation and dropout."""
-    return Sequential(features=Flatten(), head=_connected(about, int(np.prod(about.shape)), rng, stream))
+    return Sequential(features=Flatten(), head=_connected(architecture, int(np.prod(architecture.shape)), rng, stream))
 
 
-def cnn(about: Architecture, rng: np.random.Generator, stream: Stream) -> Sequential:
+def cnn(architecture: Architecture, rng: np.random.Generator, stream: Stream) -> Sequential:
     """Three convolutions and two fully connected layers."""
     features: dict[str, Layer] = {}
-    channels = about.shape[2]
-    for place, width in enumerate(about.widths, start=1):
+    channels = architecture.shape[2]
+    for place, width in enumerate(architecture.widths, start=1):
         pool = 2 if place <= POOLS_OF_CNN else 1
-        if about.activation == "relu" and not about.batch_norm:  # in one pass over the images
+        if architecture.activation == "relu" and not architecture.batch_norm:  # in one pass over the images
             features[f"conv{place}"] = ConvReLUPool(channels, width, 3, rng=rng, padding=1, pool=pool)
         else:
-            normed = about.batch_norm
+            normed = architecture.batch_norm
             if normed and pool > 1:  # pooled first, because then the rest has a quarter of the work
                 features[f"conv{place}"] = ConvPool(channels, width, 3, rng=rng, padding=1)
             else:
                 features[f"conv{place}"] = Conv2d(channels, width, 3, rng=rng, padding=1, bias=not normed)
             if normed:
                 features[f"norm{place}"] = BatchNorm(width)
-            features[f"activation{place}"] = _activation(about)
+            features[f"activation{place}"] = _activation(architecture)
             if pool > 1 and not normed:
                 features[f"pool{place}"] = MaxPool2d(pool)
         channels = width
-    return Sequential(features=Sequential(**features), head=_connected(about, features_of_cnn(about), rng, stream))
+    return Sequential(
+        features=Sequential(**features), head=_connected(architecture, features_of_cnn(architecture), rng, stream)
+    )
 
 
-def features_of_cnn(about: Architecture) -> int:
+def features_of_cnn(architecture: Architecture) -> int:
     """How many numbers the convolutions of `cnn` make of an image: what its first fully connected layer sees."""
-    H, W, _ = about.shape
-    shrunk = 2 ** min(POOLS_OF_CNN, len(about.widths))
-    return (H // shrunk) * (W // shrunk) * about.widths[-1]
+    H, W, _ = architecture.shape
+    shrunk = 2 ** min(POOLS_OF_CNN, len(architecture.widths))
+    return (H // shrunk) * (W // shrunk) * architecture.widths[-1]
 
 
-def resnet(about: Architecture, rng: np.random.Generator, stream: Stream) -> Sequential:
+def resnet(architecture: Architecture, rng: np.random.Generator, stream: Stream) -> Sequential:
     """A stage for each width after the first: halve the image, then a residual block."""
-    first, *widths = about.widths
-    features: dict[str, Layer] = {"stem": _normed(about, about.shape[2], first, rng)}
+    first, *widths = architecture.widths
+    features: dict[str, Layer] = {"stem": _normed(architecture, architecture.shape[2], first, rng)}
     channels = first
     for place, width in enumerate(widths, start=1):
-        features[f"down{place}"] = _normed(about, channels, width, rng, pool=True)
-        body = Sequential(_normed(about, width, width, rng), _normed(about, width, width, rng))
+        features[f"down{place}"] = _normed(architecture, channels, width, rng, pool=True)
+        body = Sequential(_normed(architecture, width, width, rng), _normed(architecture, width, width, rng))
         features[f"block{place}"] = Residual(body)
         channels = width
-    head = Sequential(pool=GlobalAvgPool(), **_connected(about, channels, rng, stream).layers)
+    head = Sequential(pool=GlobalAvgPool(), **_connected(architecture, channels, rng, stream).layers)
     return Sequential(features=Sequential(**features), head=head)
 
 
-def fast(about: Architecture, rng: np.random.Generator, stream: Stream) -> Sequential:
+def fast(architecture: Architecture, rng: np.random.Generator, stream: Stream) -> Sequential:
     """Jordan's network for speed (arXiv:2404.00498): few layers, of which the first is computed from the data."""
-    first, *widths = about.widths
-    features: dict[str, Layer] = {"whitening": Whitening(about.shape[2], first), "activation": _activation(about)}
+    first, *widths = architecture.widths
+    features: dict[str, Layer] = {
+        "whitening": Whitening(architecture.shape[2], first),
+        "activation": _activation(architecture),
+    }
     channels = first
     for place, width in enumerate(widths, start=1):
-        features[f"down{place}"] = _normed(about, channels, width, rng, pool=True, start_as_identity=True)
-        features[f"conv{place}"] = _normed(about, width, width, rng, start_as_identity=True)
+        features[f"down{place}"] = _normed(architecture, channels, width, rng, pool=True, start_as_identity=True)
+        features[f"conv{place}"] = _normed(architecture, width, width, rng, start_as_identity=True)
         channels = width
-    side = about.shape[0] // 2 ** len(widths)
-    output = Linear(channels, about.classes, rng=rng, bias=False, init=_small)
+    side = architecture.shape[0] // 2 ** len(widths)
+    output = Linear(channels, architecture.classes, rng=rng, bias=False, init=_small)
     head = Sequential(pool=MaxPool2d(side), flatten=Flatten(), output=output)
     return Sequential(features=Sequential(**features), head=head)
 
 
-def _connected(about: Architecture, size: int, rng: np.random.Generator, stream: Stream) -> Sequential:
+def _connected(architecture: Architecture, size: int, rng: np.random.Generator, stream: Stream) -> Sequential:
     """From (N, ...) of `size` values to the logits; dropout before all layers but the first of several."""
     layers: dict[str, Layer] = {"flatten": Flatten()}
-    for place, hidden in enumerate(about.hidden, start=1):
+    for place, hidden in enumerate(architecture.hidden, start=1):
         layers[f"hidden{place}"] = Linear(size, hidden, rng=rng)
-        layers[f"activation{place}"] = _activation(about)
-        if about.dropout:
-            layers[f"dropout{place}"] = Dropout(about.dropout, stream=stream)
+        layers[f"activation{place}"] = _activation(architecture)
+        if architecture.dropout:
+            layers[f"dropout{place}"] = Dropout(architecture.dropout, stream=stream)
         size = hidden
-    if about.dropout and not about.hidden:
-        layers["dropout"] = Dropout(about.dropout, stream=stream)
+    if architecture.dropout and not architecture.hidden:
+        layers["dropout"] = Dropout(architecture.dropout, stream=stream)
     # The logits feed a softmax, which is about linear around 0: Glorot's variance starts the loss near ln 10.
-    layers["output"] = Linear(size, about.classes, rng=rng, init=glorot_normal)
+    layers["output"] = Linear(size, architecture.classes, rng=rng, init=glorot_normal)
     return Sequential(**layers)
 
 
 def _normed(
-    about: Architecture,
+    architecture: Architecture,
     channels: int,
     width: int,
     rng: np.random.Generator,
@@ -140,16 +145,16 @@ def _normed(
         if pool
         else Conv2d(channels, width, 3, rng=rng, padding=1, bias=False, init=init)
     )
-    norm = BatchNorm(width, momentum=FAST_MOMENTUM) if about.model == "fast" else BatchNorm(width)
-    return Sequential(conv=conv, norm=norm, activation=_activation(about))
+    norm = BatchNorm(width, momentum=FAST_MOMENTUM) if architecture.model == "fast" else BatchNorm(width)
+    return Sequential(conv=conv, norm=norm, activation=_activation(architecture))
 
 
-def _activation(about: Architecture) -> Layer:
-    if about.activation not in ("relu", "leaky_relu", "gelu"):
-        raise ValueError(f"there is no activation {about.activation!r}")
-    if about.activation == "gelu":
+def _activation(architecture: Architecture) -> Layer:
+    if architecture.activation not in ("relu", "leaky_relu", "gelu"):
+        raise ValueError(f"there is no activation {architecture.activation!r}")
+    if architecture.activation == "gelu":
         return GELU("tanh")
-    return LeakyReLU(0.01) if about.activation == "leaky_relu" else ReLU()
+    return LeakyReLU(0.01) if architecture.activation == "leaky_relu" else ReLU()
 
 
 def identity_first(

@@ -19,7 +19,7 @@ PROJECT = Path(__file__).resolve().parent
 sys.path.insert(0, str(PROJECT.parent))  # so that this runs from any folder, installed or not
 try:
     from cnn_mnist100.drawing import example, number_from_photo, number_from_strokes
-    from cnn_mnist100.trained import Reader, load_reader, prepare
+    from cnn_mnist100.trained import DATASET, Reader, load_reader, prepare
     from core.cli import main
     from core.demo import cards
     from core.demo.begin import Beginning, Plan
@@ -88,7 +88,7 @@ def plan(settings: Settings) -> Plan:
     """How a visitor without weights gets a small network."""
     return Plan(
         PROJECT,
-        "mnist100",
+        DATASET,
         title="MNIST",
         megabytes=11.3,
         stand_in="pairs of rendered digits",

@@ -27,6 +27,7 @@ try:
     from cnn_mnist100.model import Architecture, build, preprocess
     from cnn_mnist100.pairs import exchange
     from cnn_mnist100.settings import PRESETS, Settings
+    from cnn_mnist100.trained import DATASET
     from core.backend import Array, select_device, to_device
     from core.cli import main
     from core.data.normalize import Normalize
@@ -112,7 +113,7 @@ class Pairs(NamedTuple):
 
 def load(settings: Settings) -> Pairs:
     """The prepared training pairs; the test pairs stay closed."""
-    folder = Path(settings.data) if settings.data else PROJECT / "archive" / "mnist100"
+    folder = Path(settings.data) if settings.data else PROJECT / "archive" / DATASET
     prepared = load_prepared(folder, ["train_images", "train_labels", "train_folds"])
     images, labels, folds = prepared.arrays.values()
     if prepared.info["digits_shared"]:

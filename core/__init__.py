@@ -1,4 +1,4 @@
-"""Neural networks by hand: the shared tensor core of barenets. It knows no data set."""
+"""Neural networks by hand: what all projects of barenets share."""
 
 from core.predict import predict
 

@@ -40,8 +40,8 @@ def array_module(x: Any) -> Any:
 
 
 def device_of(x: Any) -> Device:
-    """Where `x` lives."""
-    return "cpu" if on_cpu(x) else "gpu"
+    """Where `x` lives; TypeError for what is no array."""
+    return "cpu" if array_module(x) is np else "gpu"
 
 
 def gpu_module() -> Any:

@@ -15,7 +15,7 @@ def expect_in(interval: str, owner: object, **values: float) -> tuple[float, ...
     low, high = _ends(interval)
     for name, value in values.items():
         is_number = type(value) in (float, int) or isinstance(value, Real)  # the second question takes longer
-        inside = is_number and low <= value <= high  # no number is not
+        inside = is_number and low <= value <= high  # NaN is in no interval
         if not inside or (value == low and interval[0] == "(") or (value == high and interval[-1] == ")"):
             raise ValueError(f"{_name(owner)} expected {name} in {interval}, got {value!r}")
     return tuple(map(float, values.values()))

@@ -186,6 +186,9 @@ def loss_cases(rng: np.random.Generator) -> Iterator[tuple[str, Callable[[Array]
     yield "softmax cross-entropy", lambda z: losses.softmax_cross_entropy(z, labels), logits
     smoothed = "softmax cross-entropy, smoothing 0.1, temperature 2"
     yield smoothed, lambda z: losses.softmax_cross_entropy(z, labels, 0.1, 2.0), logits
+    weights = np.array([0.5, 1.0, 2.0, 3.0])
+    weighted = "softmax cross-entropy, smoothing 0.1, class weights"
+    yield weighted, lambda z: losses.softmax_cross_entropy(z, labels, 0.1, 1.0, weights), logits
     yield "mean squared error", lambda z: losses.mean_squared_error(z, np.eye(4)[labels]), logits
     yield "focal, gamma 2", lambda z: losses.focal_loss(z, labels, 2.0), logits
     yield "focal, gamma 0.5", lambda z: losses.focal_loss(z, labels, 0.5), logits

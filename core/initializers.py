@@ -34,7 +34,7 @@ def he_normal(
 def he_uniform(
     rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int, dtype: DTypeLike = np.float32
 ) -> Array:
-    """Uniform with variance 2 / fan_in."""
+    """Uniform with variance 2 / fan_in (He et al. 2015, eq. 10, which asks for no particular distribution)."""
     return uniform(rng, shape, np.sqrt(3) * np.sqrt(2 / fan_in), dtype)
 
 

@@ -21,9 +21,9 @@ def softmax(logits: Array, temperature: float = 1.0) -> Array:
     (temperature,) = expect_in("(0, inf)", "softmax", temperature=temperature)
     xp = array_module(logits)
     scaled = logits / temperature if temperature != 1 else logits
-    shifted = xp.exp(scaled - scaled.max(axis=-1, keepdims=True))  # a shift changes nothing and avoids overflow
-    shifted /= shifted.sum(axis=-1, keepdims=True)
-    return shifted  # type: ignore[no-any-return]
+    powers = xp.exp(scaled - scaled.max(axis=-1, keepdims=True))  # a shift changes nothing and avoids overflow
+    powers /= powers.sum(axis=-1, keepdims=True)
+    return powers  # type: ignore[no-any-return]
 
 
 def softmax_cross_entropy(
@@ -80,7 +80,7 @@ def loss_and_accuracy(outputs: Array, labels: Array, loss_of: LossFunction = sof
 def mean_squared_error(prediction: Array, target: Array) -> tuple[Any, Array]:
     """Mean over all elements of (prediction - target)^2, and its gradient, of the prediction's dtype.
 
-    Two arrays of one shape.
+    Two arrays of one shape. The gradient is 2 (prediction - target) / size.
     """
     if prediction.shape != target.shape:
         raise ValueError(f"mean_squared_error expected equal shapes, got {prediction.shape} and {target.shape}")

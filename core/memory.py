@@ -27,7 +27,7 @@ MEMINFO = Path("/proc/meminfo")
 def expect_room(size: int) -> None:
     """MemoryError, which says what there is, if the system cannot give so many bytes; only Linux is asked.
 
-    It promises more than it has, and ends without a word the process that comes to use it.
+    Linux promises more memory than it has, and ends without a word the process that later uses it.
     """
     there = available() if size >= WORTH_ASKING else None
     if there is not None and size > there:

@@ -78,7 +78,7 @@ class Optimizer:
 
     @property
     def forgets_tiny(self) -> bool:
-        """Whether what is nearly subnormal in the buffers has no effect. Half of float16 is."""
+        """Whether moments close to the smallest normal number may become 0; in float16 half of all numbers are."""
         return bool(self.flat.data.dtype != np.float16)
 
     def begin_step(self, lr: float) -> None:
@@ -235,7 +235,7 @@ class Adam(Optimizer):
 
 
 class AMSGrad(Adam):
-    """Adam that divides by the root of the largest v so far, so that no step grows again; Reddi et al. 2018."""
+    """Adam that divides by the root of the largest v so far instead of the latest; Reddi et al. 2018."""
 
     slots = ("first_moment", "second_moment", "largest_second_moment")
 
@@ -266,7 +266,7 @@ def clip_by_norm(flat: FlatParameters, limit: float) -> Any:
     """Scale the whole gradient so that its norm is at most `limit`; returns the norm before (Pascanu et al. 2013)."""
     expect_in("(0, inf]", "clip_by_norm", limit=limit)
     norm = gradient_norm(flat)
-    flat.grad *= array_module(flat.grad).minimum(limit / (norm + 1e-6), 1)
+    flat.grad *= array_module(flat.grad).minimum(limit / (norm + 1e-6), 1)  # as in PyTorch, also for a norm of 0
     return norm
 
 

@@ -12,7 +12,7 @@ from core.layers.sequences import Sequences
 def predict(model: Layer, x: Array | Sequences, batch_size: int = 512) -> Array:
     """The outputs of `model` for all rows of `x`, in batches, as an array of the caller's own: (N, ...) -> (N, ...).
 
-    Of a model whose outputs are `Sequences` it returns such, (N, T, ...).
+    Of a model whose outputs are `Sequences` it returns such, (N, T, ...). Raises ValueError for a batch_size below 1.
     """
     if batch_size < 1:
         raise ValueError(f"predict expected a positive batch_size, got {batch_size}")

@@ -57,7 +57,8 @@ def one_cycle(
 ) -> Schedule:
     """Up from lr * start_factor to lr during the share `rising` of all steps, then down to lr * end_factor.
 
-    Both by half a cosine wave. Smith and Topin 2017, arXiv:1708.07120.
+    Both by half a cosine wave: Smith and Topin 2017, arXiv:1708.07120, whose ramps are straight; the waves and the
+    default factors are those of PyTorch's OneCycleLR.
     """
     expect_in("(0, inf)", "one_cycle", lr=lr)
     expect_in("[0, inf)", "one_cycle", start_factor=start_factor, end_factor=end_factor)

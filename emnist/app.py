@@ -38,7 +38,7 @@ try:
     from emnist.drawing import example, part
     from emnist.line_card import STYLE, line_card
     from emnist.reading import Answers, Reading, read_line
-    from emnist.trained import Reader, load_reader, prepare
+    from emnist.trained import DATASET, Reader, load_reader, prepare
 except ModuleNotFoundError as error:
     print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
     sys.exit(2)
@@ -98,7 +98,7 @@ def plan(settings: Settings) -> Plan:
     """How a visitor without weights gets a small network."""
     return Plan(
         PROJECT,
-        "emnist",
+        DATASET,
         title="EMNIST and BHMSDS",
         megabytes=36,
         stand_in="rendered characters and signs",

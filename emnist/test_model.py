@@ -27,7 +27,7 @@ try:
     from core.report.testing import check_classes, report_on
     from core.training.files import write_checked
     from emnist.lookalikes import as_lines, measure_lookalikes, measure_parts
-    from emnist.trained import load_reader, prepare
+    from emnist.trained import DATASET, load_reader, prepare
 except ModuleNotFoundError as error:
     print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
     sys.exit(2)
@@ -54,7 +54,7 @@ class Settings:
 def test(settings: Settings) -> None:
     """Measure as `settings` say; the report goes to <run>/report."""
     reader = load_reader(settings.run)
-    folder = Path(settings.data) if settings.data else PROJECT / "archive" / "emnist"
+    folder = Path(settings.data) if settings.data else PROJECT / "archive" / DATASET
     prepared = load_prepared(folder, ["test_images", "test_labels"])
     check_classes(reader, prepared)
     logits = predict(Parallel(reader.network), prepare(reader, prepared.arrays["test_images"]))  # (N, classes)

@@ -12,6 +12,7 @@ from core.training.trained import Trained, check_matrices, load_trained
 from emnist.model import Architecture, build, preprocess
 
 PROJECT = Path(__file__).resolve().parent
+DATASET = "emnist"
 
 Reader: TypeAlias = Trained[Architecture]
 
@@ -22,7 +23,7 @@ def load_reader(run: str) -> Reader:
     Raises UserError when there is no such run, or its checkpoint is damaged or none of this project's.
     """
     command = f"python {PROJECT.name}/training.py"
-    weights = find_run(PROJECT / "runs", run, "emnist", command) / BEST
+    weights = find_run(PROJECT / "runs", run, DATASET, command) / BEST
     return load_trained(weights, command, read_architecture, build)
 
 

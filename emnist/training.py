@@ -35,6 +35,7 @@ try:
     from emnist.cache import fingerprint, note_finished, take_from_cache
     from emnist.model import SIDE, build, preprocess
     from emnist.settings import PRESETS, Settings, WeightingName
+    from emnist.trained import DATASET
 except ModuleNotFoundError as error:
     print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
     sys.exit(2)
@@ -95,7 +96,7 @@ def train(settings: Settings, *, watch: Watch | None = None) -> Row:
 
 def load(settings: Settings) -> tuple[Array, Array, dict[str, Any]]:
     """The training images uint8 (N, 28, 28), their labels int64 (N,), and the info of the data."""
-    folder = Path(settings.data) if settings.data else PROJECT / "archive" / "emnist"
+    folder = Path(settings.data) if settings.data else PROJECT / "archive" / DATASET
     prepared = load_prepared(folder, ["train_images", "train_labels"])
     check_samples(folder, prepared.arrays["train_images"], (SIDE, SIDE))
     return prepared.arrays["train_images"], prepared.arrays["train_labels"].astype(np.int64), prepared.info

@@ -1,6 +1,6 @@
 """Train a multi-layer perceptron on handwritten digits, or on pictures of clothes.
 
-    python mlp_mnist/training.py                      # 784-256-128-10, about 98.4 % in half a minute
+    python mlp_mnist/training.py                      # 784-256-128-10, about 98.4 % in ten seconds
     python mlp_mnist/training.py --preset best        # see README.md for all presets and what they reach
     python mlp_mnist/training.py --hidden 512 --activation gelu --epochs 5 --name mine
 

@@ -35,8 +35,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.steps < 2 * PART:
         raise SetupError(f"--steps takes at least {2 * PART}, got {arguments.steps}")
-    if not 1 <= arguments.threads <= machine.usable_cores():
-        raise SetupError(f"--threads takes 1 to {machine.usable_cores()} here, got {arguments.threads}")
+    if not 1 <= arguments.threads <= machine.allowed_cores():
+        raise SetupError(f"--threads takes 1 to {machine.allowed_cores()} here, got {arguments.threads}")
     try:
         from scripts.bench.models import CASES
     except ImportError as error:

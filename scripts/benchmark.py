@@ -228,7 +228,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help="networks to time (all)")
     parser.add_argument("--rounds", type=int, default=40, help="turns of each contender (40)")
     parser.add_argument("--seconds", type=float, default=60.0, help="limit for one table, at least three rounds (60)")
-    parser.add_argument("--threads", type=int, default=min(2, machine.usable_cores()), help="for each contender (2)")
+    parser.add_argument("--threads", type=int, default=min(2, machine.allowed_cores()), help="for each contender (2)")
     parser.add_argument("--passes", nargs="+", choices=PASSES, default=PASSES, help="what to time (all)")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile and torch.jit out")
     parser.add_argument("--no-save", action="store_true", help="print only")
@@ -237,8 +237,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--profile", action="store_true", help="where our training step spends its time")
     parser.add_argument("--scaling", action="store_true", help="how our cost grows with batch, width and length")
     arguments = parser.parse_args()
-    if not 1 <= arguments.threads <= machine.usable_cores():
-        raise SetupError(f"--threads takes 1 to {machine.usable_cores()} here, got {arguments.threads}")
+    if not 1 <= arguments.threads <= machine.allowed_cores():
+        raise SetupError(f"--threads takes 1 to {machine.allowed_cores()} here, got {arguments.threads}")
     if arguments.rounds < 1:
         raise SetupError(f"--rounds takes 1 or more, got {arguments.rounds}")
     return arguments

@@ -111,7 +111,7 @@ def check_blas(report: Report) -> None:
 
 def check_machine(report: Report) -> None:
     report.section("Machine")
-    cores, threads, load = machine.usable_cores(), _threads_of_training(), machine.load()
+    cores, threads, load = machine.allowed_cores(), _threads_of_training(), machine.load()
     report.fine(f"{machine.processor()}, {cores} usable cores")
     if threads is not None and threads < cores:
         report.fine(f"this container is not given the time of all cores: training uses {threads} threads")

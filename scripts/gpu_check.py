@@ -21,7 +21,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,8 @@ def setting() -> dict[str, Any]:
         found["compute_capability"] = f"{properties['major']}.{properties['minor']}"
         found["versions"] |= {"CuPy": cupy.__version__, "CUDA runtime": runtime.runtimeGetVersion()}
         found["versions"] |= {"driver": runtime.driverGetVersion(), "NVRTC": list(cupy.cuda.nvrtc.getVersion())}
+        with suppress(PackageNotFoundError):
+            found["versions"] |= {"PyTorch": version("torch")}
     print("  ".join(f"{name} {value}" for name, value in found.items()))
     return {**found, "commit": machine.commit(ROOT), "date": datetime.now(timezone.utc).date().isoformat()}
 

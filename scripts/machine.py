@@ -25,8 +25,11 @@ def processor() -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on (a scheduler or `taskset` may allow fewer than there are)."""
+def allowed_cores() -> int:
+    """Cores that this process may run on: a scheduler or `taskset` may allow fewer than there are.
+
+    A container's share of their time, which `core.cores` counts too, is another matter.
+    """
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows

@@ -48,7 +48,7 @@ def test_the_doctor_shows_the_notice_of_prepared_data(tmp_path, monkeypatch, cap
 
 @pytest.mark.parametrize(("threads", "said"), [(2, True), (4, False)])
 def test_the_doctor_tells_of_a_limited_container(threads, said, monkeypatch, capsys):
-    monkeypatch.setattr(machine, "usable_cores", lambda: 4)
+    monkeypatch.setattr(machine, "allowed_cores", lambda: 4)
     monkeypatch.setattr("core.cores.usable_cores", lambda: threads)
     doctor.check_machine(doctor.Report())
     assert ("training uses 2 threads" in capsys.readouterr().out) == said

@@ -32,7 +32,7 @@ from core.layers.base import Layer
 from core.layers.containers import Flatten, Sequential
 from core.layers.linear import Linear
 from core.memory import FLOATS, constant
-from core.ops.cpu.linear import SHARED_BY_BLAS, WITH_COMPLEX, as_complex
+from core.ops.cpu.large_product import SHARED_BY_BLAS, WITH_COMPLEX, as_complex
 from core.ops.cpu.products import PANEL, panels, pieces_of_panels
 from core.workers import alone, can_share, workers
 

@@ -81,8 +81,8 @@ class Layer:
         """The layers directly inside this one, with their names: its attributes, and what a dict called `layers` holds.
 
         An attribute may be one of the dict's layers once more. Raises TypeError for two layers of one name, and for
-        another list, tuple or dict of layers or parameters, which would never learn. What a forward has remembered may
-        have some.
+        another list, tuple or dict of layers or parameters, which would never learn. `_remembered` is not searched: a
+        backward may need layers there.
         """
         named = _named_layers(vars(self).get("layers"))
         for name, value in vars(self).items():

@@ -1,4 +1,4 @@
-"""Layers made of layers: a chain, a detour, and a change of shape."""
+"""Layers made of layers: a chain, a detour, a committee, and a change of shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layer that forgets on purpose."""
+"""Dropout: random elements become zero in training."""
 
 from __future__ import annotations
 

@@ -18,6 +18,9 @@ from core.params import Parameter, accumulate
 class BatchNorm(Layer):
     """Normalises each channel over all other axes, of an input of any rank (..., C); Ioffe and Szegedy 2015.
 
+    y = weight * x_hat + bias with x_hat = (x - mean) / sqrt(var + eps), where weight and bias (C,) are learnt. The
+    backward pass is derived in `core/ops/cpu/norm.py`.
+
     In training with the statistics of the batch, of the whole batch also when it is split among workers; otherwise with
     `running_mean` and `running_var`, which follow them as running = (1 - momentum) * running + momentum * batch
     (`running_var` takes the unbiased variance, as PyTorch does).
@@ -122,7 +125,10 @@ def measure_statistics(model: Layer, x: Array, batch_size: int = 500) -> None:
 
 
 class LayerNorm(Layer):
-    """Normalises the last axis within each sample, of an input of any rank (..., C); Ba et al. 2016."""
+    """Normalises the last axis within each sample, of an input of any rank (..., C); Ba et al. 2016.
+
+    y = weight * x_hat + bias as in `BatchNorm`, with the mean and the variance of the last axis instead.
+    """
 
     def __init__(self, size: int, *, eps: float = 1e-5, dtype: DTypeLike = np.float32) -> None:
         super().__init__()

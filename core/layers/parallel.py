@@ -130,7 +130,7 @@ class Parallel(Wrapper):
         return dx
 
     def _shards(self, rows: int, train: bool) -> list[slice]:
-        """Contiguous parts of the batch, one a worker; in training always all of them, since they meet at barriers."""
+        """Contiguous parts of the batch, one a worker; in training all of them, who add up BatchNorm's sums."""
         count = self.count if train else max(1, min(self.count, rows // ROWS_WORTH_SHARING))
         return [slice(rank * rows // count, (rank + 1) * rows // count) for rank in range(count)]
 

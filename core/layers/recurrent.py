@@ -184,7 +184,7 @@ def _parts(both: Array, hidden: int) -> Sequence[Array]:
 
 
 class RNN(Recurrent):
-    """h' = tanh(W x + b + U h + c) (Elman 1990). See `Recurrent`."""
+    """h' = tanh(x W_ih + b_ih + h W_hh + b_hh) (Elman 1990). See `Recurrent`."""
 
     cell = RNNDirection
 

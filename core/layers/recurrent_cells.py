@@ -20,7 +20,7 @@ from core.initializers import uniform
 from core.layers.base import Layer
 from core.layers.sequences import Layout
 from core.memory import aligned, is_constant
-from core.ops.cpu.linear import LargeProduct
+from core.ops.cpu.large_product import LargeProduct
 from core.ops.cpu.recurrent import Unrolled
 from core.params import Parameter
 from core.workers import can_share
@@ -116,7 +116,7 @@ class Direction(Layer):
 
     def _halves(self, like: Array) -> Array:
         """1/2 for each gate with a sigmoid, 1 for the others, (K, 1)."""
-        return _halves(array_module(like), self.sigmoid_gates, like.dtype)
+        return _gate_factors(array_module(like), self.sigmoid_gates, like.dtype)
 
     def begin_backward(self, dlast: Array | None, dy: Array | None) -> tuple[Array, Walk]:
         """The rows that `begin` got, and what `run_backward` takes; dlast (B, H), dy (M, H)."""
@@ -242,7 +242,7 @@ def _project_together(directions: Sequence[Direction], rows: Array, gates: Seque
 
 
 @functools.lru_cache(maxsize=16)
-def _halves(xp: Any, sigmoid_gates: tuple[bool, ...], dtype: np.dtype[Any]) -> Array:
+def _gate_factors(xp: Any, sigmoid_gates: tuple[bool, ...], dtype: np.dtype[Any]) -> Array:
     """See `Direction._halves`; kept, so that it is sent to a GPU once."""
     return xp.array([[0.5 if sigmoid else 1] for sigmoid in sigmoid_gates], dtype)  # type: ignore[no-any-return]
 

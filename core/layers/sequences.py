@@ -168,7 +168,7 @@ class Sequences:
         return Sequences(rows, self.layout, last)
 
     def to(self, device: Device) -> Sequences:
-        """These sequences on `device`: themselves if they are there, else a copy."""
+        """These sequences on `device`; arrays that are there already are shared, not copied."""
         rows, last = (None if array is None else to_device(array, device) for array in (self.rows, self.last))
         return Sequences(rows, self.layout, last)
 

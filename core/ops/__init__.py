@@ -1,8 +1,10 @@
 """The hot operations, twice: `cpu` in NumPy and `gpu` in CuPy and raw kernels, with the same names and contracts.
 
-A layer calls `ops.of(x).relu_forward(x, y)` and never asks again where `x` lives. All operations write into arrays that
-the caller provides, C-contiguous and of one dtype, and leave their inputs alone unless they say otherwise. On a GPU
-that may be float16; then sums over rows, statistics and biases are float32, see `core.layers.mixed`.
+A layer calls `ops.of(x).relu_forward(x, y)` and need not ask where `x` lives; only recurrent ones also share their work
+by the device. Large results go into arrays that the caller provides; losses, sums and a convolution's weight
+gradient are returned. Arrays are C-contiguous and of one dtype, and inputs are left alone unless a docstring says
+otherwise. On a GPU that may be float16; then sums over rows, statistics and biases are float32, see
+`core.layers.mixed`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def record(figures: Mapping[str, Any], path: Path = RESULTS) -> None:
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": machine.commit(ROOT),
         "processor": machine.processor(),
-        "cores": machine.usable_cores(),
+        "cores": machine.allowed_cores(),
         "load": machine.load(),
         "python": platform.python_version(),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},

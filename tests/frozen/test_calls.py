@@ -11,7 +11,7 @@ from core.fastest import TRIES
 from core.frozen import calls
 from core.frozen.calls import Calls
 from core.layers import Sequential
-from core.ops.cpu import linear
+from core.ops.cpu import large_product
 from core.workers import alone, set_threads
 
 RNG = np.random.default_rng(0)
@@ -118,7 +118,7 @@ def test_a_worker_shares_nothing(runs):
 @pytest.mark.parametrize(("shape", "K"), [((40,), 33), ((3, 40), 33)])
 def test_a_large_product_is_made_in_three_ways(shape, K, runs, monkeypatch):
     monkeypatch.setattr(calls, "SHARED_BY_BLAS", 500)
-    monkeypatch.setattr(linear, "SHARED_BY_BLAS", 500)
+    monkeypatch.setattr(large_product, "SHARED_BY_BLAS", 500)
     lent = []
     monkeypatch.setattr(calls, "with_blas_threads", lambda count, make, *args: lent.append(count) or make(*args))
     x, weight, y = stack(*shape), stack(K, 40).T, stack(*shape[:-1], K)
@@ -135,7 +135,7 @@ def test_a_large_product_is_made_in_three_ways(shape, K, runs, monkeypatch):
 def test_workers_share_the_rows_of_a_large_product(rows, worth, ways, runs, monkeypatch):
     monkeypatch.setattr(calls, "MANY_ROWS", 8)
     monkeypatch.setattr(calls, "MULTIPLICATIONS_WORTH_SHARING", worth)
-    monkeypatch.setattr(linear, "SHARED_BY_BLAS", 7 * 20 * 30)
+    monkeypatch.setattr(large_product, "SHARED_BY_BLAS", 7 * 20 * 30)
     monkeypatch.setattr(calls, "with_blas_threads", lambda count, make, *args: make(*args))
     x, weight, y = stack(rows, 20), stack(20, 30), stack(rows, 30)
     program = listed(partial(np.matmul, x, weight, y))
@@ -149,7 +149,7 @@ def test_workers_share_the_rows_of_a_large_product(rows, worth, ways, runs, monk
 def test_the_calls_for_threads_are_made_with_blas_threads_alone(monkeypatch):
     made = []
     monkeypatch.setattr(calls, "with_blas_threads", lambda count, make, *args: made.append(count) or make(*args))
-    monkeypatch.setattr(linear, "SHARED_AS_COMPLEX", 400)
+    monkeypatch.setattr(large_product, "SHARED_AS_COMPLEX", 400)
     x, weight, y = stack(20).view(np.complex64), stack(10, 40).view(np.complex64), np.zeros(20, np.complex64)
     dot = partial(np.ndarray.dot, x, weight, y)
     inputs = np.zeros(1)

@@ -17,7 +17,7 @@ from core.frozen.one_row import PLACES
 from core.frozen.replay import WORTH_WRITING_DOWN
 from core.layers import LeakyReLU, Linear, ReLU, Sequential
 from core.memory import is_constant
-from core.ops.cpu import linear, products
+from core.ops.cpu import large_product, products
 from core.workers import alone, set_threads
 
 pytestmark = pytest.mark.usefixtures("two_workers")
@@ -154,7 +154,7 @@ def test_no_places_are_tried_while_calls_are_written_down(monkeypatch):
 @pytest.mark.parametrize("sizes", [(48, 32, 32, 5), (47, 33), (5, 40, 40, 1)])
 def test_blas_threads_share_a_product_of_middle_size_as_one_of_complex_numbers(sizes, bias, dtype, monkeypatch):
     monkeypatch.setattr(one_row, "WEIGHTS_WORTH_SHARING", 600)
-    monkeypatch.setattr(linear, "SHARED_AS_COMPLEX", 600)
+    monkeypatch.setattr(large_product, "SHARED_AS_COMPLEX", 600)
     monkeypatch.setattr(one_row, "has_blas_threads", lambda: True)
     network, inputs = multi(*sizes, dtype=dtype, bias=bias)
     expected = [network.forward(x).copy() for x in inputs]

@@ -7,17 +7,15 @@ import pytest
 
 from core.fastest import TRIES
 from core.layers import BatchNorm, LayerNorm, Linear, Parallel, Sequential
-from core.ops.cpu import linear
-from core.ops.cpu.linear import (
-    MANY_ROWS,
-    MULTIPLICATIONS_WORTH_SHARING,
+from core.ops.cpu import large_product
+from core.ops.cpu.large_product import (
     LargeProduct,
     as_complex,
     multiply,
     multiply_by_columns,
-    multiply_by_rows,
     multiply_with_blas_threads,
 )
+from core.ops.cpu.linear import MANY_ROWS, MULTIPLICATIONS_WORTH_SHARING, multiply_by_rows
 from core.workers import Workers, alone, set_threads, workers
 
 
@@ -103,7 +101,7 @@ def test_all_ways_to_a_large_product_lead_to_the_same(make, threads, shape):
 @pytest.mark.parametrize(("shape", "lets_run"), [((40,), True), ((1, 40), True), ((5, 40), False)])
 def test_the_columns_of_a_row_are_made_by_what_lets_other_workers_run(shape, lets_run, monkeypatch):
     made = []
-    monkeypatch.setattr(linear, "multiply", lambda x, weight, y: made.append("np.dot") or multiply(x, weight, y))
+    monkeypatch.setattr(large_product, "multiply", lambda x, weight, y: made.append("np.dot") or multiply(x, weight, y))
     x, weight, y = np.ones(shape), np.ones((40, 70), order="F"), np.empty((*shape[:-1], 140))
     multiply_by_columns(x, weight, y[..., :70] if lets_run else np.empty((*shape[:-1], 70)))
     assert ("np.dot" in made) == lets_run
@@ -141,10 +139,10 @@ def test_workers_share_rows(threads, rows):
 def test_a_large_product_is_made_in_all_ways_but_not_by_a_worker(monkeypatch):
     made = []
     for name in ("multiply", "multiply_by_columns", "multiply_with_blas_threads"):
-        monkeypatch.setattr(linear, name, lambda *_, name=name: made.append(name))
+        monkeypatch.setattr(large_product, name, lambda *_, name=name: made.append(name))
     before = workers().count
     set_threads(2)
-    product = linear.LargeProduct()
+    product = large_product.LargeProduct()
     for _ in range(3 * TRIES):
         product(1, 2, 3)
     assert made == [

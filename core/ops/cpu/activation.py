@@ -79,11 +79,11 @@ def _owner(array: Array) -> Array:
     return array if array.base is None else array.base
 
 
-def leaky_relu_backward(dy: Array, x: Array, dx: Array, slope: float) -> None:
-    """dx = dy where x > 0, else slope * dy."""
-    xp = array_module(x)
-    for dy_part, x_part, dx_part in blocks(dy, x, dx):
-        factor = (x_part > 0) * x.dtype.type(1 - slope)
+def leaky_relu_backward(dy: Array, y: Array, dx: Array, slope: float) -> None:
+    """dx = dy where y > 0, else slope * dy; y has the sign of x."""
+    xp = array_module(y)
+    for dy_part, y_part, dx_part in blocks(dy, y, dx):
+        factor = (y_part > 0) * y.dtype.type(1 - slope)
         factor += slope
         xp.multiply(dy_part, factor, out=dx_part)
 

@@ -1,4 +1,4 @@
-"""Element-wise work in pieces that stay in the cache."""
+"""Element-wise work in pieces that stay in the cache, and the constants that such work reads."""
 
 from __future__ import annotations
 

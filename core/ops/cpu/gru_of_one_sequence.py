@@ -15,7 +15,7 @@ from core.blas import has_blas_threads, with_blas_threads
 from core.fastest import Fastest
 from core.memory import is_constant
 from core.ops.cpu.blocks import number
-from core.ops.cpu.linear import WITH_COMPLEX, as_complex
+from core.ops.cpu.large_product import WITH_COMPLEX, as_complex
 from core.workers import can_share, workers
 from core.workspaces import Workspaces
 

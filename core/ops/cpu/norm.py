@@ -115,6 +115,10 @@ def normalize_backward(dy: Array, x_hat: Array, scale: Array, mean_dy: Array, me
     """dx = scale * (dy - mean(dy) - x_hat * mean(dy * x_hat)); Ioffe and Szegedy 2015, section 3, simplified.
 
     dy, x_hat, dx: (M, C); scale = weight / standard deviation and the two means are (C,).
+
+    With s = 1 / sqrt(var + eps), x_hat_i = (x_i - mean) s depends on x_j directly, by the mean, and by s:
+    dmean / dx_j = 1 / M and ds / dx_j = -s^2 x_hat_j / M. For g = weight * dy, the gradient of x_hat, these add up to
+    dx = s (g - mean(g) - x_hat * mean(g * x_hat)).
     """
     xp = array_module(dy)
     slopes, shifts, scales = (_repeated(row, dy) for row in (mean_dy_x_hat, mean_dy, scale))

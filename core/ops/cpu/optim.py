@@ -1,4 +1,4 @@
-"""The optimizers' updates of one stretch of the flat buffers. `grad` may be overwritten; `scratch` is as long.
+"""The optimizers' updates of one stretch of the flat buffers: all arrays are (N,), and `grad` may be overwritten.
 
 `factors` (3,) holds what changes from step to step; on a GPU it lies there, so that a step need not wait for it.
 """
@@ -47,7 +47,10 @@ def sgd_update(
     nesterov: bool,
     decay: float,
 ) -> None:
-    """data -= lr * v with v = momentum * v + grad, or lr * (grad + momentum * v); factors: lr, unused, unused."""
+    """v = momentum * v + grad, then data -= lr * v; with nesterov data -= lr * (grad + momentum * v).
+
+    Without a velocity v is grad. factors: lr, unused, unused.
+    """
     xp = array_module(data)
     _add_l2(data, grad, scratch, decay)
     if velocity is not None:

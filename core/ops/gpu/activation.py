@@ -56,9 +56,9 @@ def leaky_relu_forward(x: Array, y: Array, slope: float) -> None:
     activate(LEAKY_RELU, x, None, y, slope)
 
 
-def leaky_relu_backward(dy: Array, x: Array, dx: Array, slope: float) -> None:
-    """dx = dy where x > 0, else slope * dy."""
-    differentiate(LEAKY_RELU, dy, x, dx, slope)
+def leaky_relu_backward(dy: Array, y: Array, dx: Array, slope: float) -> None:
+    """dx = dy where y > 0, else slope * dy; y has the sign of x."""
+    differentiate(LEAKY_RELU, dy, y, dx, slope)
 
 
 def sigmoid_forward(x: Array, y: Array) -> None:

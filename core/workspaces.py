@@ -11,7 +11,7 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -23,6 +23,12 @@ LARGE = 1 << 18  # bytes
 MOST_WASTE = 1.5  # the size of a block by what is wanted
 MOST_SPARE = 1.25  # all blocks of a thread by those that were in use at once
 PLANS = 4  # that one owner keeps
+
+
+class Workspace(Protocol):
+    """Where scratch memory comes from: a layer's own `workspace`."""
+
+    def __call__(self, name: str, shape: tuple[int, ...], like: Array, dtype: DTypeLike | None = None) -> Array: ...
 
 
 class Workspaces:
@@ -87,6 +93,16 @@ class Workspaces:
             result = constant(result)
             self._derived[name] = sources, result
         return result
+
+
+def scratch(workspace: Workspace, name: str, shape: tuple[int, ...], like: Array) -> Array:
+    """Memory whose contents are of no use after the present call of a layer, see `Workspaces.scratch`."""
+    return workspace.scratch(name, shape, like) if isinstance(workspace, Workspaces) else workspace(name, shape, like)
+
+
+def derived(workspace: Workspace, name: str, weight: Array, make: Callable[[Array], Any]) -> Any:
+    """make(weight), which the workspace keeps where the weight is constant, see `Workspaces.derived`."""
+    return workspace.derived(name, make, weight) if isinstance(workspace, Workspaces) else make(weight)
 
 
 class Block:

@@ -257,6 +257,8 @@ def test_what_is_no_array_is_said_to_be_none():
     for other in ([1.0, 2.0], None, Sequences.pack(np.ones((3, 2)), [2, 1])):
         with pytest.raises(TypeError, match=f"expected an array of NumPy or CuPy, got {type(other).__name__}"):
             backend.array_module(other)
+        with pytest.raises(TypeError, match="expected an array"):
+            backend.device_of(other)
 
 
 def test_asking_for_a_gpu_that_is_not_there(monkeypatch):

@@ -17,7 +17,7 @@ from core.frozen.calls import MULTIPLICATIONS_WORTH_SHARING, Calls, is_close
 from core.frozen.shared_rows import SharedRows, stretches_of
 from core.frozen.written import Notes, Written, WrittenWorkspaces
 from core.layers.base import Layer, Wrapper
-from core.ops.cpu.frames import FEW
+from core.ops.cpu.image_chunks import FEW
 from core.workers import alone, free_workers
 
 WORTH_WRITING_DOWN = 4  # inputs of a shape; writing down takes as long as answering 6 (many rows) to 25 (one image)

@@ -7,9 +7,9 @@ import pytest
 
 from core.gradcheck import TOLERANCE, gradcheck
 from core.layers import Conv2d, ConvPool, ConvReLUPool, Flatten, MaxPool2d, ReLU, Sequential
-from core.ops.cpu import conv_phases, conv_windows, frames, winograd
+from core.ops.cpu import conv_phases, conv_windows, image_chunks, winograd
 from core.ops.cpu.conv_windows import WindowRows
-from core.ops.cpu.frames import FEW
+from core.ops.cpu.image_chunks import FEW
 from core.params import pack
 from core.workers import set_threads, workers
 from core.workspaces import Workspaces
@@ -32,7 +32,7 @@ def small_batches_too(monkeypatch):
 def many_chunks(request, monkeypatch):
     """Cut batches into chunks of one or two small images, as large images would be."""
     if request.param == "chunks and a rest":
-        monkeypatch.setattr(frames, "_equal_size", lambda N, size: None)
+        monkeypatch.setattr(image_chunks, "_equal_size", lambda N, size: None)
     if request.param != "one chunk":
         monkeypatch.setattr(winograd, "PLANE", 140)
         monkeypatch.setattr(winograd, "TILES_AT_ONCE", 1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.ops import cpu, gpu
-from core.ops.cpu import conv_phases, conv_windows, frames, winograd
+from core.ops.cpu import conv_phases, conv_windows, image_chunks, winograd
 from core.ops.cpu.conv_simple import simple_conv2d_backward, simple_conv2d_forward
 from core.ops.windows import Windows
 
@@ -28,7 +28,7 @@ def small_batches_too(monkeypatch):
 def many_chunks(request, monkeypatch):
     """Cut batches into chunks of one or two small images, as large images would be."""
     if request.param == "chunks and a rest":
-        monkeypatch.setattr(frames, "_equal_size", lambda N, size: None)
+        monkeypatch.setattr(image_chunks, "_equal_size", lambda N, size: None)
     if request.param != "one chunk":
         monkeypatch.setattr(winograd, "PLANE", 140)
         monkeypatch.setattr(winograd, "TILES_AT_ONCE", 1)
@@ -216,7 +216,7 @@ def test_the_block_for_a_gpu_is_the_same(size):
     ],
 )
 def test_chunks_are_equal_where_that_is_possible(N, size, expected):
-    parts = [part for _, parts in frames.chunks(N, size) for part in parts]
+    parts = [part for _, parts in image_chunks.chunks(N, size) for part in parts]
     assert [part.stop - part.start for part in parts] == expected
-    assert [M for M, parts in frames.chunks(N, size) for _ in parts] == expected
+    assert [M for M, parts in image_chunks.chunks(N, size) for _ in parts] == expected
     assert [n for part in parts for n in range(part.start, part.stop)] == list(range(N))

@@ -15,17 +15,19 @@ import numpy as np
 from core.backend import Array
 from core.memory import is_constant
 from core.ops.cpu import conv_windows, winograd
+from core.ops.cpu.conv_method import begin
 from core.ops.cpu.conv_mirror import has_mirror, mirror
 from core.ops.cpu.conv_windows import WindowRows
-from core.ops.cpu.frames import Workspace, at_once, chunks, laid_out
+from core.ops.cpu.image_chunks import at_once, chunks, laid_out
 from core.ops.cpu.norm import column_sums
 from core.ops.cpu.products import product, product_of_transposed
-from core.ops.cpu.winograd import Form, WinogradTiles, begin
+from core.ops.cpu.winograd import Form, WinogradTiles
 from core.ops.windows import Windows
+from core.workspaces import Workspace
 
 __all__ = ["conv2d_backward", "conv2d_forward"]
 
-Method: TypeAlias = WinogradTiles | WindowRows
+TilesOrWindows: TypeAlias = WinogradTiles | WindowRows
 
 
 def conv2d_forward(
@@ -96,10 +98,10 @@ def _form(x: Array, weight: Array, windows: Windows, groups: int) -> Form | None
 
 def _chunks(
     x: Array, weight: Array, windows: Windows, groups: int, workspace: Workspace
-) -> Iterable[tuple[Method, list[slice]]]:
+) -> Iterable[tuple[TilesOrWindows, list[slice]]]:
     """The parts of the batch that are equally long, with the method that convolves each of them."""
 
-    def lay_out(memory: Callable[[], Workspace]) -> Iterator[tuple[Method, list[slice]]]:
+    def lay_out(memory: Callable[[], Workspace]) -> Iterator[tuple[TilesOrWindows, list[slice]]]:
         form = _form(x, weight, windows, groups)
         if form is not None:
             size = windows.count(*x.shape[1:3])

@@ -19,11 +19,13 @@ from core.ops.cpu import conv_phases, winograd
 from core.ops.cpu.activation import relu_backward, relu_forward
 from core.ops.cpu.conv import add_to_rows
 from core.ops.cpu.conv_chain import chain_backward, chain_forward
+from core.ops.cpu.conv_method import begin
 from core.ops.cpu.conv_phases import PhaseWindows
-from core.ops.cpu.frames import Workspace, at_once, chunks, laid_out, scratch
+from core.ops.cpu.image_chunks import at_once, chunks, laid_out
 from core.ops.cpu.norm import column_sums
-from core.ops.cpu.winograd import WinogradTiles, begin
+from core.ops.cpu.winograd import WinogradTiles
 from core.ops.windows import Pair, Windows
+from core.workspaces import Workspace, scratch
 
 __all__ = ["conv_relu_pool_backward", "conv_relu_pool_forward"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from core.backend import Array
 from core.ops.cpu.activation import relu_backward, relu_forward
 from core.ops.cpu.conv import add_to_rows, conv2d_backward, conv2d_forward
-from core.ops.cpu.frames import Workspace
 from core.ops.cpu.pool import max_pool_backward, max_pool_forward
 from core.ops.windows import Windows
+from core.workspaces import Workspace
 
 POOL = Windows((2, 2), stride=(2, 2))
 

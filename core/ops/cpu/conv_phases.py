@@ -18,8 +18,10 @@ from core.backend import Array
 from core.memory import zeros
 from core.ops.cpu.conv import conv2d_forward
 from core.ops.cpu.conv_mirror import has_mirror, mirror
-from core.ops.cpu.frames import ProductSum, Workspace, derived, scratch, strided
+from core.ops.cpu.frames import strided
+from core.ops.cpu.products import ProductSum
 from core.ops.windows import Pair, Windows
+from core.workspaces import Workspace, derived, scratch
 
 WINDOWS_SIZE = 1 << 18  # elements of all windows of a chunk, or of one row of their outputs; see winograd.PLANE
 MOST_CHANNELS = 7  # with more, runs of channels are long enough to be copied fast

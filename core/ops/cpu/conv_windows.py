@@ -10,10 +10,12 @@ import numpy as np
 from core.backend import Array
 from core.memory import is_constant
 from core.ops.cpu import products
-from core.ops.cpu.frames import Frame, ProductSum, Workspace, derived, scratch, strided
+from core.ops.cpu.frames import Frame, strided
 from core.ops.cpu.linear import MANY_ROWS, linear_forward, share
+from core.ops.cpu.products import ProductSum
 from core.ops.windows import Windows
 from core.workers import can_share
+from core.workspaces import Workspace, derived, scratch
 
 MULTIPLICATIONS_WORTH_SHARING = 8e6  # twice as many as where nothing has to be lined up
 ROWS_SIZE = 1 << 17  # elements of all rows of a chunk: 512 KB in float32, a part of the second-level cache

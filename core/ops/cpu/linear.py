@@ -18,8 +18,8 @@ import numpy as np
 from core.backend import Array
 from core.memory import FLOATS
 from core.ops.cpu import products
-from core.ops.cpu.frames import Workspace
 from core.workers import can_share, workers
+from core.workspaces import Workspace
 
 __all__ = ["linear_backward", "linear_forward"]
 

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from core.backend import Array, array_module
-from core.ops.cpu.frames import Frame, Workspace, chunks
+from core.ops.cpu.frames import Frame
+from core.ops.cpu.image_chunks import chunks
 from core.ops.windows import Windows
+from core.workspaces import Workspace
 
 __all__ = [
     "avg_pool_backward",

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from core.backend import Array, array_module, on_cpu
 from core.memory import FLOATS, lies_on_lines
-
-if TYPE_CHECKING:
-    from core.ops.cpu.frames import Workspace
+from core.workspaces import Workspace
 
 FEW_ROWS = 32  # which pay to be cut wherever the weight lies
 MOST_MULTIPLICATIONS = 1_000_000  # of one product that is multiplied in place
@@ -145,3 +143,29 @@ def _suits(rows: int, multiplications: int) -> bool:
 def equal_pieces(size: int, least: int) -> int:
     """The smallest number of equal pieces of `size` from `least` to twice that, or 1 if there is none."""
     return next((pieces for pieces in range(least, 2 * least + 1) if size % pieces == 0), 1)
+
+
+class ProductSum:
+    """A sum of matrix products that grows from chunk to chunk."""
+
+    def __init__(self, name: str, shape: tuple[int, ...], like: Array, workspace: Workspace) -> None:
+        self._name, self._shape, self._like, self._workspace = name, shape, like, workspace
+        self._total: Array | None = None
+
+    def add(self, a: Array, b: Array) -> None:
+        """Add a @ b."""
+        if self._total is None:
+            self._total = self._workspace(self._name, self._shape, self._like)
+            product(a, b, self._total)
+        else:
+            term = self._workspace(f"{self._name}, next term", self._shape, self._like)
+            product(a, b, term)
+            np.add(self._total, term, out=self._total)
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._total = None
+
+    def value(self) -> Array:
+        """The sum so far."""
+        return np.zeros(self._shape, self._like.dtype) if self._total is None else self._total

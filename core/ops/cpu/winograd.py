@@ -21,15 +21,14 @@ of 16 places instead of 36, is faster. Below, t is the side of a tile, 4 or 2, a
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 
 from core.backend import Array
 from core.memory import aligned, empty, is_constant
-from core.ops.cpu.frames import FEW, Frame, ProductSum, Workspace, derived, scratch, strided
-from core.ops.cpu.products import MOST_MULTIPLICATIONS, PANEL, equal_pieces, product
+from core.ops.cpu.frames import Frame, strided
+from core.ops.cpu.products import MOST_MULTIPLICATIONS, PANEL, ProductSum, equal_pieces, product
 from core.ops.windows import Pair, Windows
+from core.workspaces import Workspace, derived, scratch
 
 KERNEL = 3
 
@@ -291,24 +290,6 @@ class WinogradTiles:
             frame = Frame("grid", M, size, (0, 0), images, self._workspace)
             images = frame.pixels
         return frame, images.reshape(M, TH, side, TW, side, K).transpose(2, 4, 1, 3, 0, 5)
-
-
-class Method(Protocol):
-    """A way to convolve: through tiles, or through windows."""
-
-    def use(self, weight: Array, workspace: Workspace) -> None: ...
-
-
-def begin(method: Method, x: Array, weight: Array, bias: Array | None, workspace: Workspace) -> Array | None:
-    """Let a method begin with this weight; returns the bias if it is left to be added.
-
-    Winograd's last transform adds a constant one to a few images, for which each further call costs more than it does.
-    """
-    if isinstance(method, WinogradTiles) and len(x) <= FEW and bias is not None and is_constant(bias):
-        method.use(weight, workspace, bias)
-        return None
-    method.use(weight, workspace)
-    return bias
 
 
 def _transform(matrix: Array, planes: Array, half: Array, result: Array) -> None:

@@ -10,12 +10,12 @@ from core.backend import Array, array_module
 from core.kernels import launch
 from core.ops.cpu.conv_chain import POOL
 from core.ops.cpu.conv_simple import simple_conv2d_backward, simple_conv2d_forward
-from core.ops.cpu.frames import Workspace
 from core.ops.gpu.activation import IDENTITY, activate
 from core.ops.gpu.matmul import TILE_THREADS, tiles
 from core.ops.gpu.norm import column_sums, dtype_of_sums
 from core.ops.gpu.pool import max_pool_backward, max_pool_forward, window_sizes
 from core.ops.windows import Windows
+from core.workspaces import Workspace
 
 __all__ = ["conv2d_backward", "conv2d_forward", "conv_relu_pool_backward", "conv_relu_pool_forward"]
 

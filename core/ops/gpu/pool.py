@@ -6,8 +6,8 @@ import numpy as np
 
 from core.backend import Array
 from core.kernels import THREADS, blocks_for, launch
-from core.ops.cpu.frames import Workspace
 from core.ops.windows import Windows
+from core.workspaces import Workspace
 
 __all__ = [
     "avg_pool_backward",

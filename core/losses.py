@@ -104,6 +104,7 @@ def focal_loss(logits: Array, labels: Array, gamma: float = 2.0) -> tuple[Any, A
     N, C = logits.shape
     rows = xp.arange(N)
     if not on_cpu(labels):  # where an index out of range is no error
+        labels = labels.astype(xp.int64)  # of which no C is too large
         known, labels = (labels >= 0) & (labels < C), labels % C
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))  # (N, C)

@@ -115,9 +115,11 @@ class Optimizer:
         The first worker, who calls the others, has the last ones: those of the small layers on which it works alone.
         """
         size, count = self.flat.data.size, self._workers()
-        longest = size if device_of(self.flat.data) == "gpu" else min(LONGEST_PIECE, max(1, size))
+        is_there = device_of(self.flat.data) == "gpu"
+        longest = size if is_there else min(LONGEST_PIECE, max(1, size))
         pieces: list[list[Piece]] = [[] for _ in range(count)]
-        scratches = [empty(longest + FLOATS, self.flat.data.dtype, self.flat.data) for _ in range(count)]
+        room = 0 if is_there else longest + FLOATS  # a GPU's kernels need none
+        scratches = [empty(room, self.flat.data.dtype, self.flat.data) for _ in range(count)]
         for first, last, decays in self._stretches():
             parts = pairwise(_borders(first, last, count))
             for own, scratch, (start, stop) in zip(reversed(pieces), scratches, parts, strict=True):

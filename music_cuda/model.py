@@ -96,8 +96,9 @@ class NormalScores(Layer):
         y = self.workspace("y", x.shape, like=x)
         for column, knots in enumerate(self.knots):
             # Where many songs share a value, knots coincide: from below it is the first of them, from above the last.
-            below = xp.interp(x[:, column], knots, scores)
-            above = xp.interp(-x[:, column], -knots[::-1], -scores[::-1])
+            values = xp.ascontiguousarray(x[:, column])  # CuPy interpolates no others
+            below = xp.interp(values, knots, scores)
+            above = xp.interp(-values, -knots[::-1], -scores[::-1])
             y[:, column] = (below - above) / 2
         self.remember(train, x, y=y)
         return y

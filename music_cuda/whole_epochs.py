@@ -49,17 +49,26 @@ def choose_way(
     if way == "layers":
         return None
     linears = [layer for layer in network.layers.values() if isinstance(layer, Linear)]
-    train = make_epoch(way, linears, x, labels, settings.batch_size)
+    try:
+        train = make_epoch(way, linears, x, labels, settings.batch_size)
+    except UserError:
+        if settings.fused or settings.naive:
+            raise
+        return None  # nobody has asked for the kernel, which has no room on the chip
 
     def whole_epoch(epoch: int) -> None:
-        steps = steps_per_epoch(len(rows), settings.batch_size)
+        done = run.state.batch  # where a training through the layers, on another device, was interrupted
+        steps = steps_per_epoch(len(rows), settings.batch_size) - done
+        if not steps:
+            return
         order = rows[epoch_order(len(rows), settings.seed, epoch)]  # the order that Run.batches has, too
+        order = order[done * settings.batch_size :]
         rates = [run.state.schedule(run.state.step + number) for number in range(steps)]
         with np.errstate(all="ignore"):  # bad numbers end in a bad loss, which is looked at
             loss, accuracy = train(order, rates)
         if not np.isfinite(loss):
             raise NotFiniteError(f"the loss of epoch {epoch + 1} is {loss}: try a --lr below {settings.lr:g}")
-        run.count_epoch(len(rows), steps, loss=loss, accuracy=accuracy)
+        run.count_epoch(len(order), steps, loss=loss, accuracy=accuracy)
 
     return whole_epoch
 

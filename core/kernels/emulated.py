@@ -113,6 +113,12 @@ class EmulatedGPU:
         """A NumPy copy."""
         return x.get() if isinstance(x, EmulatedArray) else np.asarray(x)
 
+    def interp(self, x: Any, places: Any, values: Any) -> Any:
+        """What CuPy has of it."""
+        if not x.flags.c_contiguous:
+            raise NotImplementedError("Non-C-contiguous x is currently not supported")
+        return np.interp(x, places, values)
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(np, name)
         if name in CREATORS:

@@ -105,6 +105,8 @@ class MixedPrecision(Wrapper):
         if not self.flat.is_zero:  # another part of the batch has been here
             self.flat.settle()
             self.flat.grad *= scale
+        else:
+            self._overflow.fill(0)  # of a batch that was left in the middle
         dx = self.network.backward(self._cast("dy", dy, np.float16, scale))
         self.flat.settle()
         ops.of(dy).unscale(self.flat.grad, 1 / scale, self._overflow)

@@ -160,7 +160,8 @@ class Sequences:
         starts = np.array([start for start, _ in self.layout.spans], dtype=np.int64)  # (T,)
         places = starts[step] + rank[numbers[sequence]]  # (m,)
         rows = None if self.rows is None else self.rows[array_module(self.rows).asarray(places)]
-        return Sequences(rows, layout, None if self.last is None else self.last[numbers])
+        last = None if self.last is None else self.last[array_module(self.last).asarray(numbers)]
+        return Sequences(rows, layout, last)
 
     def copy(self) -> Sequences:
         """These sequences in memory of their own."""

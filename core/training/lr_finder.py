@@ -17,7 +17,7 @@ import numpy as np
 
 from core.backend import Array
 from core.errors import UserError
-from core.layers import Layer
+from core.layers import Layer, MixedPrecision
 from core.losses import LossFunction
 from core.optim import Optimizer
 from core.training.files import save_picture, write_checked
@@ -77,6 +77,8 @@ def lr_range_test(
     if not (0 < lowest < highest and steps > 2 * FIRST_STEPS):
         raise ValueError(f"lr_range_test expected 0 < lowest < highest and more than {2 * FIRST_STEPS} steps")
     weights, memory = model.state_dict(), optimizer.state_dict()
+    mixed = model if isinstance(model, MixedPrecision) else None
+    scale = mixed.scale.state_dict() if mixed else None
     found = RangeTest([], [], [])
     try:
         with no_warnings():  # numbers overflow at the end: that is the test
@@ -87,6 +89,9 @@ def lr_range_test(
         model.load_state_dict(weights)
         optimizer.load_state_dict(memory)
         optimizer.flat.zero_grad()
+        if mixed and scale:
+            mixed.overflowed()  # forgets what the last step may have left
+            mixed.scale.load_state_dict(scale)
     if len(found.lrs) <= 2 * FIRST_STEPS:
         raise UserError(f"the learning-rate range test ended after {len(found.lrs)} batches: too few to see anything")
     return found
@@ -107,5 +112,8 @@ def _step(
     if found.smoothed[-1] > BLOWN_UP * min(found.smoothed):
         return False
     model.backward(doutputs)
+    if isinstance(model, MixedPrecision) and model.overflowed():
+        optimizer.flat.zero_grad()  # as in a training, this step is left out
+        return model.scale.helps
     optimizer.step(lr)
     return True

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from core.backend import to_cpu, to_device
 from core.data.normalize import Normalize
 from core.frozen import freeze
 from core.gradcheck import gradcheck
+from core.kernels.emulated import emulated_gpu
 from core.layers import Linear
 from core.losses import softmax_cross_entropy
 from core.random import Stream
@@ -65,6 +67,15 @@ def test_normal_scores_agree_with_scipy():
     expected = stats.norm.ppf((stats.rankdata(x, axis=0) - 0.5) / len(x))
     inner = np.abs(expected) < 2
     np.testing.assert_allclose(scores[inner], expected[inner], atol=0.03)
+
+
+def test_normal_scores_are_the_same_on_a_gpu():
+    x = songs()
+    layer = NormalScores(x.shape[1])
+    layer.fit(x)
+    expected = layer.forward(x)
+    with emulated_gpu():
+        np.testing.assert_allclose(to_cpu(layer.to("gpu").forward(to_device(x, "gpu"))), expected, rtol=1e-6)
 
 
 def test_normal_scores_of_ties_lie_in_their_middle_and_strange_values_are_not_extreme():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from core.losses import softmax
 from core.training.checkpoint import load_checkpoint
 from core.training.lock import FolderLock
 from core.training.outputs import Outputs
+from core.training.run import Run
 from music_cuda import folds, test_model, trained, training, whole_epochs
 from music_cuda.model import Architecture
 from music_cuda.settings import PRESETS, Settings
@@ -56,6 +58,44 @@ def weights(run: Path) -> dict[str, np.ndarray]:
 def history(run: Path) -> list[dict[str, float]]:
     with open(run / "history.csv", newline="") as file:
         return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+needs_compiler = pytest.mark.skipif(compiler() is None, reason="kernels run on the CPU only with g++ or clang++")
+
+
+@needs_compiler
+def test_a_gpu_trains_what_has_no_room_on_the_chip_unless_the_chip_was_asked_for(quick, tmp_path):
+    large = replace(quick, hidden1=256, epochs=1, batch_size=20, name="large", device="gpu")
+    with emulated_gpu():
+        training.train(large)
+        with pytest.raises(UserError, match="has no room for this"):
+            training.train(replace(large, fused=True, name="asked"))
+    training.train(replace(large, device="cpu", name="there"))
+    runs = tmp_path / "runs"
+    assert history(runs / "large")[0]["train_loss"] == pytest.approx(history(runs / "there")[0]["train_loss"], rel=1e-4)
+
+
+@needs_compiler
+def test_an_epoch_that_was_interrupted_on_a_cpu_goes_on_in_a_kernel(quick, tmp_path, monkeypatch):
+    settings = replace(quick, batch_size=16)
+    training.train(replace(settings, device="cpu", name="whole"))
+    step = Run.step
+
+    def interrupting(run, *losses, **figures):
+        if run.state.step == 4:
+            signal.raise_signal(signal.SIGINT)
+        step(run, *losses, **figures)
+
+    monkeypatch.setattr(Run, "step", interrupting)
+    with pytest.raises(SystemExit):
+        training.train(replace(settings, device="cpu", name="cut"))
+    monkeypatch.setattr(Run, "step", step)
+    with emulated_gpu():
+        training.train(replace(settings, device="gpu", name="cut", resume=True))
+    whole, cut = (history(tmp_path / "runs" / name) for name in ("whole", "cut"))
+    for before, after in zip(whole, cut, strict=True):
+        for name in ("train_loss", "train_accuracy", "validation_loss", "learning_rate"):
+            assert after[name] == pytest.approx(before[name], rel=1e-4)
 
 
 def test_it_learns_tells_of_each_epoch_and_answers_for_a_song(quick, tmp_path, capsys):

@@ -88,6 +88,32 @@ def test_a_label_that_is_no_class_makes_the_loss_not_a_number(loss, label):
         assert np.isnan(float(value))
 
 
+@pytest.mark.parametrize(("dtype", "classes"), [(np.uint8, 300), (np.int8, 200)])
+def test_a_focal_loss_takes_labels_of_a_small_type(dtype, classes):
+    rng = np.random.default_rng(6)
+    logits, labels = rng.standard_normal((5, classes)), rng.integers(0, 100, 5).astype(dtype)
+    expected, _ = focal_loss(logits, labels)
+    with emulated_gpu():
+        found, _ = focal_loss(to_device(logits, "gpu"), to_device(labels, "gpu"))
+        assert float(found) == pytest.approx(float(expected))
+
+
+def test_last_states_are_chosen_on_their_device():
+    rng = np.random.default_rng(7)
+    sequences = Sequences.pack(rng.standard_normal((7, 2)), [4, 1, 2])
+    states = layers.RNN(2, 3, rng=rng, dtype=np.float64).forward(sequences)
+    expected = states[np.array([2, 0])].last
+    with emulated_gpu():
+        np.testing.assert_array_equal(to_cpu(states.to("gpu")[np.array([2, 0])].last), expected)
+
+
+def test_optimizers_keep_no_memory_that_a_gpu_never_uses():
+    with emulated_gpu():
+        network = layers.Linear(100, 50, rng=np.random.default_rng(0)).to("gpu")
+        (pieces,) = AdamW(network.parameters())._cut()
+        assert all(piece.scratch.size == 0 for piece in pieces)
+
+
 def test_losses_take_every_other_label_and_weight():
     rng = np.random.default_rng(4)
     logits, labels, weights = rng.standard_normal((6, 8)), rng.integers(0, 4, 12), rng.uniform(0.5, 1.5, 8)

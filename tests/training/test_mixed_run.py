@@ -16,7 +16,9 @@ from core.losses import softmax_cross_entropy
 from core.optim import SGD, AdamW
 from core.random import Stream
 from core.schedules import step_decay
+from core.training.feed import Feed
 from core.training.guard import NotFiniteError
+from core.training.lr_finder import lr_range_test
 from core.training.outputs import Outputs
 from core.training.run import STEPS_BETWEEN_GPU_CHECKS, Run
 from core.training.settings import TrainingSettings
@@ -48,7 +50,7 @@ class Training:
         self.model = MixedPrecision(network.to("gpu").skip_input_grad())
         self.optimizer = optimizer(self.model.parameters())
         self.run = Run(
-            TrainingSettings(batch_size=5, **({"epochs": 2, "lr": 0.01} | settings)),
+            TrainingSettings(**({"batch_size": 5, "epochs": 2, "lr": 0.01} | settings)),
             self.model,
             self.optimizer,
             step_decay(0.01, [2, 4], 0.5),
@@ -213,3 +215,32 @@ def test_the_scale_travels_in_the_checkpoint(gpu, tmp_path):
     other = Training(tmp_path / "other")
     other.run.state.restore(tensors, description, tmp_path)
     assert vars(other.model.scale) == vars(training.model.scale)
+
+
+def test_an_overflow_of_a_batch_that_was_left_in_the_middle_is_forgotten(tmp_path, gpu):
+    training = Training(tmp_path / "run", batch_size=10, accumulate=2, epochs=1)
+    scale = training.model.scale
+    with training.run as run:
+        for _ in run.epochs():
+            scale.value = TOO_LARGE
+            for x, labels in run.batches(training.x, training.labels):
+                _, dlogits = softmax_cross_entropy(training.model.forward(x, train=True), labels)
+                training.model.backward(dlogits)
+                break  # within a group of two
+            run.validate()
+            scale.value = 1024.0
+            _, dlogits = softmax_cross_entropy(training.model.forward(x, train=True), labels)
+            training.model.backward(dlogits)
+            assert not training.model.overflowed()
+
+
+def test_a_range_test_leaves_out_steps_that_overflow(tmp_path, gpu):
+    training = Training(tmp_path / "run")
+    training.model.scale.value = TOO_LARGE
+    before = {name: array.tobytes() for name, array in training.state().items()}
+    feed = Feed((training.x, training.labels), Stream(0), "gpu")
+    found = lr_range_test(training.model, training.optimizer, softmax_cross_entropy, feed.endless(5), highest=1e-3)
+    assert len(found.lrs) == 100
+    assert training.model.scale.value == TOO_LARGE
+    assert not training.model.overflowed()
+    assert {name: array.tobytes() for name, array in training.state().items()} == before

@@ -18,7 +18,7 @@ __all__ = [
     "max_pool_forward",
 ]
 
-MOST_PLACES = 255  # of a window, that a winner's byte can tell apart
+MOST_PLACES = 256  # of a window, that a winner's byte can tell apart
 
 
 def max_pool_forward(
@@ -26,7 +26,7 @@ def max_pool_forward(
 ) -> Array | None:
     """See `core.ops.cpu.pool`; with a bias (C,), y = relu(maximum + bias). Returns what backward needs, if `keep`."""
     KH, KW = windows.kernel
-    if KH * KW > MOST_PLACES:
+    if keep and KH * KW > MOST_PLACES:
         raise ValueError(f"max pooling on a GPU expected windows of at most {MOST_PLACES} pixels, got {KH} x {KW}")
     winners = workspace("winners", y.shape, like=x, dtype=np.uint8) if keep else None
     launch(

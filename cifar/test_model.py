@@ -26,7 +26,7 @@ try:
     from core.layers import Layer, Parallel
     from core.losses import softmax
     from core.report.report import Figures
-    from core.report.testing import check_classes, report_on
+    from core.report.testing import check_classes, check_split, report_on
 except ModuleNotFoundError as error:
     print(f"error: {error}; keep this folder beside core/ and run `python -m pip install -e .` there", file=sys.stderr)
     sys.exit(2)
@@ -65,6 +65,7 @@ def test(settings: Settings) -> None:
     check_classes(classifier, test_images)
     title, model = DATA_SETS[classifier.dataset].title, Parallel(classifier.network)
     if "held_out_images" in test_images.info["arrays"]:
+        check_split(classifier, test_images.info)
         held_out = load_prepared(folder, ["held_out_images", "held_out_labels"])
         named = {name.replace("held_out", "test"): array for name, array in held_out.arrays.items()}
         set_aside = replace(held_out, arrays=named)

@@ -9,7 +9,7 @@ from cnn_mnist100.model import Architecture, HeadName
 from cnn_mnist100.pairs import FOLDS
 from core.data.augment import Affine, ColourJitter, Compose, Elastic, RandomCrop
 from core.errors import UserError
-from core.training.settings import check_at_least, check_at_most, check_below_one
+from core.training.settings import check_at_least, check_at_most, check_batch_norm, check_below_one
 from core.training.tuning import TuningSettings
 
 TRIALS = 20  # of --auto, if --search does not say how many
@@ -71,6 +71,7 @@ class Settings(TuningSettings):
         check_at_least(self, shift=0, rotate=0, shear=0, elastic=0, elastic_sigma=0.5)
         check_at_most(self, shift=56)  # by more, nothing of the picture would be left
         check_below_one(self, "dropout", "brightness", "contrast", "scale")
+        check_batch_norm(self)
         if not self.filters:
             raise UserError("--filters needs at least one number")
         if self.validation >= FOLDS:

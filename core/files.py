@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -35,8 +36,11 @@ def flush_to_disk(handle: BinaryIO) -> None:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that takes the name `path` in one step, and only when the block ends well.
 
-    An exception, a full disk or a kill leaves the file that was there before.
+    An exception, a full disk or a kill leaves the file that was there before. Raises FileExistsError where something
+    else than a file has that name.
     """
+    if path.exists() and not path.is_file():  # a device or a pipe, which everybody else would miss
+        raise FileExistsError(errno.EEXIST, "there is something that is no file", str(path))
     temporary = beside(path, "tmp")
     with locked(path):
         try:

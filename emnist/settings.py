@@ -7,7 +7,7 @@ from typing import Literal
 
 from core.data.augment import Affine, Compose, Elastic
 from core.errors import UserError
-from core.training.settings import TrainingSettings, check_at_least, check_at_most, check_below_one
+from core.training.settings import TrainingSettings, check_at_least, check_at_most, check_batch_norm, check_below_one
 from emnist.model import DEEPEST, ActivationName, Architecture
 
 PresetName = Literal["default", "classic", "mlp-best", "cnn"]
@@ -64,6 +64,7 @@ class Settings(TrainingSettings):
         check_at_least(self, shear=0, shift=0, elastic=0, elastic_sigma=0.5)
         check_at_most(self, depth=DEEPEST)
         check_below_one(self, "dropout", "scale", "validation")
+        check_batch_norm(self)
         if not self.validation:
             raise UserError("--validation must be above 0: the best epoch is chosen by the images held out")
         if min(self.pools, len(self.filters)) > 4:

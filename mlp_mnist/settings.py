@@ -7,7 +7,7 @@ from typing import Literal
 
 from core.data.augment import Affine, ColourJitter, Compose, Cutout, Elastic, HorizontalFlip, Transform
 from core.errors import UserError
-from core.training.settings import TrainingSettings, check_at_least, check_at_most, check_below_one
+from core.training.settings import TrainingSettings, check_at_least, check_at_most, check_batch_norm, check_below_one
 from mlp_mnist.model import ActivationName, Architecture, DataSet
 
 PresetName = Literal["default", "best", "fashion", "fashion-best", "classic-full", "classic-small"]
@@ -76,6 +76,7 @@ class Settings(TrainingSettings):
         check_at_least(self, rotate=0, scale=0, stretch=0, shear=0, shift=0)
         check_at_least(self, elastic=0, elastic_sigma=0.5, jitter=0, cutout=0)
         check_below_one(self, "dropout", "input_dropout", "scale", "stretch", "jitter")
+        check_batch_norm(self)
         if not self.hidden:
             raise UserError("--hidden needs at least one size")
         if self.label_smoothing and self.loss != "cross_entropy":

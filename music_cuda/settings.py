@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from core.errors import UserError
-from core.training.settings import TrainingSettings, check_at_least, check_at_most, check_below_one, check_validated
+from core.training.settings import (
+    TrainingSettings,
+    check_at_least,
+    check_at_most,
+    check_batch_norm,
+    check_below_one,
+    check_validated,
+)
 from music_cuda.model import Architecture
 
 PresetName = Literal["default", "best"]
@@ -61,8 +68,7 @@ class Settings(TrainingSettings):
         check_at_least(self, hidden1=1, hidden2=0, members=1, mixup=0, folds=0)
         check_at_most(self, members=100)
         check_below_one(self, "dropout", "input_dropout", "validation")
-        if self.batch_norm and self.batch_size < 2:
-            raise UserError("--batch-norm needs batches: give a --batch-size of at least 2")
+        check_batch_norm(self)
         if self.folds == 1:
             raise UserError("--folds needs at least 2 parts, such as --folds 10")
         if self.inner and not self.folds:

@@ -12,6 +12,7 @@ import numpy as np
 from core.backend import Array
 from core.data.prepared import load_prepared
 from core.data.sources import GTZAN
+from core.data.verify import sha256_of_content
 from core.errors import UserError
 from music_cuda.table import FEATURES, GENRES, read_table
 
@@ -66,5 +67,6 @@ def with_more(data: Data, table: Path | None) -> Data:
     songs, _ = read_table(table)
     notice = f"trained with {len(songs.labels)} further songs of {table.name}"
     info = data.info | {"complete": False, "notice": "; ".join(filter(None, [data.info["notice"], notice]))}
+    info["files"] = {**info.get("files", {}), table.name: sha256_of_content(table)}
     features = np.concatenate([data.features, songs.features.astype(np.float32)])
     return Data(features, np.concatenate([data.labels, songs.labels]), [*data.names, *songs.names], info)

@@ -18,7 +18,7 @@ try:
     from core.cli import command_line, main
     from core.data.sources import GTZAN
     from core.report.report import About, write_report
-    from core.report.testing import all_notices
+    from core.report.testing import all_notices, check_split
     from music_cuda.songs import load_songs
     from music_cuda.table import GENRES
     from music_cuda.trained import listen, load_listener
@@ -52,6 +52,7 @@ def test(settings: Settings) -> None:
     """Measure as `settings` say; the report goes to <run>/report."""
     listener = load_listener(settings.run)
     data = load_songs(settings.dataset, ("test",))
+    check_split(listener, data.info)
     about = About(
         model=str(listener.architecture),
         dataset=GTZAN.title,

@@ -27,7 +27,7 @@ try:
     from core.layers import Layer
     from core.losses import softmax
     from core.report.metrics import top_k_accuracy
-    from core.report.testing import all_notices, check_classes, report_on
+    from core.report.testing import all_notices, check_classes, check_split, report_on
     from core.training.files import save_picture, write_checked
     from rnn_doodles.model import answer
     from rnn_doodles.pictures import pictures
@@ -61,6 +61,7 @@ def test(settings: Settings) -> None:
     folder = Path(settings.data) if settings.data else PROJECT / "archive" / DATASET
     prepared = load_prepared(folder, ["test_points", "test_lengths", "test_labels"])
     check_classes(guesser, prepared)
+    check_split(guesser, prepared.info)
     points, lengths, labels = prepared.arrays.values()
     drawings, labels = Drawings(points, lengths), labels.astype(np.int64)
     report_on(

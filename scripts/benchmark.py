@@ -3,7 +3,7 @@
 
     pip install -e ".[torch]" -c constraints.txt
     python scripts/benchmark.py                      # every network: training step, inference, making of batches
-    python scripts/benchmark.py mlp_mnist --rounds 60 --passes training
+    python scripts/benchmark.py mlp_mnist --rounds 60 --passes training --no-save
     python scripts/benchmark.py --table              # what has been measured so far, beside what we aim at
     python scripts/benchmark.py --profile cifar_cnn  # where our step spends its time
     python scripts/benchmark.py --scaling            # how cost grows with batch, width and length
@@ -18,6 +18,7 @@ crowded machine PyTorch's threads wait for each other, and a ratio says little.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -60,6 +61,8 @@ def main() -> int:
     unknown = sorted(set(arguments.names) - {*cases, SONG_BY_SONG})
     if unknown:
         raise SetupError(f"no network is called {', '.join(unknown)}; there are {', '.join(cases)}")
+    if arguments.profile and SONG_BY_SONG in arguments.names:
+        raise SetupError(f"--profile: {SONG_BY_SONG} has no profile; there are {', '.join(cases)}")
     set_threads(arguments.threads)
     torch.set_num_threads(arguments.threads)
     _expect_two_blas()
@@ -125,6 +128,9 @@ def _measure(case: Any, arguments: argparse.Namespace, setting: Mapping[str, Any
 
     from core.errors import UserError
 
+    path = arguments.results / f"{case.name}.json"
+    if not arguments.no_save:
+        _expect_no_loss(path, {MAKING if name == "loading" else name for name in arguments.passes})
     print(f"\n{case.what}")
     try:
         rows = list(_rows(case if arguments.no_compile else case.with_all_engines(), arguments))
@@ -132,8 +138,8 @@ def _measure(case: Any, arguments: argparse.Namespace, setting: Mapping[str, Any
         print(f"  left out: {error}")
         return
     assert torch.get_num_threads() == arguments.threads  # limiting our BLAS threads must not limit PyTorch's
-    if not arguments.no_save:
-        save(arguments.results / f"{case.name}.json", {"network": case.what, **setting, "measurements": rows})
+    if rows and not arguments.no_save:
+        save(path, {"network": case.what, **setting, "measurements": rows})
 
 
 def _rows(case: Any, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -167,6 +173,8 @@ def _rows(case: Any, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def _passes(case: Any, wanted: Any, data: Any, learning_rate: float) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
     """(kind, batch, contenders) of each wanted pass, once they have been seen to agree."""
+    from core.errors import UserError
+
     if "training" in wanted:
         batch = case.training_batch
         if not case.random:
@@ -178,7 +186,12 @@ def _passes(case: Any, wanted: Any, data: Any, learning_rate: float) -> Iterator
         yield "inference", batch, actions
     if "loading" in wanted and case.name in data.LOADINGS:
         loading = data.LOADINGS[case.name]
-        with data.contenders(loading) as actions:
+        with contextlib.ExitStack() as stack:
+            try:
+                actions = stack.enter_context(data.contenders(loading))
+            except UserError as error:  # data that are not prepared; what else was measured stays
+                print(f"  {MAKING} of batches left out: {error}")
+                return
             yield f"{MAKING} {data.BATCHES} batches ({loading.what})", loading.batch, actions
 
 
@@ -221,6 +234,22 @@ def save(path: Path, result: Mapping[str, Any]) -> None:
     with replacing(path) as file:
         file.write(json.dumps(result, indent=2).encode() + b"\n")
     print(f"  written to {environment.shown(path)}")
+
+
+def _expect_no_loss(path: Path, kinds: set[str]) -> None:
+    """SetupError where the result file holds passes of other kinds, which it would lose."""
+    if not path.is_file():
+        return
+    try:
+        found = [row["pass"] for row in json.loads(path.read_text(encoding="utf-8"))["measurements"]]
+    except (ValueError, KeyError, TypeError):
+        raise SetupError(f"{environment.shown(path)} is no result file: give another folder by --results") from None
+    lost = sorted({name for name in found if not name.startswith(tuple(kinds))})
+    if lost:
+        raise SetupError(
+            f"{environment.shown(path)} also holds {', '.join(lost)}, which would be lost: give another folder by "
+            "--results, or --no-save"
+        )
 
 
 def _arguments() -> argparse.Namespace:

@@ -59,6 +59,9 @@ def export(checkpoint: Path, out: Path | None = None, check: int = 0, data: Path
     from scripts.onnx_export.projects import load
 
     weights = checkpoint / BEST if checkpoint.is_dir() else checkpoint
+    path = out or weights.with_suffix(".onnx")
+    if path.suffix == weights.suffix:
+        raise UserError(f"--out {path} would take the place of weights; give a name that ends in .onnx")
     project, trained = load(weights)
     model = make_model(project, trained).SerializeToString(deterministic=True)
     session = session_of(model)
@@ -73,7 +76,6 @@ def export(checkpoint: Path, out: Path | None = None, check: int = 0, data: Path
         say(f"{difference.samples:,} {kind} samples: {difference}")
         if not difference.is_rounding:
             raise UserError(f"the exported network answers otherwise than {weights}; nothing was written")
-    path = out or weights.with_suffix(".onnx")
     write_checked(path, model)
     say(f"{environment.shown(path.resolve())}: {len(model):,} bytes, {trained.architecture}")
     return path

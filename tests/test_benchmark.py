@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from core import files
 from core.data.augment import Affine, Compose, Cutout, Elastic, RandomCrop
 from core.data.normalize import Normalize
+from core.errors import UserError
 from core.layers import GRU, Conv2d, Linear, Sequences
 from core.random import Stream
 from scripts import bench_start, benchmark
@@ -82,6 +84,36 @@ def test_a_disturbed_measurement_is_not_written(tmp_path, capsys):
     assert "not written" in capsys.readouterr().out
     benchmark.save(tmp_path / "net.json", {"measurements": [quiet, loading]})
     assert [path.name for path in tmp_path.iterdir()] == ["net.json"]
+
+
+def test_a_result_file_keeps_the_passes_that_are_not_measured_again(tmp_path):
+    path = tmp_path / "net.json"
+    benchmark._expect_no_loss(path, {"training"})
+    path.write_text(json.dumps({"measurements": [{"pass": "training step"}, {"pass": "making 16 batches"}]}))
+    benchmark._expect_no_loss(path, {"training", "making"})
+    with pytest.raises(SetupError, match="also holds making 16 batches, which would be lost"):
+        benchmark._expect_no_loss(path, {"training"})
+    path.write_text("[]")
+    with pytest.raises(SetupError, match="no result file"):
+        benchmark._expect_no_loss(path, {"training"})
+
+
+@pytest.mark.parametrize("text", ["{", '{"measurements": [{"speedups": {}}]}', '{"measurements": 3}'])
+def test_a_damaged_result_file_is_one_line(tmp_path, text):
+    (tmp_path / "net.json").write_text(text)
+    with pytest.raises(SetupError, match=r"net\.json is no result file"):
+        table(tmp_path)
+
+
+def test_without_prepared_data_the_other_passes_stay(monkeypatch, capsys):
+    @contextlib.contextmanager
+    def contenders(_: object):
+        raise UserError("no prepared data")
+        yield
+
+    data = SimpleNamespace(LOADINGS={"net": None}, contenders=contenders)
+    assert list(benchmark._passes(SimpleNamespace(name="net"), {"loading"}, data, 0.1)) == []
+    assert "making of batches left out: no prepared data" in capsys.readouterr().out
 
 
 def test_a_result_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeypatch):

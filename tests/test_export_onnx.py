@@ -78,6 +78,14 @@ def test_the_same_weights_make_the_same_file(tmp_path):
 # -- the comparison ---------------------------------------------------------------------------------------------------
 
 
+def test_weights_are_not_overwritten(tmp_path):
+    run = make_run(tmp_path, "mlp_mnist")
+    before = (run / "best.safetensors").read_bytes()
+    with pytest.raises(UserError, match="would take the place of weights"):
+        export_onnx.export(run, out=run / "best.safetensors")
+    assert (run / "best.safetensors").read_bytes() == before
+
+
 def test_a_network_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
     run = make_run(tmp_path, "mlp_mnist")
     (run / "best.onnx").write_text("the one before")

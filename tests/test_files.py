@@ -25,6 +25,14 @@ def test_a_replaced_file_is_the_old_one_or_the_new_one(tmp_path):
     assert list(tmp_path.iterdir()) == [path], "neither the half file nor the lock stays"
 
 
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(FileExistsError, match="no file"), files.replacing(pipe):
+        pass
+    assert pipe.is_fifo()
+
+
 def test_one_waits_for_the_other_and_says_so(tmp_path, monkeypatch, capsys):
     looks = iter([False, False, True])
     monkeypatch.setattr(files, "try_lock", lambda handle: next(looks))

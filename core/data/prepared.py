@@ -157,6 +157,11 @@ def load_prepared(
     return Prepared(arrays if mmap else {name: array.copy() for name, array in arrays.items()}, info)
 
 
+def training_checksums(info: Mapping[str, Any]) -> dict[str, str]:
+    """The SHA-256 of each array of training data by the info of prepared data: another split has others."""
+    return {name: array["sha256"] for name, array in info.get("arrays", {}).items() if name.startswith("train_")}
+
+
 def check_samples(folder: Path, samples: NDArray[Any], shape: tuple[int, ...]) -> None:
     """UserError unless each of the samples (N, ...) that `folder` holds has this shape, which the network sees."""
     if samples.shape[1:] != shape:

@@ -76,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--architectures", nargs="+", default=ARCHITECTURES, help="such as sm_90")
     parser.add_argument("--usage", action="store_true", help="print registers and spilled bytes of each kernel")
     chosen = parser.parse_args(arguments)
+    for folder in chosen.folders:
+        if not any(folder.glob("*.cu")):
+            parser.error(f"{folder} is no folder with .cu files")
     compiler = find_compiler()
     if compiler is None:
         print(ADVICE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from core.backend import Array
 from core.cli import command_line
-from core.data.prepared import Prepared
+from core.data.prepared import Prepared, training_checksums
 from core.data.splits import choose_indices
 from core.errors import UserError
 from core.report.report import About, Figures, write_report
@@ -22,6 +22,19 @@ def check_classes(trained: Trained[Any], prepared: Prepared) -> None:
     """UserError unless the test data has the classes that the network was trained on."""
     if tuple(prepared.info["classes"]) != trained.classes:
         raise UserError(f"the test data has other classes than the network, which was trained on {trained.dataset}")
+
+
+def check_split(trained: Trained[Any], info: Mapping[str, Any]) -> None:
+    """UserError where training and test data have been parted anew since the network was trained.
+
+    For data that setup_data.py parts itself: what is tested now may be what the network has learned. `info` is that of
+    the prepared data.
+    """
+    if trained.learned_from and trained.learned_from != training_checksums(info):
+        raise UserError(
+            "the data was prepared anew since this network was trained, which may have learned what is tested now: "
+            "train it again, or prepare the data as they were"
+        )
 
 
 def choose_samples(prepared: Prepared, samples: int) -> tuple[Prepared, list[str]]:

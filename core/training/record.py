@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from core.backend import Device
+from core.data.prepared import training_checksums
 from core.errors import UserError
 from core.workers import workers
 
 PACKAGES = ("barenets", "numpy", "safetensors", "cupy-cuda12x", "cupy-cuda13x")
 DATA_KEYS = ("dataset", "origin", "complete", "notice", "counts", "files")
-# Settings that say where and how to run, not what to compute.
-FREE_SETTINGS = {"name", "resume", "plot", "tensorboard", "checkpoint_seconds", "device", "threads"}
+# Settings that say where and how to run, not what to compute. (Only emnist has --retrain.)
+FREE_SETTINGS = {"name", "resume", "plot", "tensorboard", "checkpoint_seconds", "device", "threads", "retrain"}
 
 
 class RunRecord:
@@ -36,7 +37,7 @@ class RunRecord:
         self.identity: dict[str, Any] = _as_json(
             {
                 "settings": dataclasses.asdict(settings),
-                "data": {key: info[key] for key in DATA_KEYS if key in info},
+                "data": {key: info[key] for key in DATA_KEYS if key in info} | {"arrays": training_checksums(info)},
                 "notice": self.notice,
                 "device": device,
                 "threads": workers().count,
@@ -68,6 +69,8 @@ class RunRecord:
         ]
         old_data, new_data = saved["data"], self.identity["data"]
         changes += [f"the data's {key} changed" for key in DATA_KEYS if old_data.get(key) != new_data.get(key)]
+        if old_data.get("arrays", new_data["arrays"]) != new_data["arrays"]:  # which runs of before do not tell
+            changes.append("the data was prepared in another way")
         if changes:
             raise UserError(
                 f"cannot resume {folder}: {'; '.join(changes)}. Resume with what the run was started with, "

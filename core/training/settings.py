@@ -169,6 +169,12 @@ def _check(settings: Any, name: str, holds: Callable[[float], bool], wanted: str
             raise UserError(f"--{name.replace('_', '-')} must be {wanted}, got {number:g}")
 
 
+def check_batch_norm(settings: Any) -> None:
+    """UserError for settings with batch_norm by which it would normalise a single row: to zeros, whatever it is."""
+    if settings.batch_norm and settings.micro_batch_size < 2:
+        raise UserError("--batch-norm needs 2 samples at a time: give a larger --batch-size or a smaller --accumulate")
+
+
 def check_validated(settings: TrainingSettings, validation: float) -> None:
     """UserError where settings wait for a validation figure although nothing is held out: a `validation` of 0."""
     if validation:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -34,6 +34,8 @@ class Trained(Generic[Architecture]):
     notice: str
     """What must be said of the data that it was trained on; "" for complete official data."""
     weights: Path
+    learned_from: Mapping[str, str] = field(default_factory=dict)
+    """The SHA-256 of each array of the prepared training data; empty where the checkpoint does not tell."""
 
 
 def load_trained(
@@ -60,6 +62,7 @@ def load_trained(
             dataset=str(metadata["data"]["dataset"]),
             notice=str(metadata["notice"]),
             weights=weights,
+            learned_from=dict(metadata["data"].get("arrays", {})),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{weights} holds no network of this project; train one with `{train_command}`") from error

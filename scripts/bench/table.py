@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from scripts.environment import ROOT
+from scripts import environment
+from scripts.environment import ROOT, SetupError
 
 RESULTS = ROOT / "scripts" / "results"
 OURS, THEIRS = "ours", "PyTorch"  # how the names of contenders begin
@@ -36,11 +37,16 @@ def table(folder: Path = RESULTS) -> str:
     """
     lines = [HEADER]
     for path in sorted(folder.glob("*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        for row in result.get("measurements", ()) if isinstance(result, dict) else ():  # those of the demos are a list
-            if "speedups" in row:
-                lines.append(_line(path.stem, row, result))
+        try:
+            lines += _lines(path.stem, json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError) as error:
+            raise SetupError(f"{environment.shown(path)} is no result file ({error!r})") from error
     return "\n".join(lines)
+
+
+def _lines(name: str, result: Any) -> list[str]:
+    measurements = result.get("measurements", ()) if isinstance(result, dict) else ()  # those of the demos are a list
+    return [_line(name, row, result) for row in measurements if "speedups" in row]
 
 
 def _line(name: str, row: dict[str, Any], result: dict[str, Any]) -> str:

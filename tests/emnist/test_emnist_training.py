@@ -207,6 +207,7 @@ def test_the_statistics_of_the_norms_are_those_of_images_without_distortions(qui
         ({"depth": 0}, "--depth must be at least 1"),
         ({"depth": 9}, "--depth must be at most 8"),
         ({"validation": 0.0}, "--validation must be above 0"),
+        ({"batch_norm": True, "batch_size": 1}, "--batch-norm needs 2 samples at a time"),
         ({"validation": 1.0}, "--validation must be"),
         ({"dropout": 1.0}, "--dropout must be"),
         ({"lr": float("nan")}, "--lr must be"),

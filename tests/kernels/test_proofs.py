@@ -54,6 +54,16 @@ def test_registers_are_reported(capsys):
     assert (name, registers, spilled) == ("f", 40, 8)
 
 
+@pytest.mark.parametrize("place", ["nowhere", "empty", "kernel.cu"])
+def test_a_folder_without_kernels_is_a_mistake(tmp_path, capsys, place):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "kernel.cu").write_text("")
+    with pytest.raises(SystemExit) as caught:
+        main([str(tmp_path / place)])
+    assert caught.value.code == 2
+    assert "is no folder with .cu files" in capsys.readouterr().err
+
+
 def test_without_a_compiler_the_advice_is_clear(monkeypatch, capsys):
     monkeypatch.setattr("core.kernels.compile.find_compiler", lambda: None)
     assert main([]) == NO_COMPILER

@@ -14,6 +14,7 @@ from mistakes import complaint_of
 from tiny_music import COUNTS, NOTICE, make_archive, make_run, make_table
 
 from core.data.normalize import Normalize
+from core.data.verify import sha256_of_content
 from core.errors import UserError
 from core.kernels.emulated import emulated_gpu
 from core.kernels.shim import compiler
@@ -204,6 +205,8 @@ def test_further_songs_are_trained_on_and_told_of(quick, tmp_path, archive):
     assert history(tmp_path / "runs" / "more")[0]["step"] == history(tmp_path / "runs" / "plain")[0]["step"] + 10
     notice = load_checkpoint(tmp_path / "runs" / "more" / "best.safetensors")[1]["notice"]
     assert notice == f"{NOTICE}; trained with 10 further songs of mine.csv"
+    files = load_checkpoint(tmp_path / "runs" / "more" / "best.safetensors")[1]["data"]["files"]
+    assert files[table.name] == sha256_of_content(table), "so that --resume notices another table"
     assert with_more(load_songs(str(archive)), None).info["notice"] == NOTICE
 
 
@@ -351,7 +354,8 @@ def test_songs_of_another_form_are_refused(tmp_path):
         ({"patience": 3, "validation": 0.0}, "--patience 3 waits for validation figures"),
         ({"schedule": "plateau", "folds": 5}, "with --folds nothing is held out"),
         ({"patience": 3, "folds": 5}, "with --folds nothing is held out"),
-        ({"batch_norm": True, "batch_size": 1}, "--batch-norm needs batches"),
+        ({"batch_norm": True, "batch_size": 1}, "--batch-norm needs 2 samples at a time"),
+        ({"batch_norm": True, "batch_size": 16, "accumulate": 16}, "--batch-norm needs 2 samples at a time"),
         ({"fused": True}, "--fused is plain gradient descent: leave out --optimizer"),
         ({"fused": True, "optimizer": "sgd"}, "leave out --momentum"),
         ({"naive": True, "optimizer": "sgd", "momentum": 0.0, "dropout": 0.5}, "leave out --dropout"),

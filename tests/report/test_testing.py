@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from core.data.prepared import Prepared
 from core.errors import UserError
-from core.report.testing import all_notices, choose_samples
+from core.report.testing import all_notices, check_split, choose_samples
 
 LABELS = np.arange(60) % 10
 DATA = Prepared({"test_images": np.arange(60), "test_labels": LABELS}, {"notice": "TOY data"})
@@ -34,6 +36,15 @@ def test_all_images_need_no_word(samples):
 def test_more_samples_than_there_are():
     with pytest.raises(UserError, match="--samples 61: there are only 60 test images"):
         choose_samples(DATA, 61)
+
+
+def test_a_network_is_not_tested_on_data_that_were_parted_anew_since():
+    then, now = ({"arrays": {"train_x": {"sha256": sha}, "test_x": {"sha256": "z"}}} for sha in ("a", "b"))
+    trained = SimpleNamespace(learned_from={"train_x": "a"})
+    check_split(trained, then)
+    with pytest.raises(UserError, match="may have learned what is tested now"):
+        check_split(trained, now)
+    check_split(SimpleNamespace(learned_from={}), now)  # an older checkpoint does not tell
 
 
 def test_notices_are_said_once():

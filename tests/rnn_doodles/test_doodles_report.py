@@ -47,6 +47,12 @@ def test_data_with_other_classes_is_refused(tmp_path):
         test_model.test(test_model.Settings(run=str(make_run(tmp_path / "run")), data=str(other)))
 
 
+def test_drawings_that_may_have_been_learned_are_refused(tmp_path, archive):
+    learned = {"dataset": "quickdraw", "arrays": {"train_points": "of another split"}}
+    with pytest.raises(UserError, match="may have learned what is tested now"):
+        test_model.test(test_model.Settings(run=str(make_run(tmp_path / "run", data=learned)), data=str(archive)))
+
+
 def test_pictures_show_the_drawing_in_the_middle():
     drawings, _ = some_drawings(200)
     shown = pictures(drawings[:20])

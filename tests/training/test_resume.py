@@ -276,6 +276,18 @@ def test_a_flag_that_the_run_did_not_know_was_off(tmp_path):
         on.refuse_changes(tmp_path, saved | {"data": {}})
 
 
+def test_data_that_were_prepared_in_another_way_are_refused(tmp_path):
+    """With as many samples and the same files, such as by another --seed of setup_data.py."""
+    then, now = (
+        RunRecord(TrainingSettings(), "cpu", {"arrays": {"train_x": {"sha256": sha}, "test_x": {"sha256": sha}}})
+        for sha in ("a", "b")
+    )
+    then.refuse_changes(tmp_path, then.identity)
+    with pytest.raises(UserError, match="the data was prepared in another way"):
+        now.refuse_changes(tmp_path, then.identity)
+    now.refuse_changes(tmp_path, then.identity | {"data": {}})  # a run of before does not tell
+
+
 def test_another_number_of_threads_is_only_noted(tmp_path, crashing, capsys):
     folder = tmp_path / "run"
     crashed_run(folder, crashing)

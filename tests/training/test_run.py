@@ -36,7 +36,7 @@ def test_the_folder_describes_the_run(run_folder, monkeypatch, quick):
     assert visible == {"config.json", "history.csv", "curves.png"} | checkpoints
     config = json.loads((run_folder / "config.json").read_text())
     assert config["settings"]["lr"] == 0.01
-    assert config["data"] == toy_run.DATA_INFO
+    assert config["data"] == toy_run.DATA_INFO | {"arrays": {}}
     assert config["versions"]["numpy"] == np.__version__
     assert (config["device"], config["threads"]) == ("cpu", 1)
     assert config["notice"] == "MADE-UP data"

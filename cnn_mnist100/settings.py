@@ -71,7 +71,8 @@ class Settings(TuningSettings):
         check_at_least(self, shift=0, rotate=0, shear=0, elastic=0, elastic_sigma=0.5)
         check_at_most(self, shift=56)  # by more, nothing of the picture would be left
         check_below_one(self, "dropout", "brightness", "contrast", "scale")
-        check_batch_norm(self)
+        if self.hidden:  # convolutions normalise the pixels of a single picture, too
+            check_batch_norm(self)
         if not self.filters:
             raise UserError("--filters needs at least one number")
         if self.validation >= FOLDS:

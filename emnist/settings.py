@@ -64,7 +64,8 @@ class Settings(TrainingSettings):
         check_at_least(self, shear=0, shift=0, elastic=0, elastic_sigma=0.5)
         check_at_most(self, depth=DEEPEST)
         check_below_one(self, "dropout", "scale", "validation")
-        check_batch_norm(self)
+        if self.hidden:  # convolutions normalise the pixels of a single picture, too
+            check_batch_norm(self)
         if not self.validation:
             raise UserError("--validation must be above 0: the best epoch is chosen by the images held out")
         if min(self.pools, len(self.filters)) > 4:

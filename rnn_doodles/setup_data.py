@@ -29,7 +29,6 @@ try:
     from core.data.splits import split_indices
     from core.data.synthetic import STROKE_CLASSES, strokes
     from core.errors import UserError
-    from core.training.settings import check_at_least
     from rnn_doodles.simplify import simplify
     from rnn_doodles.words import ANIMALS, check_words, open_word
 except ModuleNotFoundError as error:
@@ -76,7 +75,8 @@ def check(settings: Settings) -> None:
     check_settings(settings, synthetic=settings.synthetic, mirror=settings.mirror)
     if settings.per_class is not None and settings.per_class < FEWEST:
         raise UserError(f"--per-class must be at least {FEWEST}, got {settings.per_class}")
-    check_at_least(settings, seed=0)
+    if settings.seed < 0:
+        raise UserError(f"--seed must be at least 0, got {settings.seed}")
     if not settings.synthetic:
         check_words(settings.words)
 

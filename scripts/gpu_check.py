@@ -21,9 +21,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +89,7 @@ def setting() -> dict[str, Any]:
     import numpy as np
 
     from core.backend import gpu_module
+    from core.training.record import versions_of
 
     cupy = gpu_module()
     found = {"device": "emulated", "versions": {"Python": platform.python_version(), "NumPy": np.__version__}}
@@ -101,8 +100,7 @@ def setting() -> dict[str, Any]:
         found["compute_capability"] = f"{properties['major']}.{properties['minor']}"
         found["versions"] |= {"CuPy": cupy.__version__, "CUDA runtime": runtime.runtimeGetVersion()}
         found["versions"] |= {"driver": runtime.driverGetVersion(), "NVRTC": list(cupy.cuda.nvrtc.getVersion())}
-        with suppress(PackageNotFoundError):
-            found["versions"] |= {"PyTorch": version("torch")}
+        found["versions"] |= {"PyTorch": versions_of("torch").get("torch", "none")}
     print("  ".join(f"{name} {value}" for name, value in found.items()))
     return {**found, "commit": machine.commit(ROOT), "date": datetime.now(timezone.utc).date().isoformat()}
 

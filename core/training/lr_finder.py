@@ -77,8 +77,8 @@ def lr_range_test(
     if not (0 < lowest < highest and steps > 2 * FIRST_STEPS):
         raise ValueError(f"lr_range_test expected 0 < lowest < highest and more than {2 * FIRST_STEPS} steps")
     weights, memory = model.state_dict(), optimizer.state_dict()
-    mixed = model if isinstance(model, MixedPrecision) else None
-    scale = mixed.scale.state_dict() if mixed else None
+    scale = model.scale if isinstance(model, MixedPrecision) else None
+    scale_before = scale.state_dict() if scale else {}
     found = RangeTest([], [], [])
     try:
         with no_warnings():  # numbers overflow at the end: that is the test
@@ -89,9 +89,8 @@ def lr_range_test(
         model.load_state_dict(weights)
         optimizer.load_state_dict(memory)
         optimizer.flat.zero_grad()
-        if mixed and scale:
-            mixed.overflowed()  # forgets what the last step may have left
-            mixed.scale.load_state_dict(scale)
+        if scale:
+            scale.load_state_dict(scale_before)
     if len(found.lrs) <= 2 * FIRST_STEPS:
         raise UserError(f"the learning-rate range test ended after {len(found.lrs)} batches: too few to see anything")
     return found

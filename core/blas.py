@@ -1,7 +1,8 @@
 """How many threads BLAS has of its own: one, but for a product that borrows more.
 
-The workers are the parallelism, see `core.workers`. BLAS's own threads are better where a single row or image leaves
-nothing else to share. NumPy's wheels bring OpenBLAS, NumPy from conda may have MKL.
+The workers are the parallelism, see `core.workers`. BLAS's own threads are better for a product that is over before a
+worker has been woken: those of fully connected layers, and of a single row or image. NumPy's wheels bring OpenBLAS,
+NumPy from conda may have MKL.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ if hasattr(os, "register_at_fork"):
 def with_blas_threads(count: int, make: Callable[..., Any], *arguments: Any) -> None:
     """Call make(*arguments), whose products get `count` of BLAS's own threads.
 
-    They wait for work in a loop, while a worker has to be woken, which takes longer than it saves where a product is
-    over soon. So they are better for a single row or image, if nobody else uses the cores: then they wait for each
-    other, for milliseconds (`core.fastest` notices). Not for workers, all of whom the number would concern.
+    They wait for work in a loop, OpenBLAS's for 0.1 seconds, while a worker has to be woken, which takes longer than it
+    saves where a product is over soon. Where others use all cores they wait for each other, which can take milliseconds
+    (`core.fastest` notices). Not for workers, all of whom the number would concern.
     """
     setters = _setters()
     with _lending:

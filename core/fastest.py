@@ -22,7 +22,7 @@ TRIES = 8  # of each way
 PERIOD = 512  # calls at least, before all are tried again
 LEAST_PERIOD = 2.0  # seconds, too: after a try BLAS's threads wait in their loop for a while, and take a core's time
 LONGEST_PERIOD = 32.0  # which it grows to while the first way stays the best: then a try costs more than it may gain
-REST = 0.06  # seconds, in which they go to sleep; until then they slow the first way down
+REST = 0.11  # seconds, in which OpenBLAS's go to sleep; until then they slow the first way down
 CLEARLY = 0.95  # of the first way's time; the time of another core is worth something
 
 

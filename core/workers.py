@@ -1,8 +1,8 @@
 """A pool of Python threads that run the same task on every rank, one BLAS thread each.
 
-NumPy drops the interpreter lock in copies, ufuncs and matrix products, so plain threads keep all cores busy. They beat
-the threads inside OpenBLAS twice: element-wise work runs in parallel too, and nothing spins when the machine is busy.
-Only where a single row or image leaves nothing else to share may products be theirs, see `core.blas`.
+NumPy drops the interpreter lock in copies, ufuncs and matrix products, so plain threads keep all cores busy, with
+element-wise work, too. What is over sooner than another thread wakes, 10 microseconds on a real machine and up to 50 on
+a virtual one, is left to the threads inside BLAS where it is a product, see `core.blas`.
 """
 
 from __future__ import annotations

@@ -17,8 +17,13 @@ from core.backend import Array
 from core.blas import with_blas_threads
 from core.fastest import Call, Turns, Way
 from core.layers.base import Layer
-from core.ops.cpu.large_product import SHARED_BY_BLAS, multiply_by_columns, shared_by_blas
-from core.ops.cpu.linear import MANY_ROWS, multiply_by_rows
+from core.ops.cpu.large_product import (
+    MANY_ROWS,
+    SHARED_BY_BLAS,
+    multiply_by_columns,
+    multiply_by_rows,
+    shared_by_blas,
+)
 from core.params import Parameter
 from core.workers import Workers, free_workers
 

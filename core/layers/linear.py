@@ -40,7 +40,7 @@ class Linear(Layer):
         expect_last_axis(self, x, self.in_features)
         rows = x if x.ndim == 2 else x.reshape(-1, self.in_features)  # (M, D)
         y = self.workspace.take("y", (len(rows), self.out_features), x)
-        ops.of(x).linear_forward(rows, self.weight.like(x), y, self.workspace)
+        ops.of(x).linear_forward(rows, self.weight.like(x), y)
         if self.bias is not None:
             _add_to_rows(y, self.bias.data)
         y = y if x.ndim == 2 else y.reshape(*x.shape[:-1], self.out_features)

@@ -19,7 +19,7 @@ DISTURBED = 0.15  # cores taken by other processes
 # Seconds. After a pause Linux wakes two threads that hand work to each other on one core, and parts them only after
 # some 50 milliseconds: a turn has to last several times as long to show what a training is like.
 SHORTEST_TURN = 0.3
-PAUSE = 0.05  # seconds; PyTorch's threads keep spinning for a while after their work, on cores that the next one needs
+PAUSE = 0.25  # seconds; threads wait in a loop, on cores that the next one needs: OpenBLAS's for 0.1, MKL's for 0.2
 FEWEST_QUIET = 0.25  # of the rounds, for a median over the quiet ones alone
 
 

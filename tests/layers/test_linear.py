@@ -1,4 +1,4 @@
-"""A fully connected layer whose products are shared among workers computes what one thread computes."""
+"""A fully connected layer whose products are shared computes what one thread computes."""
 
 from functools import partial
 
@@ -7,15 +7,17 @@ import pytest
 
 from core.fastest import TRIES
 from core.layers import BatchNorm, LayerNorm, Linear, Parallel, Sequential
-from core.ops.cpu import large_product
+from core.ops.cpu import large_product, linear
 from core.ops.cpu.large_product import (
+    MANY_ROWS,
     LargeProduct,
     as_complex,
     multiply,
     multiply_by_columns,
+    multiply_by_rows,
     multiply_with_blas_threads,
 )
-from core.ops.cpu.linear import MANY_ROWS, MULTIPLICATIONS_WORTH_SHARING, multiply_by_rows
+from core.ops.cpu.linear import MULTIPLICATIONS_WORTH_SHARING
 from core.workers import Workers, alone, set_threads, workers
 
 
@@ -39,6 +41,24 @@ def passes(threads, rows=64, inputs=300, outputs=250, input_grad=True):
 def test_sharing_changes_nothing_but_rounding(threads, rows):
     for expected, shared in zip(passes(1, rows), passes(threads, rows), strict=True):
         np.testing.assert_allclose(shared, expected, rtol=1e-10, atol=1e-11)
+
+
+def test_products_are_shared_by_blas_threads_where_they_are_large_and_nobody_has_shared_the_batch(monkeypatch):
+    made = []
+
+    def lend(count, make, *arguments):
+        made.append(count)
+        make(*arguments)
+
+    monkeypatch.setattr(linear, "with_blas_threads", lend)
+    passes(3)
+    assert made == [3, 3]  # forward; both products of backward
+    made.clear()
+    with alone():
+        passes(3)
+    passes(1)
+    Linear(300, 250, rng=np.random.default_rng(0)).forward(np.ones((4, 300), np.float32))
+    assert made == []
 
 
 def test_sharing_without_an_input_gradient():

@@ -11,7 +11,8 @@ from core.backend import Array
 from core.memory import is_constant
 from core.ops.cpu import products
 from core.ops.cpu.frames import Frame, strided
-from core.ops.cpu.linear import MANY_ROWS, linear_forward, share
+from core.ops.cpu.large_product import MANY_ROWS, share
+from core.ops.cpu.linear import linear_forward
 from core.ops.cpu.products import ProductSum
 from core.ops.windows import Windows
 from core.workers import can_share
@@ -69,17 +70,18 @@ class WindowRows:
             self.take(images)
             products.product_with_panels(self._rows[0], self._panels, y.reshape(-1, self._K), self._workspace)
             return
-        shared = self._groups == 1 and self._rows.size * self._K >= MULTIPLICATIONS_WORTH_SHARING and can_share()
-        if shared and self._rows.shape[1] >= MANY_ROWS:
+        if self._is_worth_sharing() and can_share():
             self._convolve_together(self._seen_of(images), y)
             return
         self.take(images)
-        if shared:
-            linear_forward(self._rows[0], self._weight[0], y.reshape(-1, self._K), self._workspace)
-        elif self._groups == 1:
-            products.product(self._rows[0], self._weight[0], y.reshape(-1, self._K))
+        if self._groups == 1:
+            linear_forward(self._rows[0], self._weight[0], y.reshape(-1, self._K))
         else:
             np.matmul(self._rows, self._weight, out=self._by_group(y))
+
+    def _is_worth_sharing(self) -> bool:
+        has_much_to_do = self._rows.size * self._K >= MULTIPLICATIONS_WORTH_SHARING
+        return self._groups == 1 and self._rows.shape[1] >= MANY_ROWS and has_much_to_do
 
     def _convolve_together(self, seen: Array, y: Array) -> None:
         """Each worker makes a part of the images, or of the lines of the only one, and lines up what it needs itself.

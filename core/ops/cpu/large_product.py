@@ -1,7 +1,8 @@
-"""Products with a weight that may be large enough to be shared, also those of a single row."""
+"""Products that are large enough to be shared: by the workers, or BLAS's own threads, whatever is fastest."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import numpy as np
 from core.backend import Array
 from core.blas import with_blas_threads
 from core.fastest import Fastest
-from core.ops.cpu.linear import share
+from core.memory import FLOATS
+from core.ops.cpu import products
 from core.workers import can_share, workers
 
+MANY_ROWS = 256  # of a batch: with so many, the workers share them
 SHARED_BY_BLAS = 460_800  # elements of a weight; OpenBLAS multiplies a single row by fewer of them in one thread
 SHARED_AS_COMPLEX = 100_000  # the same, seen as half as many complex numbers, which it shares, see `as_complex`
 WITH_COMPLEX = np.dtype(np.float32), np.dtype(np.float64)  # types that BLAS has complex numbers of, twice as large
@@ -75,3 +78,26 @@ def _matmul(x: Array, weight: Array, y: Array) -> None:
 def multiply_with_blas_threads(x: Array, weight: Array, y: Array) -> None:
     """The same with as many of BLAS's own threads as there are workers."""
     with_blas_threads(workers().count, multiply, x, weight, y)
+
+
+def multiply_by_rows(x: Array, weight: Array, y: Array) -> None:
+    """y = x W for x (M, D), of which each worker takes some rows."""
+    share(len(x), lambda _, rows: products.product(x[rows], weight, y[rows]))
+
+
+def share(size: int, product: Callable[[int, slice], Any], multiple: int = FLOATS) -> None:
+    """Call product(place, part) on every worker with its part of `size` rows; all but the last are multiples.
+
+    The place is that of the part; the caller has the last one. Parts of whole cache lines keep two workers from writing
+    to the same one.
+    """
+    pool = workers()
+
+    def border(place: int) -> int:
+        return size if place == pool.count else place * size // pool.count // multiple * multiple
+
+    def run(rank: int) -> None:
+        place = pool.count - 1 - rank
+        product(place, slice(border(place), border(place + 1)))
+
+    pool.run(run)

@@ -1,81 +1,50 @@
-"""The products of a fully connected layer, shared among the workers where that pays.
+"""The products of a fully connected layer, which BLAS's own threads share where that pays.
 
-Each worker owns a stretch of the weight's rows, the same one in both passes and, nearly, in the optimizer's update: so
-the rows, their gradients and moments stay in the cache of the core that works on them. The caller, who works alone on
-the small layers that most networks end with, owns the last stretch of all of a network's weights, where these lie. But
-the workers' sums over their rows have to be added, which for large batches costs more than it saves: there forward
-shares the batch. Work is shared when there is enough of it to be worth waking another thread, and when the caller is
-not a worker already (as it is inside `core.layers.Parallel`, which shares the batch throughout).
+A worker would have to be woken for each product. On a virtual machine that takes 20 to 50 microseconds, as long as half
+a product of a small layer; BLAS's threads wait in a loop and begin at once. They yield to others who want their core,
+so the workers take no longer for what they share, convolutions and element-wise work. Who is a worker already, with his
+own part of the batch (as in `core.layers.Parallel`), multiplies in one thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from core.backend import Array
-from core.memory import FLOATS
+from core.blas import with_blas_threads
 from core.ops.cpu import products
 from core.workers import can_share, workers
-from core.workspaces import Workspace
 
 __all__ = ["linear_backward", "linear_forward"]
 
-MULTIPLICATIONS_WORTH_SHARING = 4e6  # one thread does fewer in the time it takes to wake another
-MANY_ROWS = 256  # of a batch: with so many, forward shares them
+MULTIPLICATIONS_WORTH_SHARING = 4e6  # of fewer, products in place make up for a second thread where rows are few
 
 
-def linear_forward(x: Array, weight: Array, y: Array, workspace: Workspace) -> None:
+def linear_forward(x: Array, weight: Array, y: Array) -> None:
     """y = x W for x (M, D), W (D, K), y (M, K)."""
-    if x.size * weight.shape[1] < MULTIPLICATIONS_WORTH_SHARING or not can_share():
-        if len(x) == 1 and x.dtype is weight.dtype is y.dtype:
-            np.dot(x, weight, out=y)  # begins sooner than other products, but needs one dtype
-        else:
-            products.product(x, weight, y)
-    elif len(x) >= MANY_ROWS:
-        multiply_by_rows(x, weight, y)
+    if _is_worth_sharing(x, weight):
+        with_blas_threads(workers().count, np.matmul, x, weight, y)
+    elif len(x) == 1 and x.dtype is weight.dtype is y.dtype:
+        np.dot(x, weight, out=y)  # begins sooner than other products, but needs one dtype
     else:
-        others = workspace("partial sums", (workers().count - 1, *y.shape), y)
-        partial = [y, *others]
-        share(len(weight), lambda place, rows: products.product(x[:, rows], weight[rows], partial[place]))
-        for part in others:
-            y += part
+        products.product(x, weight, y)
 
 
 def linear_backward(x: Array, dy: Array, weight: Array, dx: Array | None, out: Array) -> None:
     """out = x^T dy, the gradient (D, K) of the weight, and dx = dy W^T unless dx is None; x, dx: (M, D), dy: (M, K)."""
-
-    def run(_: int, rows: slice) -> None:
-        products.product_of_transposed(x[:, rows], dy, out[rows])
-        if dx is not None:
-            products.product_with_transposed(dy, weight[rows], dx[:, rows])
-
-    if x.size * weight.shape[1] * (1 if dx is None else 2) >= MULTIPLICATIONS_WORTH_SHARING and can_share():
-        share(len(weight), run)
-    else:
-        run(0, slice(None))
+    if _is_worth_sharing(x, weight):
+        with_blas_threads(workers().count, _backward_products, x, dy, weight, dx, out)
+        return
+    products.product_of_transposed(x, dy, out)
+    if dx is not None:
+        products.product_with_transposed(dy, weight, dx)
 
 
-def multiply_by_rows(x: Array, weight: Array, y: Array) -> None:
-    """y = x W for x (M, D), of which each worker takes some rows."""
-    share(len(x), lambda _, rows: products.product(x[rows], weight, y[rows]))
+def _is_worth_sharing(x: Array, weight: Array) -> bool:
+    return bool(x.size * weight.shape[1] >= MULTIPLICATIONS_WORTH_SHARING) and can_share()
 
 
-def share(size: int, product: Callable[[int, slice], Any], multiple: int = FLOATS) -> None:
-    """Call product(place, part) on every worker with its part of `size` rows; all but the last are multiples.
-
-    The place is that of the part; the caller has the last one. Parts of whole cache lines keep two workers from writing
-    to the same one.
-    """
-    pool = workers()
-
-    def border(place: int) -> int:
-        return size if place == pool.count else place * size // pool.count // multiple * multiple
-
-    def run(rank: int) -> None:
-        place = pool.count - 1 - rank
-        product(place, slice(border(place), border(place + 1)))
-
-    pool.run(run)
+def _backward_products(x: Array, dy: Array, weight: Array, dx: Array | None, out: Array) -> None:
+    np.matmul(x.T, dy, out=out)
+    if dx is not None:
+        np.matmul(dy, weight.T, out=dx)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from core.backend import Array, array_module
 from core.ops.gpu.mixed import cast
 
 __all__ = ["linear_backward", "linear_forward"]
 
 
-def linear_forward(x: Array, weight: Array, y: Array, workspace: Any) -> None:
+def linear_forward(x: Array, weight: Array, y: Array) -> None:
     """y = x W for x (M, D), W (D, K), y (M, K)."""
     _multiply(x, weight, y)
 

@@ -42,9 +42,9 @@ def with_blas_threads(count: int, make: Callable[..., Any], *arguments: Any) -> 
     """
     setters = _setters()
     with _lending:
-        for set_count in setters:
-            set_count(count)
         try:
+            for set_count in setters:
+                set_count(count)
             make(*arguments)
         finally:
             for set_count in setters:

@@ -7,9 +7,10 @@ prints a table of all layers and losses. In your own code, `gradcheck(layer, x, 
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -194,8 +195,9 @@ def loss_cases(rng: np.random.Generator) -> Iterator[tuple[str, Callable[[Array]
     yield "focal, gamma 0.5", lambda z: losses.focal_loss(z, labels, 0.5), logits
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Print the table; 0 if every error is below the tolerance, else 1."""
+    argparse.ArgumentParser(description="Check the gradients of all layers and losses.").parse_args(arguments)
     rng = np.random.default_rng(0)
     errors = [(name, gradcheck(layer, x, rng)) for name, layer, x in layer_cases(rng)]
     errors += [(name, gradcheck_loss(loss, x, rng)) for name, loss, x in loss_cases(rng)]
@@ -208,4 +210,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(guarded(lambda: main(sys.argv[1:])))

@@ -39,9 +39,9 @@ def softmax_cross_entropy(
     it is 1 - s there plus s / C everywhere (Szegedy et al. 2016, section 7). Through log-sum-exp, so nothing overflows:
     see `core/ops/cpu/loss.py`. A label that is no class is an IndexError on a CPU, and a loss of NaN on a GPU.
 
-    class_weights: float (C,), finite and not negative, on the device of the logits. Each term c of the sum then counts
-    w_c times, and the mean is that of weighted samples: the total is divided by the sum of the labels' weights, as
-    PyTorch does.
+    class_weights: float (C,), finite, not negative and not all 0, on the device of the logits. Each term c of the sum
+    then counts w_c times, and the mean is that of weighted samples: the total is divided by the sum of the labels'
+    weights, as PyTorch does.
     """
     _check_classes(logits, labels)
     (temperature,) = expect_in("(0, inf)", "softmax_cross_entropy", temperature=temperature)
@@ -51,8 +51,8 @@ def softmax_cross_entropy(
             raise ValueError(
                 f"expected class weights {logits.shape[1:]} for logits {logits.shape}, got {class_weights.shape}"
             )
-        if on_cpu(class_weights) and not 0 <= class_weights.min() <= class_weights.max() < math.inf:
-            raise ValueError(f"expected class weights from 0 on that are finite, got {class_weights}")
+        if on_cpu(class_weights) and not (class_weights.min() >= 0 and 0 < class_weights.max() < math.inf):
+            raise ValueError(f"expected class weights from 0 on, finite and not all 0, got {class_weights}")
         class_weights = class_weights.astype(logits.dtype, copy=False)
     return ops.of(logits).softmax_cross_entropy(  # type: ignore[no-any-return]
         logits, labels, label_smoothing, temperature, class_weights

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 from core import ops
 from core.checks import expect_in
 from core.ops.stretches import Stretch
-from core.optim import Optimizer
+from core.optim import Optimizer, update_pieces
 from core.params import Parameter
 
 
@@ -63,9 +64,12 @@ class Muon(Optimizer):
     def update(self, piece: Callable[[float], None]) -> None:
         piece(self._lr)
 
-    def _cut(self) -> list[list[Callable[[float], None]]]:
+    def _fastest_way(self, count: int) -> Callable[[Optimizer], Any]:
+        return partial(update_pieces, self._cut(count))  # products of several matrices at once may round otherwise
+
+    def _cut(self, count: int) -> list[list[Callable[[float], None]]]:
         """One update for each worker's parameters; the largest first, to whoever has least so far."""
-        shares: list[list[Stretch]] = [[] for _ in range(self._workers())]
+        shares: list[list[Stretch]] = [[] for _ in range(count)]
         work = [0] * len(shares)
         for stretch in sorted(self._places(), key=lambda stretch: -stretch.size):
             least = work.index(min(work))

@@ -6,7 +6,8 @@ memory as scratch, and the next backward starts from zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -15,12 +16,13 @@ import numpy as np
 from core import ops
 from core.backend import Array, array_module, device_of, to_cpu
 from core.checks import expect_in
+from core.fastest import Fastest
 from core.memory import FLOATS, empty, zeros
 from core.params import FlatParameters, Parameter, pack
 from core.workers import workers
 
 LONGEST_PIECE = 1 << 17  # elements; four float32 buffers of this length are 2 MB, and ten operations go over them
-ELEMENTS_WORTH_SHARING = 1 << 16  # fewer are updated sooner by one worker than another one wakes
+ELEMENTS_WORTH_SHARING = 1 << 16  # fewer are always updated sooner by one worker than another one wakes
 LEAST_EPS = 1e-12  # of Adam's; with a smaller one, moments that are nearly subnormal matter
 SWEEP_EVERY = 100  # steps; by the usual factor of 0.9 a step, a number takes 170 of them from tiny to subnormal
 
@@ -42,11 +44,11 @@ class Optimizer:
         data = self.flat.data
         self.state: dict[str, Array] = {name: zeros(data.shape, data.dtype, data) for name in self.slots}
         self.factors = zeros(3, data.dtype, data)  # (3,) what changes from step to step, where the weights are
-        self._pieces: list[list[Any]] = []  # for each worker
+        self._update_all: Callable[[Optimizer], Any] | None = None
         self._cut_for: tuple[int, bool] | None = None  # how many workers, and whether weights decay
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_pieces": [], "_cut_for": None}  # in copies: they show the buffers of this one
+        return vars(self) | {"_update_all": None, "_cut_for": None}  # in copies: they show the buffers of this one
 
     def step(self, lr: float) -> None:
         """Update all weights with learning rate `lr`, and let the next backward start from zero.
@@ -57,20 +59,12 @@ class Optimizer:
         expect_in("[0, inf)", self, lr=lr)
         self.flat.expect_in_use(self)
         cut_for = self._workers(), bool(self.weight_decay)
-        if self._cut_for != cut_for:
-            self._pieces, self._cut_for = self._cut(), cut_for
+        if self._update_all is None or self._cut_for != cut_for:
+            self._update_all, self._cut_for = self._fastest_way(cut_for[0]), cut_for
         self.steps += 1
         self.flat.settle()
         self.begin_step(lr)
-
-        def run(rank: int) -> None:
-            for piece in self._pieces[rank]:
-                self.update(piece)
-
-        if len(self._pieces) == 1:
-            run(0)
-        else:
-            workers().run(run)
+        self._update_all(self)
         self.flat.zero_grad()
         if self.steps % SWEEP_EVERY == 0 and self.forgets_tiny:
             for slot in self.state.values():
@@ -109,12 +103,17 @@ class Optimizer:
         alone = self.flat.data.size < ELEMENTS_WORTH_SHARING or device_of(self.flat.data) == "gpu"
         return 1 if alone else workers().count
 
-    def _cut(self) -> list[list[Any]]:
-        """All pieces, for each worker; a piece lies wholly inside or outside the part that takes weight decay.
+    def _fastest_way(self, count: int) -> Callable[[Optimizer], Any]:
+        """The update of all pieces by one worker or by `count`, which makes no difference to any bit of it."""
+        ways = [partial(update_pieces, self._cut(one)) for one in sorted({1, count})]
+        return Fastest(ways) if len(ways) > 1 else ways[0]
+
+    def _cut(self, count: int) -> list[list[Any]]:
+        """All pieces, for each of `count` workers; one lies wholly inside or outside the part that takes weight decay.
 
         The first worker, who calls the others, has the last ones: those of the small layers on which it works alone.
         """
-        size, count = self.flat.data.size, self._workers()
+        size = self.flat.data.size
         is_there = device_of(self.flat.data) == "gpu"
         longest = size if is_there else min(LONGEST_PIECE, max(1, size))
         pieces: list[list[Piece]] = [[] for _ in range(count)]
@@ -133,6 +132,19 @@ class Optimizer:
         if not self.weight_decay:
             return [(0, size, False)]
         return [(0, decayed, True), (decayed, size, False)]
+
+
+def update_pieces(pieces: list[list[Any]], optimizer: Optimizer) -> None:
+    """Update each worker's pieces."""
+
+    def run(rank: int) -> None:
+        for piece in pieces[rank]:
+            optimizer.update(piece)
+
+    if len(pieces) == 1:
+        run(0)
+    else:
+        workers().run(run)
 
 
 def _borders(start: int, stop: int, count: int) -> list[int]:

@@ -88,8 +88,11 @@ def main() -> int:
         raise SetupError(
             f"there is no such demo, or none with a pad: {', '.join(unknown)}; choose from {', '.join(known)}"
         )
-    if min(arguments.clients, arguments.hostile) < 0 or arguments.seconds <= 0:
+    if min(arguments.clients, arguments.hostile) < 0 or not 0 < arguments.seconds < math.inf:
         raise SetupError("--clients, --hostile and --seconds take numbers above 0")
+    wanted = [f"--{kind}" for kind in ("start", "browser", "clients", "hostile") if getattr(arguments, kind)]
+    if len(wanted) > 1:
+        raise SetupError(f"{' and '.join(wanted)} are different measurements: choose one of them")
     try:
         from core.errors import UserError
         from scripts.projects import BY_NAME, find_model

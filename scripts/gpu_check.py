@@ -51,14 +51,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise SetupError(f"{error}; install the project first: pip install -e .") from error
     if reason := why_no_gpu():
         raise SetupError(reason)
-    report = check(chosen.only)
+    found = setting()
+    path = chosen.out or RESULTS / f"gpu_{found['device'].replace(' ', '_')}.json"
     if not chosen.no_save:
-        path = chosen.out or RESULTS / f"gpu_{report['device'].replace(' ', '_')}.json"
+        _expect_no_loss(path, chosen.only)
+    report = {**found, **check(chosen.only)}
+    if not chosen.no_save:
         with replacing(path) as file:
             file.write(json.dumps(report, indent=1).encode() + b"\n")
         print(f"\nwritten to {path}")
     print("all agree" if not report["failures"] else f"{len(report['failures'])} FAILURES")
     return int(bool(report["failures"]))
+
+
+def _expect_no_loss(path: Path, parts: Sequence[str]) -> None:
+    """SetupError where the file holds the results of other parts, which it would lose."""
+    if not path.is_file():
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).keys()
+    except (ValueError, AttributeError):
+        raise SetupError(f"{environment.shown(path)} is no result file: give another one by --out") from None
+    if lost := [part for part in PARTS if part in found and part not in parts]:
+        raise SetupError(
+            f"{environment.shown(path)} also holds {', '.join(lost)}, which would be lost: give another file by --out, "
+            "or --no-save"
+        )
 
 
 def check(parts: Sequence[str], sizes: Any = None) -> dict[str, Any]:
@@ -67,7 +85,7 @@ def check(parts: Sequence[str], sizes: Any = None) -> dict[str, Any]:
     from scripts.gpu.clock import Sizes
 
     sizes = sizes or Sizes()
-    report: dict[str, Any] = {**setting(), "failures": []}
+    report: dict[str, Any] = {"failures": []}
     run: dict[str, Callable[[], Any]] = {
         "proofs": lambda: proofs(report["failures"]),
         "gradients": lambda: gradients(report["failures"]),

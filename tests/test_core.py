@@ -290,7 +290,9 @@ def test_gradcheck_prints_a_table_and_fails_when_a_gradient_is_wrong(capsys, mon
     assert "WRONG" in capsys.readouterr().out
 
 
-def test_gradcheck_runs_as_a_module():
-    result = subprocess.run([sys.executable, "-m", "core.gradcheck"], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    assert "softmax cross-entropy" in result.stdout
+@pytest.mark.parametrize(("words", "code", "said"), [([], 0, "softmax cross-entropy"), (["--layer"], 2, "--layer")])
+def test_gradcheck_runs_as_a_module(words, code, said):
+    command = [sys.executable, "-m", "core.gradcheck", *words]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == code, result.stderr
+    assert said in (result.stderr if code else result.stdout)

@@ -1,11 +1,14 @@
 """What optimizers promise beyond PyTorch's figures, which tests/layers compares."""
 
 import copy
+import weakref
 from functools import partial
+from threading import current_thread
 
 import numpy as np
 import pytest
 
+from core.fastest import TRIES
 from core.layers import Linear
 from core.memory import FLOATS
 from core.optim import (
@@ -49,12 +52,36 @@ def steps(optimizer, count, seed=1):
     return optimizer.flat.data
 
 
+def test_large_updates_are_shared_where_that_is_faster_and_small_ones_never():
+    before, ranks = workers().count, set()
+    set_threads(2)
+
+    class Watched(SGD):
+        def update(self, piece):
+            ranks.add(current_thread().name)
+            super().update(piece)
+
+    steps(Watched([Parameter(np.zeros(1000, np.float32))]), 3 * TRIES)
+    assert len(ranks) == 1
+    steps(Watched(parameters()), 2 * TRIES)
+    assert len(ranks) == 2
+    set_threads(before)
+
+
+def test_an_optimizer_nobody_has_any_more_frees_its_memory_at_once():
+    optimizer = Adam(parameters())
+    steps(optimizer, 2 * TRIES)
+    reference = weakref.ref(optimizer)
+    del optimizer
+    assert reference() is None
+
+
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_number_of_threads_changes_nothing(name):
     before, results = workers().count, []
     for count in (1, 2, 3):
         set_threads(count)
-        results.append(steps(MAKERS[name](parameters()), 3).copy())
+        results.append(steps(MAKERS[name](parameters()), 2 * TRIES + 1).copy())  # one worker's turns, and all workers'
     set_threads(before)
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])

@@ -86,6 +86,7 @@ def test_an_unknown_flag_is_told_in_one_line(name, tmp_path):
         ("bench_apps", "--clients -1"),
         ("bench_apps", "--hostile -1"),
         ("bench_apps", "--seconds 0"),
+        ("bench_apps", "--seconds nan"),
         ("bench_music", "--rounds 0"),
         ("bench_start", "--times 0"),
         ("bench_steady", "--steps 5"),
@@ -97,6 +98,12 @@ def test_a_number_that_makes_no_sense_is_told_before_anything_is_measured(name, 
     done = run(*BARE, file_of(f"scripts.{name}"), *words.split(), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert words.split()[0] in only_line(done.stderr)
+
+
+def test_one_measurement_of_the_demos_at_a_time(tmp_path):
+    done = run(*BARE, file_of("scripts.bench_apps"), "--start", "--clients", "2", "--hostile", "9", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--start and --clients and --hostile are different measurements" in only_line(done.stderr)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -1,4 +1,4 @@
-"""The training script of music_cuda on a few made-up songs: runs, cross-validation, the report, and what it refuses."""
+"""The training script of music_cuda on a few made-up songs: what it learns, and what it refuses."""
 
 from __future__ import annotations
 
@@ -11,45 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mistakes import complaint_of
-from tiny_music import COUNTS, NOTICE, make_archive, make_run, make_table
+from tiny_music import NOTICE, make_table
 
 from core.data.normalize import Normalize
 from core.data.verify import sha256_of_content
 from core.errors import UserError
 from core.kernels.emulated import emulated_gpu
 from core.kernels.shim import compiler
-from core.losses import softmax
 from core.training.checkpoint import load_checkpoint
-from core.training.lock import FolderLock
-from core.training.outputs import Outputs
 from core.training.run import Run
-from music_cuda import folds, test_model, trained, training, whole_epochs
-from music_cuda.model import Architecture
+from music_cuda import training, whole_epochs
 from music_cuda.settings import PRESETS, Settings
 from music_cuda.songs import load_songs, with_more
-from music_cuda.table import GENRES
-from music_cuda.trained import listen, load_listener, nearest
+from music_cuda.trained import listen, load_listener
 
 SCRIPT = Path(training.__file__)
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    """The training songs alone: whoever opens the test songs fails."""
-    return make_archive(tmp_path_factory.mktemp("archive") / "gtzan", parts=("train",))
-
-
-@pytest.fixture(scope="module")
-def whole_archive(tmp_path_factory):
-    return make_archive(tmp_path_factory.mktemp("archive") / "gtzan")
-
-
-@pytest.fixture
-def quick(archive, tmp_path, monkeypatch):
-    """Settings for a training of a moment, whose runs go to a temporary folder."""
-    monkeypatch.setattr(training, "PROJECT", tmp_path)
-    monkeypatch.setattr(Outputs, "draw", lambda *_: None)  # the curves of each training would take most of the time
-    return replace(PRESETS["default"], dataset=str(archive), epochs=3, hidden1=12, hidden2=8, threads=1)
 
 
 def weights(run: Path) -> dict[str, np.ndarray]:
@@ -213,130 +189,6 @@ def test_further_songs_are_trained_on_and_told_of(quick, tmp_path, archive):
 def test_a_loss_that_is_no_number_ends_the_run_in_one_line(quick):
     with pytest.raises(UserError, match="try a --lr below 1e\\+30"):
         training.train(replace(quick, lr=1e30))
-
-
-# -- cross-validation -------------------------------------------------------------------------------------------------
-
-
-def test_every_song_is_judged_once_by_a_network_that_has_not_heard_it(
-    quick, tmp_path, whole_archive, monkeypatch, capsys
-):
-    heard = []
-
-    def watched(settings, data, rows, held_out, folder):
-        heard.append(rows)
-        assert held_out is None, "no epoch is chosen by the songs that are judged"
-        return training.fit(settings, data, rows, held_out, folder)
-
-    monkeypatch.setattr(folds, "fit", watched)
-    found = folds.cross_validate(replace(quick, dataset=str(whole_archive), folds=5, epochs=15), tmp_path / "runs")
-    songs = sum(COUNTS.values())
-    assert [fold.songs for fold in found] == [52] * 5
-    assert (np.bincount(np.concatenate(heard), minlength=songs) == 4).all()
-    told = capsys.readouterr().out
-    mean = np.mean([fold.accuracy for fold in found])
-    assert mean > 0.25
-    assert f"mean {mean:.2%}" in told
-    assert f"of the {COUNTS['test']} test songs among them" in told
-    assert "epoch" not in told
-    with open(tmp_path / "runs" / "default-folds" / "folds.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [int(row["right"]) for row in rows] == [fold.right for fold in found]
-
-
-def test_inner_folds_open_the_training_songs_alone(quick, tmp_path, capsys):
-    found = folds.cross_validate(replace(quick, folds=4, inner=True), tmp_path / "runs")
-    assert sum(fold.songs for fold in found) == COUNTS["train"]
-    assert "test songs" not in capsys.readouterr().out
-    assert (tmp_path / "runs" / "default-inner" / "folds.csv").exists()
-
-
-def test_folds_do_not_depend_on_each_other(quick, tmp_path):
-    settings = replace(quick, folds=3, inner=True)
-    first = folds.cross_validate(settings, tmp_path / "one")
-    assert folds.cross_validate(settings, tmp_path / "two") == first
-    assert folds.cross_validate(settings, tmp_path / "two") == first, "also where results of before lie"
-
-
-@pytest.mark.parametrize("used", ["default-inner", "default-inner/fold-1"])
-def test_folds_that_another_process_is_training_are_left_alone(quick, tmp_path, used):
-    fold = tmp_path / "runs" / "default-inner" / "fold-1"
-    fold.mkdir(parents=True)
-    (fold / "last.safetensors").write_text("of the other process")
-    with FolderLock(tmp_path / "runs" / used), pytest.raises(UserError, match=f"{used} is in use by another run"):
-        folds.cross_validate(replace(quick, folds=3, inner=True), tmp_path / "runs")
-    assert (fold / "last.safetensors").read_text() == "of the other process"
-
-
-# -- the report, and networks that are read back ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    monkeypatch.setattr(trained, "PROJECT", tmp_path)
-    return make_run(tmp_path / "runs" / "tiny")
-
-
-def test_the_report_opens_the_test_songs_alone(tmp_path, run, capsys):
-    archive = make_archive(tmp_path / "archive", parts=("test",))
-    test_model.test(test_model.Settings(dataset=str(archive)))
-    report = json.loads((run / "report" / "report.json").read_text())
-    assert report["images"] == COUNTS["test"]
-    assert report["notice"] == NOTICE
-    assert report["command"] == f"python music_cuda/test_model.py --dataset {archive}"
-    card = (run / "report" / "model_card.md").read_text()
-    assert "94.5 %" in card
-    assert "Songs of one artist" in card
-    assert NOTICE in capsys.readouterr().out
-
-
-def test_neighbours_are_sorted_and_a_song_is_its_own(run, archive):
-    listener, data = load_listener(""), load_songs(str(archive))
-    found = nearest(listener, data, data.features[17], count=6)
-    assert found[0] == (data.names[17], GENRES[data.labels[17]], 0.0)
-    distances = [song.distance for song in found]
-    assert distances == sorted(distances)
-    strange = nearest(listener, data, np.full(57, 1e30, np.float32), count=2)
-    assert np.isfinite([song.distance for song in strange]).all()
-
-
-def test_probabilities_of_any_finite_features_are_probabilities(run):
-    listener = load_listener("")
-    p = listen(listener, np.array([np.full(57, 1e30), np.full(57, -1e30), np.zeros(57)], np.float32))
-    assert np.isfinite(p).all()
-    assert softmax(np.zeros((1, 10)))[0, 0] == pytest.approx(0.1)
-
-
-@pytest.mark.parametrize(
-    "about",
-    [
-        {},
-        {"architecture": {"hidden": [9, 9]}},
-        {"architecture": {"hidden": [8, 4], "strange": 1}},
-        {"architecture": Architecture(hidden=(8, 4)).to_dict(), "normalize": {"mean": 0, "std": 1}, "classes": GENRES},
-        {"architecture": Architecture(hidden=(8, 4), members=10**9).to_dict()},
-    ],
-)
-def test_a_checkpoint_of_something_else_is_refused(tmp_path, monkeypatch, about):
-    monkeypatch.setattr(trained, "PROJECT", tmp_path)
-    make_run(tmp_path / "runs" / "odd", about=about)
-    with pytest.raises(UserError, match=r"holds no network of this project; train one with `python .*training.py`"):
-        load_listener("odd")
-
-
-@pytest.mark.parametrize(
-    ("dataset", "message"),
-    [("songs.csv", "prepare it first, with `python .*setup_data.py --csv songs.csv`"), ("nothing", "no prepared data")],
-)
-def test_songs_that_are_not_prepared(dataset, message):
-    with pytest.raises(UserError, match=message):
-        load_songs(dataset)
-
-
-def test_songs_of_another_form_are_refused(tmp_path):
-    archive = make_archive(tmp_path / "odd", classes=["a", "b"])
-    with pytest.raises(UserError, match="holds no songs of this project"):
-        load_songs(str(archive))
 
 
 # -- mistakes ---------------------------------------------------------------------------------------------------------

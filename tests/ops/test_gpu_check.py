@@ -18,6 +18,7 @@ from core.kernels.emulated import emulated_gpu
 from core.layers import ReLU
 from core.ops import gpu, proofs
 from scripts import gpu_check
+from scripts.environment import SetupError
 from scripts.gpu import bandwidth, clock, steps
 from scripts.gpu.clock import Sizes
 
@@ -123,6 +124,18 @@ def test_a_wrong_kernel_is_a_failure(few_cases, tmp_path, monkeypatch, capsys):
     output = capsys.readouterr().out
     assert "DIFFERS" in output
     assert "FAILURES" in output
+
+
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [('{"proofs": {}, "steps": []}', "also holds steps, which would be lost"), ("[1]", "is no result file")],
+)
+def test_results_of_other_parts_are_not_overwritten(there, message, few_cases, tmp_path):
+    file = tmp_path / "report.json"
+    file.write_text(there)
+    with emulated_gpu(), pytest.raises(SetupError, match=message):
+        gpu_check.main(["--only", "proofs", "--out", str(file)])
+    assert file.read_text() == there
 
 
 @needs_compiler

@@ -1,8 +1,8 @@
 """A pool of Python threads that run the same task on every rank, one BLAS thread each.
 
 NumPy drops the interpreter lock in copies, ufuncs and matrix products, so plain threads keep all cores busy, with
-element-wise work, too. What is over sooner than another thread wakes, 10 microseconds on a real machine and up to 50 on
-a virtual one, is left to the threads inside BLAS where it is a product, see `core.blas`.
+element-wise work, too. But another thread has to wake first: products that are over sooner are left to the threads
+inside BLAS, see `core.blas`.
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ class _StoppedError(Exception):
 class _Helpers:
     """The threads of the ranks from 1 on, and what they exchange with rank 0. They do not keep their pool alive.
 
-    Queues wake a thread as fast as Python can (about 10 microseconds a round trip), and Ctrl-C can leave neither them
-    nor raw locks in a state that nobody gets out of, as it can the barriers, conditions and threads of `threading`.
+    Queues wake a thread as fast as Python can (10 to 80 microseconds a round trip on virtual machines), and Ctrl-C can
+    leave neither them nor raw locks in a state that nobody gets out of, as it can the barriers, conditions and threads
+    of `threading`.
     """
 
     def __init__(self, count: int) -> None:

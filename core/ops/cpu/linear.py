@@ -1,6 +1,6 @@
 """The products of a fully connected layer, which BLAS's own threads share where that pays.
 
-A worker would have to be woken for each product. On a virtual machine that takes 20 to 50 microseconds, as long as half
+A worker would have to be woken for each product. On a virtual machine that takes up to 80 microseconds, as long as half
 a product of a small layer; BLAS's threads wait in a loop and begin at once. They yield to others who want their core,
 so the workers take no longer for what they share, convolutions and element-wise work. Who is a worker already, with his
 own part of the batch (as in `core.layers.Parallel`), multiplies in one thread.

@@ -79,9 +79,10 @@ LOSSES = {
     ),
     r"softmax_cross_entropy expected label_smoothing .* got -0\.1": lambda: softmax_cross_entropy(LOGITS, LABELS, -0.1),
     "softmax_cross_entropy expected label_smoothing .* got nan": lambda: softmax_cross_entropy(LOGITS, LABELS, nan),
-    r"class weights .* finite, got \[ 1\. -1\.  0\.\]": lambda: weighted([1.0, -1.0, 0.0]),
-    "class weights .* finite, got .*inf": lambda: weighted([1.0, 1.0, inf]),
-    "class weights .* finite, got .*nan": lambda: weighted([nan, 1.0, 1.0]),
+    r"class weights .* not all 0, got \[ 1\. -1\.  0\.\]": lambda: weighted([1.0, -1.0, 0.0]),
+    "class weights .* not all 0, got .*inf": lambda: weighted([1.0, 1.0, inf]),
+    "class weights .* not all 0, got .*nan": lambda: weighted([nan, 1.0, 1.0]),
+    r"class weights .* not all 0, got \[0\. 0\. 0\.\]": lambda: weighted([0.0, 0.0, 0.0]),
     "focal_loss expected gamma .* got nan": lambda: focal_loss(LOGITS, LABELS, nan),
 }
 OPTIMIZERS = {

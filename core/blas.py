@@ -37,8 +37,9 @@ def with_blas_threads(count: int, make: Callable[..., Any], *arguments: Any) -> 
     """Call make(*arguments), whose products get `count` of BLAS's own threads.
 
     They wait for work in a loop, OpenBLAS's for 0.1 seconds, while a worker has to be woken, which takes longer than it
-    saves where a product is over soon. Where others use all cores they wait for each other, which can take milliseconds
-    (`core.fastest` notices). Not for workers, all of whom the number would concern.
+    saves where a product is over soon. Where others use all cores they wait for each other, which can take some
+    milliseconds: `core.fastest` notices, but a training does not, whose bits may not depend on how long something
+    takes. Not for workers, all of whom the number would concern.
     """
     setters = _setters()
     with _lending:

@@ -34,6 +34,19 @@ def test_blas_threads_are_lent_for_one_call():
     assert blas_in_use() == {1}
 
 
+def test_an_interrupt_while_threads_are_being_lent_leaves_none_behind(monkeypatch):
+    counts = []
+
+    def interrupted(count):
+        if count == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(blas, "_setters", lambda: [counts.append, interrupted])
+    with pytest.raises(KeyboardInterrupt):
+        with_blas_threads(2, print)
+    assert counts == [2, 1]
+
+
 @pytest.mark.parametrize("setters", [[], [print]])
 def test_there_are_blas_threads_where_their_number_can_be_set(setters, monkeypatch):
     monkeypatch.setattr(blas, "_setters", lambda: setters)

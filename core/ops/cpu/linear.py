@@ -2,8 +2,9 @@
 
 A worker would have to be woken for each product. On a virtual machine that takes up to 80 microseconds, as long as half
 a product of a small layer; BLAS's threads wait in a loop and begin at once. They yield to others who want their core,
-so the workers take no longer for what they share, convolutions and element-wise work. Who is a worker already, with his
-own part of the batch (as in `core.layers.Parallel`), multiplies in one thread.
+so the workers take no longer for what they share, convolutions and element-wise work; but where two other processes
+want two cores, a step takes twice as long as it would with workers. Who is a worker already, with his own part of the
+batch (as in `core.layers.Parallel`), multiplies in one thread.
 """
 
 from __future__ import annotations

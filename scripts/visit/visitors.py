@@ -65,6 +65,7 @@ def answer_times(page: Any, strokes: Sequence[Any], rounds: int) -> list[float]:
 
     `strokes` are given in shares of the pad. 0 is an answer that was there before the pen was lifted.
     """
+    page.locator("#pad canvas").wait_for()  # the page may invite to begin before its pad is there
     page.evaluate(WATCH)
     times = []
     for _ in range(rounds + 1):

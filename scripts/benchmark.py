@@ -25,7 +25,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ def _measure(case: Any, arguments: argparse.Namespace, setting: Mapping[str, Any
 
     path = arguments.results / f"{case.name}.json"
     if not arguments.no_save:
-        _expect_no_loss(path, {MAKING if name == "loading" else name for name in arguments.passes})
+        _expect_no_loss(path, arguments.passes)
     print(f"\n{case.what}")
     try:
         rows = list(_rows(case if arguments.no_compile else case.with_all_engines(), arguments))
@@ -236,20 +236,14 @@ def save(path: Path, result: Mapping[str, Any]) -> None:
     print(f"  written to {environment.shown(path)}")
 
 
-def _expect_no_loss(path: Path, kinds: set[str]) -> None:
-    """SetupError where the result file holds passes of other kinds, which it would lose."""
-    if not path.is_file():
-        return
-    try:
-        found = [row["pass"] for row in json.loads(path.read_text(encoding="utf-8"))["measurements"]]
-    except (ValueError, KeyError, TypeError):
-        raise SetupError(f"{environment.shown(path)} is no result file: give another folder by --results") from None
-    lost = sorted({name for name in found if not name.startswith(tuple(kinds))})
-    if lost:
-        raise SetupError(
-            f"{environment.shown(path)} also holds {', '.join(lost)}, which would be lost: give another folder by "
-            "--results, or --no-save"
-        )
+def _expect_no_loss(path: Path, passes: Iterable[str]) -> None:
+    """SetupError where the result file holds other passes, which it would lose."""
+    environment.expect_no_loss(
+        path,
+        lambda result: [row["pass"] for row in result["measurements"]],
+        [MAKING if name == "loading" else name for name in passes],
+        "another folder by --results",
+    )
 
 
 def _arguments() -> argparse.Namespace:

@@ -236,6 +236,22 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
+def expect_no_loss(path: Path, names: Callable[[Any], Iterable[str]], measured: Iterable[str], instead: str) -> None:
+    """SetupError where the file holds results that it would lose to those of what is measured now.
+
+    `names` finds the names of the results in the file's content, which begin with what was `measured`.
+    """
+    if not path.is_file():
+        return
+    try:
+        found = set(names(json.loads(path.read_text(encoding="utf-8"))))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise SetupError(f"{shown(path)} is no result file: give {instead}") from None
+    if lost := sorted(name for name in found if not name.startswith(tuple(measured))):
+        words = f"{shown(path)} also holds {', '.join(lost)}, which would be lost"
+        raise SetupError(f"{words}: give {instead}, or --no-save")
+
+
 def _exit_code(code: int) -> int:
     """What a shell reports of a process with this return code, which is -N where signal N has ended it."""
     return 128 - code if code < 0 else code

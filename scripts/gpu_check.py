@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = setting()
     path = chosen.out or RESULTS / f"gpu_{found['device'].replace(' ', '_')}.json"
     if not chosen.no_save:
-        _expect_no_loss(path, chosen.only)
+        environment.expect_no_loss(path, lambda results: set(PARTS) & results.keys(), chosen.only, "another --out")
     report = {**found, **check(chosen.only)}
     if not chosen.no_save:
         with replacing(path) as file:
@@ -62,21 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nwritten to {path}")
     print("all agree" if not report["failures"] else f"{len(report['failures'])} FAILURES")
     return int(bool(report["failures"]))
-
-
-def _expect_no_loss(path: Path, parts: Sequence[str]) -> None:
-    """SetupError where the file holds the results of other parts, which it would lose."""
-    if not path.is_file():
-        return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8")).keys()
-    except (ValueError, AttributeError):
-        raise SetupError(f"{environment.shown(path)} is no result file: give another one by --out") from None
-    if lost := [part for part in PARTS if part in found and part not in parts]:
-        raise SetupError(
-            f"{environment.shown(path)} also holds {', '.join(lost)}, which would be lost: give another file by --out, "
-            "or --no-save"
-        )
 
 
 def check(parts: Sequence[str], sizes: Any = None) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def steps(optimizer, count, seed=1):
     return optimizer.flat.data
 
 
-def test_large_updates_are_shared_where_that_is_faster_and_small_ones_never():
+def test_sharing_is_tried_for_large_updates_and_never_for_small_ones():
     before, ranks = workers().count, set()
     set_threads(2)
 

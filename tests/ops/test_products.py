@@ -83,7 +83,7 @@ def test_panels_are_for_few_rows_of_divisible_weights() -> None:
 
 
 def test_a_part_of_larger_arrays_is_written_and_nothing_else() -> None:
-    """As the workers do, each with a stretch of the weight's rows."""
+    """Matrices whose rows do not lie one behind the other."""
     x, dy, weight, half = numbers(16, 784), numbers(16, 256), numbers(784, 256), slice(392, None)
     dx, dweight = np.zeros_like(x), np.zeros_like(weight)
     y = np.empty_like(dy)

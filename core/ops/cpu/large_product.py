@@ -1,4 +1,4 @@
-"""Products that are large enough to be shared: by the workers, or BLAS's own threads, whatever is fastest."""
+"""Products that are large enough to be shared, by the workers or by BLAS's own threads, and how workers share rows."""
 
 from __future__ import annotations
 
